@@ -1,0 +1,15 @@
+"""The only door: `python -m experiments …`. It answers `--help`, `list` and `claims` without importing torch."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from experiments.core.commands import main
+
+if __name__ == "__main__":
+    # With a CUDA build of torch and no GPU, every optimiser step would look for one: 20 % of a small step.
+    if not any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/dxg")):
+        os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""The machinery all experiments share; it names no topic."""

@@ -1,0 +1,79 @@
+"""What every measuring callback shares: numbers stay on the device and reach the host in blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+
+class Row(NamedTuple):
+    """One recorded number. `step` counts optimiser steps taken before it: 0 is the state at initialisation."""
+
+    epoch: int
+    step: int
+    name: str
+    value: float
+
+
+class Instrument(Callback):
+    """A callback that records numbers every `every_n_steps` optimiser steps, beginning with step 0."""
+
+    def __init__(self, every_n_steps: int = 10) -> None:
+        if every_n_steps < 1:
+            raise ValueError(f"every_n_steps must be at least 1; it is {every_n_steps}")
+        self.every_n_steps = every_n_steps
+        self._pending: list[tuple[int, int, Sequence[str], Tensor]] = []
+
+    def is_due(self, trainer: Trainer) -> bool:
+        """Whether this step is recorded."""
+        return trainer.global_step % self.every_n_steps == 0
+
+    def record(self, trainer: Trainer, names: Sequence[str], values: Sequence[Tensor]) -> None:
+        """Keep scalars of this step, without moving them to the host."""
+        if names:
+            stacked = torch.stack([value.detach().double() for value in values])
+            self._pending.append((trainer.current_epoch, trainer.global_step, names, stacked))
+
+    def drain(self) -> list[Row]:
+        """Hand over, and forget, everything recorded since the last call: one transfer to the host."""
+        if not self._pending:
+            return []
+        pending, self._pending = self._pending, []
+        values = iter(torch.cat([stacked for *_, stacked in pending]).tolist())
+        return [Row(epoch, step, name, next(values)) for epoch, step, names, _ in pending for name in names]
+
+
+def non_linearities(network: nn.Module) -> dict[str, nn.Module]:
+    """The activation modules of a network in forward order, keyed `layer_01`, `layer_02`, …, nearest the input first.
+
+    An activation module is one that its parent holds under the name `activation` (see `lightning_modules`).
+    """
+    found = [module for name, module in network.named_modules() if name.split(".")[-1] == "activation"]
+    return {f"layer_{index:02d}": module for index, module in enumerate(found, start=1)}
+
+
+def watch_inputs(modules: dict[str, nn.Module], see: Callable[[str, Tensor], None]) -> list[RemovableHandle]:
+    """Call `see(name, a)` with the input of each module at every forward pass, until the handles are removed."""
+
+    def hook_for(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        return lambda _, inputs: see(name, inputs[0])
+
+    return [module.register_forward_pre_hook(hook_for(name)) for name, module in modules.items()]
+
+
+def observed_layers(pl_module: LightningModule) -> dict[str, nn.Module]:
+    """Return the non-linearities an instrument observes.
+
+    Raises:
+        ValueError: the network has none.
+    """
+    found = non_linearities(pl_module)
+    if not found:
+        raise ValueError(f"{type(pl_module).__name__} has no module named 'activation' for an instrument to observe")
+    return found

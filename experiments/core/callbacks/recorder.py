@@ -1,0 +1,147 @@
+"""The truth about a run: the one callback that the CLI always adds, and the only writer of a run's files."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from datamodules.base import InMemoryDataModule
+from experiments.core import ledger, records
+from experiments.core.callbacks.divergence import Divergence
+from experiments.core.callbacks.instrument import Instrument, Row
+
+
+class Recorder(SaveConfigCallback):
+    """Writes `config.yaml` at the start of a fit, `metrics.csv` at each epoch's end and, last, `result.json`.
+
+    `metrics.csv` holds every number once: what the module logs per epoch and what the instruments record. `measures`
+    in `result.json` are the last value of each, and under `initial/…` the value at step 0. Views (TensorBoard,
+    Weights & Biases) get the instruments' numbers from here.
+
+    Args:
+        parser: parser that dumps the config.
+        config: the fully resolved config of the fit.
+        run_dir: directory of the run; it must not hold a run already.
+    """
+
+    def __init__(self, parser: LightningArgumentParser, config: Any, run_dir: Path) -> None:
+        super().__init__(parser, config, save_to_log_dir=False)
+        self.run_dir = run_dir
+        self.stored_config = records.portable_config(parser, config, run_dir)
+        self.measures: dict[str, float] = {}
+        self._started = time.perf_counter()
+        self._sealed = False
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write `config.yaml` before the first step of a fit; other stages leave no files."""
+        if stage == "fit" and not self.already_saved:
+            super().setup(trainer, pl_module, stage)
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write the config so that `fit --config` on it repeats this run."""
+        records.write_atomically(
+            self.run_dir / records.CONFIG, yaml.safe_dump(self.stored_config, sort_keys=False, allow_unicode=True)
+        )
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the rows of the epoch: the module's, which are complete now, and the instruments'."""
+        epoch, step = trainer.current_epoch, trainer.global_step
+        logged = [Row(epoch, step, name, float(value)) for name, value in trainer.callback_metrics.items()]
+        self._write([*logged, *self._drain(trainer)])
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write what the instruments recorded after the last epoch's rows were written."""
+        self._write(self._drain(trainer))
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep the test metrics, which are numbers of the run and not of one of its epochs."""
+        if not self._sealed:
+            self.measures.update({name: float(value) for name, value in trainer.callback_metrics.items()})
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Leave a failed run with its status and error; an interrupted one without a result, to be run again."""
+        if isinstance(exception, Exception) and self.already_saved:
+            self._seal("failed", trainer, error=f"{type(exception).__name__}: {exception}")
+
+    def finish(self, trainer: Trainer, datamodule: LightningDataModule | None) -> None:
+        """Write `result.json`: from now on the run counts as finished."""
+        step = self.diverged_at(trainer)
+        status = "ok" if step is None else "diverged"
+        self._seal(status, trainer, diverged_at_step=step, data=_describe(datamodule))
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.log_hyperparams(dict(trainer.lightning_module.hparams), self.headline())
+                logger.save()
+        for logger in trainer.loggers:
+            logger.finalize("success")
+
+    def headline(self) -> dict[str, float]:
+        """The measures of outcome, without the instruments': what a table of hyper-parameters shows."""
+        wanted = ("train/", "val/", "test/")
+        return {n: v for n, v in self.measures.items() if n.startswith(wanted) and math.isfinite(v)}
+
+    def _drain(self, trainer: Trainer) -> list[Row]:
+        rows = [row for c in trainer.callbacks if isinstance(c, Instrument) for row in c.drain()]
+        by_step: dict[int, dict[str, float]] = {}
+        for row in rows:
+            by_step.setdefault(row.step, {})[row.name] = row.value
+        for logger in trainer.loggers:
+            for step, values in by_step.items():
+                logger.log_metrics({n: v for n, v in values.items() if not n.startswith("activation/histogram")}, step)
+        return rows
+
+    def _write(self, rows: list[Row]) -> None:
+        if not rows:
+            return
+        records.append_metrics(self.run_dir / records.METRICS, rows)
+        for row in rows:
+            self.measures[row.name] = row.value
+            if row.step == 0:
+                self.measures.setdefault(f"initial/{row.name}", row.value)
+
+    def diverged_at(self, trainer: Trainer) -> int | None:
+        """The step at which the run stopped being a result one can test; None if it is sound."""
+        for callback in trainer.callbacks:
+            if isinstance(callback, Divergence) and callback.diverged_at_step is not None:
+                return callback.diverged_at_step
+        broken = [n for n in ("train/loss", "val/loss") if not math.isfinite(self.measures.get(n, 0.0))]
+        return trainer.global_step if broken else None
+
+    def _seal(self, status: str, trainer: Trainer, **more: Any) -> None:
+        self._sealed = True
+        records.write_json(
+            self.run_dir / records.RESULT,
+            {
+                "status": status,
+                "config_hash": records.config_hash(self.stored_config),
+                "seed": self.stored_config["seed_everything"],
+                "stack": 1,
+                "epochs": trainer.current_epoch,
+                "steps": trainer.global_step,
+                **more,
+                "measures": dict(sorted(self.measures.items())),
+                "wall_seconds": round(time.perf_counter() - self._started, 3),
+                "environment": ledger.environment(str(trainer.strategy.root_device)),
+            },
+        )
+
+
+def _describe(datamodule: LightningDataModule | None) -> dict[str, Any]:
+    """What the statistics need to know about the data: content, sizes, whether seeds share test samples."""
+    if not isinstance(datamodule, InMemoryDataModule):
+        return {}
+    return {
+        "name": type(datamodule).__name__,
+        "sha256": datamodule.sha256,
+        "train": datamodule.n_train,
+        "validation": datamodule.n_val,
+        "test": datamodule.n_test,
+        "disjoint_test": datamodule.disjoint_test,
+    }

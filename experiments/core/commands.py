@@ -1,0 +1,149 @@
+"""The commands of `python -m experiments`: what is asked for, checked, and handed to the module that does it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from experiments.core import catalogue
+from experiments.core.errors import UserError, check_known, nearest
+
+TRAINING = {
+    "fit": "train one network by the Lightning CLI",
+    "validate": "evaluate a checkpoint on the validation split",
+    "test": "evaluate a checkpoint on the test split",
+    "predict": "write a checkpoint's predictions for the test split",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(message)
+
+
+def main(args: Sequence[str]) -> int:
+    """Run one command and return its exit code: 0, 1 if a run failed, 2 for a user's mistake, 130 after Ctrl-C."""
+    try:
+        return _dispatch(list(args))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; what is finished is kept, and the same command goes on from there", file=sys.stderr)
+        return 130
+
+
+def _dispatch(args: list[str]) -> int:
+    if args and args[0] in TRAINING:
+        from experiments.core.cli import run_cli
+
+        run_cli(args[0], args[1:])
+        return 0
+    parser = _build_parser()
+    commands = [*TRAINING, "run", "list", "claims", "report"]
+    if args and not args[0].startswith("-"):
+        check_known("command", args[0], commands)
+    options, extra = parser.parse_known_args(args)
+    if extra and not (options.command in ("run", "report") and all(_is_override(word) for word in extra)):
+        word = next(word for word in extra if not (options.command in ("run", "report") and _is_override(word)))
+        known = [o for action in _actions(parser, options.command) for o in action.option_strings]
+        raise UserError(f"unknown option '{word}'; {nearest(word.partition('=')[0], known)}")
+    if options.command is None:
+        parser.print_help()
+        return 0
+    if options.command == "list":
+        return _list()
+    if options.command == "claims":
+        return _claims(options.experiment)
+    from experiments.core import plan, runner
+
+    action = runner.report if options.command == "report" else runner.run
+    return action(
+        options.experiment,
+        plan.Options(
+            scale=options.scale,
+            seeds=options.seeds,
+            jobs=options.jobs,
+            logger=options.logger,
+            data=options.data,
+            overrides=tuple(extra),
+            runs=Path(options.runs),
+        ),
+    )
+
+
+def _is_override(word: str) -> bool:
+    return word.startswith(("--model.", "--data.", "--trainer.")) and "=" in word
+
+
+def _build_parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m experiments",
+        description="A lecture you can run, and that can be wrong.",
+        epilog="training by the Lightning CLI: "
+        + "; ".join(f"{name}: {text}" for name, text in TRAINING.items())
+        + ". Each has its own --help.",
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="{run,list,claims,report,fit,validate,test,predict}")
+    chosen = _Parser(add_help=False, allow_abbrev=False)
+    chosen.add_argument("experiment", help="its name; `list` shows them")
+    chosen.add_argument("--scale", default="quick", help=f"one of {', '.join(catalogue.SCALES)} (default: quick)")
+    chosen.add_argument("--seeds", type=_count, help="paired seeds (default: the experiment's own, 10; at smoke 2)")
+    chosen.add_argument("--jobs", type=_count, default=2, help="worker processes (default: 2)")
+    chosen.add_argument("--logger", default="tensorboard", help=f"one of {', '.join(catalogue.LOGGERS)}")
+    chosen.add_argument("--data", help="one of the experiment's data sets (default: its first)")
+    chosen.add_argument("--runs", default="runs", help="where results are kept (default: runs)")
+    every = "Further options --model.NAME=VALUE, --data.NAME=VALUE and --trainer.NAME=VALUE change every run."
+    again = "draw the report again from the results"
+    commands.add_parser(
+        "run", help="run an experiment and judge its claims", parents=[chosen], epilog=every, allow_abbrev=False
+    )
+    commands.add_parser("report", help=again, parents=[chosen], epilog=every, allow_abbrev=False)
+    commands.add_parser("list", help="list the experiments", allow_abbrev=False)
+    claims = commands.add_parser("claims", help="list claims, as frozen before their run", allow_abbrev=False)
+    claims.add_argument("experiment", nargs="?")
+    return parser
+
+
+def _actions(parser: argparse.ArgumentParser, command: str | None) -> list[argparse.Action]:
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction) and command in action.choices:
+            return list(action.choices[command]._actions)
+    return list(parser._actions)
+
+
+def _count(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1; it is '{text}'") from None
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1; it is {number}")
+    return number
+
+
+def _list() -> int:
+    for name in catalogue.names():
+        experiment = catalogue.load(name)
+        print(f"{name:16} {experiment.title}: {catalogue.summary(name)}")
+        print(
+            f"{'':16} {len(experiment.claims)} claims; data: {', '.join(experiment.data)}; make exp-{name.replace('_', '-')}"
+        )
+    return 0
+
+
+def _claims(name: str | None) -> int:
+    for experiment in [name] if name else catalogue.names():
+        for claim in catalogue.load(experiment).claims:
+            given = {"above": claim.above, "below": claim.below, "within ±": claim.within, "tolerance": claim.tolerance}
+            threshold = next(
+                (f"{word} {value:g}" for word, value in given.items() if value is not None), "no threshold"
+            )
+            print(f"{claim.id:24} {claim.kind}, {threshold}, n = {claim.n}: {claim.statement}")
+    return 0

@@ -1,0 +1,184 @@
+"""The words experiments are written in: experiment, axes, condition, claim. Standard library only.
+
+`experiments/<name>/experiment.py` builds one `Experiment` from these. Everything here is data that can be read,
+listed and checked without importing torch; what it means to run it lives in the other modules of `core`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+Value = str | int | float | bool
+Overrides = Mapping[str, Value]
+Kind = Literal[
+    "effect",
+    "equivalence",
+    "proportion",
+    "exact",
+    "transcription",
+    "pitfall",
+    "census",
+    "measured",
+    "not testable",
+]
+Source = Literal["lecture", "beyond"]
+
+INFERENTIAL: tuple[Kind, ...] = ("effect", "equivalence", "proportion")
+CHECKED: tuple[Kind, ...] = ("exact", "transcription", "pitfall")
+TUNED = "tuned"
+
+
+class DefinitionError(ValueError):
+    """An experiment is written wrongly; the message names the claim or axis and the nearest valid thing."""
+
+
+@dataclass(frozen=True)
+class Axes:
+    """A block of the grid: the product of its axes."""
+
+    values: Mapping[str, Sequence[Value]]
+
+    def __iter__(self) -> Iterator[dict[str, Value]]:
+        for combination in itertools.product(*self.values.values()):
+            yield dict(zip(self.values, combination, strict=True))
+
+
+def axes(**values: Value | Sequence[Value]) -> Axes:
+    """Build a block of the grid.
+
+    Args:
+        values: one axis each, a list of values or a single one. The name is the last word of a Lightning CLI key of
+            the base config (`depth` for `model.init_args.depth`). Three names are special: `config` names an overlay
+            YAML of the experiment's folder; the value `"tuned"` stands for the value that the experiment's tuning
+            chooses for that condition; a name with dots is a full CLI key.
+    """
+    return Axes({k: [v] if isinstance(v, str | int | float | bool) else list(v) for k, v in values.items()})
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How conditions with the value `"tuned"` get their value: equal trials for every one of them."""
+
+    axis: str
+    values: Sequence[float]
+    # Disjoint from the evaluation seeds, which start at 1000.
+    seeds: Sequence[int] = (900, 901, 902)
+    # Averaged over the tuning seeds at the end of training; a run that diverges counts as infinite.
+    minimize: str = "val/loss"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence that can be false, and all that decides it. Frozen before the run that decides it.
+
+    The number a claim is about is, per seed: `measure` of the condition `where`; or the difference of the measure
+    between `where` and `minus`; or `contrast` of the measure over `conditions`. A checked claim (exact, transcription,
+    pitfall) names a pure function of `checks.py` instead.
+    """
+
+    id: str  # begins with its line of the lecture: "L44-sigmoid-decay"
+    statement: str
+    statement_fr: str
+    slide: str  # title of the slide
+    kind: Kind
+    measure: str = ""
+    where: Overrides | None = None
+    minus: Overrides | None = None
+    contrast: str = ""
+    conditions: Sequence[Overrides] = ()
+    check: str = ""
+    # Exactly one, in the unit of the measure. `within` is the half-width of an equivalence, `above`/`below` the
+    # smallest effect of interest of an effect and the p0 of a proportion, `tolerance` that of a check.
+    above: float | None = None
+    below: float | None = None
+    within: float | None = None
+    tolerance: float | None = None
+    n: int = 10
+    # The measure's value for a run that diverged; without one such a run makes the claim undecidable, and it says so.
+    if_diverged: float | None = None
+    source: Source = "lecture"
+    primary: bool = True
+    # A claim that is expected to be false: it shows that this experiment can refute.
+    control: bool = False
+    # What a reader should know to read the number: the reading chosen, its scope.
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        thresholds = {
+            "above": self.above,
+            "below": self.below,
+            "within": self.within,
+            "tolerance": self.tolerance,
+        }
+        given = [name for name, value in thresholds.items() if value is not None]
+        allowed = {
+            "effect": ("above", "below"),
+            "proportion": ("above", "below"),
+            "equivalence": ("within",),
+            "exact": ("tolerance",),
+            "transcription": ("tolerance",),
+            "pitfall": ("tolerance",),
+        }.get(self.kind, ())
+        if allowed and (len(given) != 1 or given[0] not in allowed):
+            raise DefinitionError(
+                f"claim {self.id}: kind {self.kind} takes exactly one of {', '.join(allowed)}; it has {given or 'none'}"
+            )
+        if self.kind in CHECKED and not self.check:
+            raise DefinitionError(
+                f"claim {self.id}: kind {self.kind} needs `check`, the name of a function of checks.py"
+            )
+        if self.kind in (*INFERENTIAL, "measured"):
+            if not self.measure:
+                raise DefinitionError(f"claim {self.id}: kind {self.kind} needs a measure")
+            if bool(self.contrast) != bool(self.conditions) or (self.where is None) == (not self.conditions):
+                raise DefinitionError(
+                    f"claim {self.id}: give either `where` (and `minus`) or `contrast` with `conditions`"
+                )
+        if self.kind in INFERENTIAL and self.n < 2:
+            raise DefinitionError(f"claim {self.id}: an interval needs n >= 2 seeds, not {self.n}")
+
+    @property
+    def lecture_line(self) -> str:
+        """The line of the lecture the claim belongs to: `L44` for `L44-sigmoid-decay`."""
+        return self.id.partition("-")[0]
+
+    @property
+    def used_conditions(self) -> list[Overrides]:
+        """The sets of overrides whose runs decide the claim, in the order of its definition."""
+        where = [] if self.where is None else [self.where]
+        # What `minus` does not mention is as in `where`.
+        minus = [] if self.minus is None else [{**(self.where or {}), **self.minus}]
+        return [*where, *minus, *self.conditions]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One phenomenon of the lecture: a grid over a base config, claims and figures.
+
+    The folder of the definition gives the name, `base.yaml` and the overlays: `<scale>.yaml`, `<data>.yaml` and
+    `<data>-<scale>.yaml` are applied where they exist, in this order.
+    """
+
+    title: str
+    title_fr: str
+    grid: Sequence[Axes]
+    claims: Sequence[Claim]
+    figures: Sequence[str]
+    # Data sets `--data` chooses among; the first is base.yaml's own.
+    data: Sequence[str]
+    # Blocks that one scale adds to the grid.
+    scale_grid: Mapping[str, Sequence[Axes]] = field(default_factory=dict)
+    tuning: Tuning | None = None
+    # Derived measures that become columns of results.csv besides those that claims name.
+    measures: Sequence[str] = ()
+    # Paired seeds, from 1000 on: of each condition that no claim asks more for.
+    seeds: int = 10
+
+    def __post_init__(self) -> None:
+        ids = [claim.id for claim in self.claims]
+        twice = sorted({i for i in ids if ids.count(i) > 1})
+        if twice:
+            raise DefinitionError(f"claim ids must be unique; used twice: {', '.join(twice)}")

@@ -1,0 +1,159 @@
+"""Running many runs: long-lived worker processes, one thread each, whose truth is in the files they leave."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib
+import inspect
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from pebble import ProcessPool
+
+from experiments.core import records
+from experiments.core.errors import UserError
+
+QUIET = ("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run or one check: everything a worker needs, and how to tell that it is done.
+
+    A check names a function (`module:function`) instead of a command line.
+    """
+
+    label: str
+    directory: Path
+    seed: int
+    config_hash: str
+    args: tuple[str, ...] = ()
+    check: str = ""
+    # A file pattern that the logger leaves in a finished run.
+    logger_files: str = "result.json"
+    # Relative duration, for starting the longest first.
+    cost: float = 0.0
+
+    @property
+    def state(self) -> str:
+        """`finished`, `missing`, or `outdated`: made by another config, or by a run that failed."""
+        result = records.read_result(self.directory)
+        if result is None:
+            return "missing"
+        same = result.get("config_hash") == self.config_hash and result.get("status") in ("ok", "diverged")
+        if not same:
+            return "outdated"
+        return "finished" if any(self.directory.glob(self.logger_files)) else "missing"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a task ended."""
+
+    status: str
+    seconds: float
+    error: str = ""
+
+
+def execute(task: Task) -> Outcome:
+    """Run one task from nothing; what it prints goes to `run.log` in its directory."""
+    started = time.perf_counter()
+    shutil.rmtree(task.directory, ignore_errors=True)
+    task.directory.mkdir(parents=True)
+    try:
+        with (task.directory / "run.log").open("w", encoding="utf-8") as log, _printing_to(log):
+            if task.check:
+                _run_check(task)
+            else:
+                from experiments.core.cli import run_cli
+
+                directory = f"--trainer.default_root_dir={task.directory}"
+                run_cli("fit", [*task.args, f"--seed_everything={task.seed}", directory, *QUIET])
+    except Exception as error:
+        with (task.directory / "run.log").open("a", encoding="utf-8") as log:
+            traceback.print_exc(file=log)
+        message = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        return Outcome("failed", time.perf_counter() - started, message)
+    result = records.read_result(task.directory) or {}
+    return Outcome(str(result.get("status", "failed")), time.perf_counter() - started)
+
+
+@contextlib.contextmanager
+def _printing_to(log: object) -> Iterator[None]:
+    with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):  # type: ignore[type-var]
+        yield
+
+
+def _run_check(task: Task) -> None:
+    numbers = check_function(task.check)(task.seed)
+    content = {"status": "ok", "config_hash": task.config_hash, "seed": task.seed, "check": task.check}
+    records.write_json(task.directory / records.RESULT, {**content, "measures": numbers})
+
+
+def check_function(path: str) -> Callable[[int], dict[str, float]]:
+    """Import the pure function that `module:function` names."""
+    module, _, name = path.partition(":")
+    function: Callable[[int], dict[str, float]] = getattr(importlib.import_module(module), name)
+    return function
+
+
+def check_hash(path: str) -> str:
+    """Fingerprint of a check: the source of its module."""
+    module = importlib.import_module(path.partition(":")[0])
+    return hashlib.sha256(inspect.getsource(module).encode()).hexdigest()[:16]
+
+
+def _start_worker() -> None:
+    """Leave Ctrl-C to the parent, which stops its workers itself."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.argv = ["python -m experiments"]
+
+
+class Pool:
+    """A pool of workers, started when first used; a worker that dies costs its own task and no other."""
+
+    def __init__(self, jobs: int) -> None:
+        self.jobs = jobs
+        self._pool: ProcessPool | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pool is not None:
+            if kind is None:
+                self._pool.close()
+            else:
+                self._pool.stop()
+            self._pool.join()
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Outcome]]:
+        """Run tasks, the longest first, and yield each as it ends."""
+        if not tasks:
+            return
+        if self._pool is None:
+            # Inherited by the workers, and read when they import torch.
+            os.environ["OMP_NUM_THREADS"] = "1"
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPool(max_workers=self.jobs, context=context, initializer=_start_worker)
+        ordered = sorted(tasks, key=lambda task: -task.cost)
+        futures = {self._pool.schedule(execute, args=[task]): task for task in ordered}
+        for future in as_completed(futures):
+            error = future.exception()
+            # Only the death of a worker arrives as an exception: `execute` catches what a run raises.
+            outcome = future.result() if error is None else Outcome("failed", 0.0, f"worker ended: {error}")
+            yield futures[future], outcome

@@ -1,0 +1,170 @@
+"""From a definition to runs: conditions, their names, their seeds, the command of each."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from experiments.core import catalogue
+from experiments.core.definitions import CHECKED, TUNED, Axes, Claim, Experiment, Overrides, Value
+from experiments.core.errors import UserError
+from experiments.core.yaml_files import load_yaml, merge
+
+FIRST_SEED = 1000
+SAFE_NAME = re.compile(r"[A-Za-z0-9_.,=+-]+")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One point of the grid: overrides of the base config that really change it."""
+
+    items: tuple[tuple[str, Value], ...]
+
+    @property
+    def overrides(self) -> dict[str, Value]:
+        """The overrides, by key."""
+        return dict(self.items)
+
+    @property
+    def name(self) -> str:
+        """What the condition is called in directories, tables and dashboards; `base` if nothing is overridden."""
+        parts = [f"{v}" if k == "config" else f"{k.split('.')[-1]}={_plain(v)}" for k, v in self.items]
+        return ",".join(parts) or "base"
+
+
+def _plain(value: Value) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The conditions of an experiment at one scale on one data set, and the config files under them."""
+
+    name: str
+    experiment: Experiment
+    scale: str
+    data: str
+    conditions: tuple[Condition, ...] = field(default=())
+
+    @classmethod
+    def build(cls, name: str, experiment: Experiment, scale: str, data: str) -> Grid:
+        """Expand the axes; the same condition reached by two blocks is one condition.
+
+        Raises:
+            UserError: a condition's name would not be safe as the name of a directory.
+        """
+        grid = cls(name, experiment, scale, data)
+        blocks: list[Axes] = [*experiment.grid, *experiment.scale_grid.get(scale, ())]
+        conditions = list(dict.fromkeys(grid.condition(point) for block in blocks for point in block))
+        for condition in conditions:
+            if not SAFE_NAME.fullmatch(condition.name):
+                raise UserError(f"condition '{condition.name}' of '{name}' cannot be the name of a directory")
+        return cls(name, experiment, scale, data, tuple(conditions))
+
+    def condition(self, overrides: Overrides) -> Condition:
+        """The condition that a set of overrides means: those that repeat the config below them are dropped."""
+        below = leaves(self._merged([self.folder / "base.yaml", *self._own_config(overrides)]))
+        kept = {k: v for k, v in overrides.items() if k == "config" or below.get(k.split(".")[-1]) != v}
+        return Condition(tuple(sorted(kept.items(), key=lambda item: (item[0] != "config", item[0]))))
+
+    def find(self, overrides: Overrides, claim: str) -> Condition:
+        """The one condition of the grid that a claim's overrides name.
+
+        Raises:
+            UserError: there is none; the message names the nearest.
+        """
+        wanted = self.condition(overrides)
+        if wanted in self.conditions:
+            return wanted
+        existing = [condition.name for condition in self.conditions]
+        near = difflib.get_close_matches(wanted.name, existing, n=3, cutoff=0.0)
+        raise UserError(
+            f"claim {claim}: no condition of '{self.name}' is '{wanted.name}'; nearest: {', '.join(near) or 'none'}"
+        )
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the experiment."""
+        return catalogue.folder(self.name)
+
+    def files(self, condition: Condition) -> list[Path]:
+        """Config files of a condition, lowest first: base, scale, data, both, then the condition's own overlay."""
+        overlays = [self.scale, self.data, f"{self.data}-{self.scale}"]
+        found = [path for word in overlays if (path := self.folder / f"{word}.yaml").is_file()]
+        return [self.folder / "base.yaml", *found, *self._own_config(condition.overrides)]
+
+    def _own_config(self, overrides: Overrides) -> list[Path]:
+        return [self.folder / f"{overrides['config']}.yaml"] if "config" in overrides else []
+
+    def _merged(self, files: Iterable[Path]) -> dict[str, Any]:
+        merged: dict[str, Any] = {}
+        for path in files:
+            merged = merge(merged, load_yaml(path))
+        return merged
+
+    def merged(self, condition: Condition) -> dict[str, Any]:
+        """The config files of a condition laid over each other, before its overrides."""
+        return self._merged(self.files(condition))
+
+
+def check_claims(grid: Grid) -> None:
+    """Resolve every condition of every claim.
+
+    Raises:
+        UserError: a claim names a condition that the grid does not have.
+    """
+    for claim in grid.experiment.claims:
+        for overrides in claim.used_conditions:
+            grid.find(overrides, claim.id)
+
+
+def checked(claims: Sequence[Claim]) -> list[Claim]:
+    """The claims that need no training."""
+    return [claim for claim in claims if claim.kind in CHECKED]
+
+
+def leaves(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of a config by the last word of their key: arguments of model and data, and the Trainer's."""
+    return {
+        **{k: v for k, v in (config.get("trainer") or {}).items() if not isinstance(v, Mapping | list)},
+        **((config.get("data") or {}).get("init_args") or {}),
+        **((config.get("model") or {}).get("init_args") or {}),
+    }
+
+
+def options(condition: Condition, sections: Mapping[str, set[str]], tuned: Mapping[str, float]) -> list[str]:
+    """Command line options of a condition's overrides.
+
+    Args:
+        condition: the condition.
+        sections: names that model, data and trainer take.
+        tuned: value of each override that tuning chooses.
+
+    Raises:
+        UserError: no section, or more than one, takes a name.
+    """
+    result = []
+    for key, value in condition.items:
+        if key == "config":
+            continue
+        chosen = tuned[key] if value == TUNED else value
+        result.append(f"--{full_key(key, sections)}={str(chosen).lower() if isinstance(chosen, bool) else chosen}")
+    return result
+
+
+def full_key(key: str, sections: Mapping[str, set[str]]) -> str:
+    """The Lightning CLI key of an axis: `depth` is `model.depth` where only the model takes a depth."""
+    if "." in key:
+        return key
+    takers = [section for section, names in sections.items() if key in names]
+    if len(takers) == 1:
+        return f"{takers[0]}.{key}"
+    if takers:
+        raise UserError(f"axis '{key}' is ambiguous: {', '.join(f'{section}.{key}' for section in takers)}")
+    known = sorted(name for names in sections.values() for name in names)
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+    raise UserError(f"axis '{key}' is no argument of model, data or trainer; did you mean '{near[0]}'?")

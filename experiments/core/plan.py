@@ -1,0 +1,171 @@
+"""What one call of `run` will do: which runs, with which seeds, in which directories."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments.core import catalogue, records
+from experiments.core.definitions import Claim, DefinitionError
+from experiments.core.errors import UserError, check_known
+from experiments.core.execution import Task, check_hash
+from experiments.core.grid import FIRST_SEED, Condition, Grid, check_claims, checked, options
+from experiments.core.verdicts import check_claims as check_thresholds
+
+# Files of a logger in a run's directory, below which a finished run without them is run again.
+LOGGER_FILES = {"tensorboard": "events.out.tfevents.*", "wandb": "wandb/*run-*", "csv": "csv/metrics.csv"}
+SMOKE_SEEDS = 2
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user chose for one call of `run`."""
+
+    scale: str = "quick"
+    seeds: int | None = None
+    jobs: int = 2
+    logger: str = "tensorboard"
+    data: str | None = None
+    overrides: tuple[str, ...] = ()
+    runs: Path = Path("runs")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one call of `run` will do: the grid, the seeds, the place, and whether its verdicts count."""
+
+    grid: Grid
+    seeds: int
+    jobs: int
+    logger: str
+    overrides: tuple[str, ...]
+    directory: Path
+
+    @property
+    def official(self) -> bool:
+        """Whether data, scale and overrides are the frozen ones; each claim's n is looked at besides."""
+        return self.grid.scale == "quick" and not self.overrides
+
+    @property
+    def title(self) -> str:
+        """What was run, in words: experiment, data, scale."""
+        return f"{self.grid.name} on {self.grid.data} at {self.grid.scale} scale"
+
+    @property
+    def command(self) -> str:
+        """The command that repeats it."""
+        words = ["python -m experiments run", self.grid.name, f"--scale {self.grid.scale}", f"--seeds {self.seeds}"]
+        words += [f"--data {self.grid.data}", *self.overrides]
+        return " ".join(words)
+
+    def seeds_of(self, claim: Claim) -> int:
+        """How many seeds decide a claim: its own n, unless fewer than usual were asked for."""
+        return self.seeds if self.seeds < self.grid.experiment.seeds else max(self.seeds, claim.n)
+
+    @property
+    def run_seeds(self) -> dict[Condition, range]:
+        """The seeds of each condition: as many as the claims that use it ask for."""
+        wanted = dict.fromkeys(self.grid.conditions, self.seeds)
+        for claim in self.grid.experiment.claims:
+            for overrides in claim.used_conditions:
+                condition = self.grid.find(overrides, claim.id)
+                wanted[condition] = max(wanted[condition], self.seeds_of(claim))
+        return {condition: range(FIRST_SEED, FIRST_SEED + n) for condition, n in wanted.items()}
+
+    @property
+    def gives_verdicts(self) -> bool:
+        """Whether anything may be concluded: not at smoke scale, nor from a single seed."""
+        return self.grid.scale != "smoke" and self.seeds > 1
+
+
+def make_plan(name: str, choice: Options) -> Plan:
+    """Check what a user chose and decide where its results go.
+
+    Raises:
+        UserError: an unknown experiment, scale, logger or data set, or a claim that names no condition.
+    """
+    experiment = catalogue.load(name)
+    check_known("scale", choice.scale, catalogue.SCALES)
+    check_known("logger", choice.logger, catalogue.LOGGERS)
+    data = choice.data or experiment.data[0]
+    check_known("data set", data, experiment.data)
+    grid = Grid.build(name, experiment, choice.scale, data)
+    check_claims(grid)
+    try:
+        check_thresholds(experiment.claims)
+    except DefinitionError as error:
+        raise UserError(f"experiments/{name}/experiment.py: {error}") from None
+    usual = SMOKE_SEEDS if choice.scale == "smoke" else experiment.seeds
+    seeds = choice.seeds or usual
+    parts = [name]
+    parts += [data] if data != experiment.data[0] else []
+    parts += [choice.scale] if choice.scale != "quick" else []
+    parts += [f"seeds={seeds}"] if seeds != usual else []
+    if choice.overrides:
+        parts.append(hashlib.sha256("\n".join(sorted(choice.overrides)).encode()).hexdigest()[:6])
+    directory = choice.runs / "-".join(parts)
+    _check_writable(directory)
+    return Plan(grid, seeds, choice.jobs, choice.logger, choice.overrides, directory)
+
+
+def _check_writable(directory: Path) -> None:
+    probe = directory / f".writable-{os.getpid()}"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"results cannot be written to '{directory}': {error.strerror}") from None
+
+
+class Planner:
+    """Turns conditions into tasks. Importing torch to resolve a config is paid here, once."""
+
+    def __init__(self, plan: Plan) -> None:
+        from experiments.core.cli import resolve
+        from experiments.core.strict import argument_names
+
+        self.plan = plan
+        self._resolve = resolve
+        self._argument_names = argument_names
+
+    def tasks(
+        self, condition: Condition, seeds: Sequence[int], tuned: Mapping[str, float], directory: Path
+    ) -> list[Task]:
+        """The runs of a condition, one for each seed."""
+        grid = self.plan.grid
+        merged = grid.merged(condition)
+        sections = {s: self._argument_names(s, merged) for s in ("model", "data", "trainer")}
+        files = [*grid.files(condition), *self._logger_file()]
+        args = [f"--config={path}" for path in files] + options(condition, sections, tuned) + [*self.plan.overrides]
+        config = self._resolve([*args, f"--seed_everything={FIRST_SEED}"])
+        return [
+            Task(
+                label=f"{directory.name} seed={seed}",
+                directory=directory / f"seed={seed}",
+                seed=seed,
+                config_hash=records.config_hash({**config, "seed_everything": seed}),
+                args=tuple(args),
+                logger_files=LOGGER_FILES[self.plan.logger],
+                cost=float(config["trainer"]["max_epochs"] or 0),
+            )
+            for seed in seeds
+        ]
+
+    def _logger_file(self) -> list[Path]:
+        path = catalogue.folder("core") / "configs" / f"{self.plan.logger}.yaml"
+        return [path] if path.is_file() else []
+
+
+def check_tasks(plan: Plan) -> list[Task]:
+    """The checks of an experiment, one for each seed of each claim that needs no training."""
+    tasks = {}
+    for claim in checked(plan.grid.experiment.claims):
+        path = f"experiments.{plan.grid.name}.checks:{claim.check}"
+        for seed in range(FIRST_SEED, FIRST_SEED + min(claim.n, plan.seeds)):
+            directory = plan.directory / f"check={claim.check}" / f"seed={seed}"
+            tasks[directory] = Task(f"{claim.check} seed={seed}", directory, seed, check_hash(path), check=path)
+    return list(tasks.values())

@@ -1,0 +1,131 @@
+"""What the runs of an experiment say: one row a run, every measure a column."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pandas as pd
+
+from experiments.core import catalogue, records
+from experiments.core import measures as core_measures
+from experiments.core.definitions import Overrides, Value
+from experiments.core.errors import UserError, nearest
+from experiments.core.grid import Condition
+from experiments.core.plan import Plan
+from experiments.core.verdicts import Verdict
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run (or check), read from its directory.
+
+    `settings` are the values it ran with, by the last word of their key: `depth`, `activation`, `lr`, `max_epochs`.
+    """
+
+    condition: Condition
+    seed: int
+    directory: Path
+    settings: Mapping[str, Value]
+    result: Mapping[str, Any]
+
+    @property
+    def status(self) -> str:
+        """`ok`, `diverged` or `failed`."""
+        return str(self.result["status"])
+
+    @property
+    def recorded(self) -> dict[str, float]:
+        """The measures in `result.json`; a value that was not finite is nan."""
+        return {name: math.nan if value is None else value for name, value in self.result["measures"].items()}
+
+    def __getitem__(self, name: str) -> float:
+        return self.recorded.get(name, math.nan)
+
+    def series(self, name: str) -> list[tuple[int, int, float]]:
+        """Values of one metric over the run, as (epoch, step, value)."""
+        return [(epoch, step, value) for epoch, step, metric, value in self._rows if metric == name]
+
+    @functools.cached_property
+    def _rows(self) -> list[tuple[int, int, str, float]]:
+        return records.read_metrics(self.directory / records.METRICS)
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that figures, dashboards and the report are made of."""
+
+    plan: Plan
+    runs: tuple[Run, ...]
+    # results.csv: one row a run.
+    frame: pd.DataFrame
+    verdicts: tuple[Verdict, ...]
+    # What tuning chose, by condition.
+    tuned: Mapping[Condition, float]
+
+    def of(self, overrides: Overrides) -> list[Run]:
+        """The finished runs of one condition, in the order of their seeds."""
+        condition = self.plan.grid.condition(overrides)
+        return [run for run in self.runs if run.condition == condition]
+
+
+Measure = Callable[[Run], float]
+
+
+def find_measure(experiment: str, name: str) -> Measure | None:
+    """Return the derived measure of this name, or None if it must be one that the runs recorded."""
+    for module in (catalogue.part(experiment, "measures"), core_measures):
+        function = public_functions(module).get(name)
+        if function is not None:
+            return function
+    return None
+
+
+def public_functions(module: ModuleType) -> dict[str, Callable[..., Any]]:
+    """Functions that a module defines itself, without its imports and helpers."""
+    return {
+        name: function
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if function.__module__ == module.__name__ and not name.startswith("_")
+    }
+
+
+def value_of(experiment: str, name: str, run: Run) -> float:
+    """One measure of one run; nan where the run does not have it."""
+    measure = find_measure(experiment, name)
+    return float(measure(run)) if measure else float(run[name])
+
+
+def table(experiment: str, runs: Sequence[Run], derived: Sequence[str]) -> pd.DataFrame:
+    """One row a run: condition, its overrides, seed, status, stack, derived measures, recorded measures.
+
+    Raises:
+        UserError: a derived measure is neither defined nor recorded by any run.
+    """
+    rows = []
+    known = {name for run in runs for name in run.recorded}
+    for name in derived:
+        if find_measure(experiment, name) is None and runs and name not in known:
+            functions = public_functions(catalogue.part(experiment, "measures"))
+            raise UserError(f"unknown measure '{name}'; {nearest(name, [*functions, *known])}")
+    for run in runs:
+        rows.append(
+            {
+                "condition": run.condition.name,
+                **run.condition.overrides,
+                "seed": run.seed,
+                "status": run.status,
+                "stack": run.result.get("stack", 1),
+                **{name: value_of(experiment, name, run) for name in derived},
+                **dict(sorted(run.recorded.items())),
+            }
+        )
+    frame = pd.DataFrame(rows)
+    first = ["condition", *sorted({key for run in runs for key, _ in run.condition.items}), "seed", "status", "stack"]
+    return frame[[*first, *(column for column in frame.columns if column not in first)]]

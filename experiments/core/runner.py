@@ -1,0 +1,74 @@
+"""`run`: from an experiment's definition to its verdicts and report, running only what is not there yet."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from experiments.core import tuning
+from experiments.core.execution import Pool, Task
+from experiments.core.grid import Condition
+from experiments.core.plan import Options, Plan, Planner, check_tasks, make_plan
+from experiments.core.progress import follow
+
+
+def run(name: str, choice: Options) -> int:
+    """Run what is missing of an experiment, then judge its claims and draw its report.
+
+    Returns:
+        0, or 1 if a run failed.
+    """
+    plan = make_plan(name, choice)
+    planner = Planner(plan)
+    print(f"{plan.title}: {plan.directory}")
+    with Pool(plan.jobs) as pool:
+        trials = tuning.trials(plan, planner)
+        failed = run_missing(pool, [task for trial in trials for task in trial.tasks], "tuning")
+        chosen = tuning.choose(plan, trials)
+        tasks = [*run_tasks(plan, planner, chosen), *check_tasks(plan)]
+        failed += run_missing(pool, tasks, "runs")
+    show(plan, chosen)
+    return 1 if failed else 0
+
+
+def report(name: str, choice: Options) -> int:
+    """Judge and draw again from the results that are there, without running anything."""
+    plan = make_plan(name, choice)
+    show(plan, tuning.read_chosen(plan))
+    return 0
+
+
+def show(plan: Plan, chosen: Mapping[Condition, float]) -> None:
+    """Judge the claims, draw figures and report, and print the verdicts."""
+    from experiments.core import dashboards, figures, summary
+    from experiments.core.report import page, terminal
+
+    results = summary.judge(plan, chosen)
+    drawn = figures.draw(results)
+    dashboards.publish(results, drawn)
+    path = page.write_report(results, drawn)
+    page.write_index(plan.directory.parent)
+    terminal.print_verdicts(results)
+    print(path)
+
+
+def run_tasks(plan: Plan, planner: Planner, chosen: Mapping[Condition, float]) -> list[Task]:
+    """Every run of the grid, with the values that tuning chose."""
+    axis = plan.grid.experiment.tuning.axis if plan.grid.experiment.tuning else ""
+    return [
+        task
+        for condition, seeds in plan.run_seeds.items()
+        for task in planner.tasks(condition, seeds, {axis: chosen.get(condition, 0.0)}, plan.directory / condition.name)
+    ]
+
+
+def run_missing(pool: Pool, tasks: Sequence[Task], title: str) -> int:
+    """Run the tasks that have no valid result yet, and return how many failed."""
+    states = {task: task.state for task in tasks}
+    count = Counter(states.values())
+    if count["outdated"]:
+        print(f"{count['outdated']} {title} failed or were made by another version of the config: run again")
+    missing = [task for task, state in states.items() if state != "finished"]
+    if count["finished"]:
+        print(f"{title}: {count['finished']} of {len(tasks)} are there already")
+    return sum(outcome.status == "failed" for _, outcome in follow(pool.run(missing), len(missing), title))

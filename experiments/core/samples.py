@@ -1,0 +1,105 @@
+"""From runs to the numbers that claims are about: one number a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from experiments.core import catalogue
+from experiments.core import measures as core_measures
+from experiments.core.definitions import CHECKED, Claim
+from experiments.core.errors import UserError, nearest
+from experiments.core.grid import FIRST_SEED, Condition
+from experiments.core.plan import Plan
+from experiments.core.results import Run, public_functions, value_of
+from experiments.core.statistics import Floats
+from experiments.core.verdicts import Sample, with_divergence
+
+Contrast = Callable[[Sequence[tuple[Run, float]]], float]
+
+
+def find_contrast(experiment: str, name: str) -> Contrast:
+    """Return the contrast of this name: a function of (run, value) pairs of one seed.
+
+    Raises:
+        UserError: neither the experiment's `measures.py` nor `core` has it.
+    """
+    known = {**public_functions(core_measures), **public_functions(catalogue.part(experiment, "measures"))}
+    if name not in known:
+        raise UserError(f"unknown contrast '{name}'; {nearest(name, known)}")
+    return known[name]
+
+
+def collect(plan: Plan, runs: Sequence[Run], checks: Mapping[str, Sequence[Run]]) -> dict[str, Sample]:
+    """Return the sample of every claim that runs or checks decide, by the claim's id.
+
+    Args:
+        plan: what was run.
+        runs: the finished runs.
+        checks: the finished checks, by the name of their function.
+    """
+    by_place = {(run.condition, run.seed): run for run in runs}
+    samples = {}
+    for claim in plan.grid.experiment.claims:
+        if claim.kind in CHECKED:
+            samples[claim.id] = _checked(checks.get(claim.check, ()))
+        elif claim.measure:
+            samples[claim.id] = _measured(plan, claim, by_place)
+    return samples
+
+
+def _checked(checks: Sequence[Run]) -> Sample:
+    return Sample(
+        np.array([check["error"] for check in checks]),
+        draws=int(sum(check["draws"] for check in checks)),
+        counterexamples=int(sum(check.recorded.get("counterexamples", 0.0) for check in checks)),
+    )
+
+
+def _measured(plan: Plan, claim: Claim, by_place: Mapping[tuple[Condition, int], Run]) -> Sample:
+    conditions = [plan.grid.find(overrides, claim.id) for overrides in claim.used_conditions]
+    seeds = range(FIRST_SEED, FIRST_SEED + plan.seeds_of(claim))
+    table = [[by_place.get((condition, seed)) for condition in conditions] for seed in seeds]
+    complete = [[run for run in row if run is not None] for row in table if None not in row]
+    missing = len(table) - len(complete)
+    undecidable = f"{missing} of {len(table)} seeds have a run that failed or is missing" if missing else ""
+    if not complete:
+        return Sample(np.empty(0), undecidable=undecidable)
+    diverged = np.array([[run.status == "diverged" for run in row] for row in complete])
+    values = np.array([[value_of(plan.grid.name, claim.measure, run) for run in row] for row in complete])
+    columns = [with_divergence(claim, values[:, k], diverged[:, k]) for k in range(len(conditions))]
+    return Sample(
+        _per_seed(plan, claim, complete, columns),
+        arms=(columns[0], columns[1]) if claim.minus is not None else None,
+        n_diverged=int(diverged.any(axis=1).sum()),
+        overlap=_overlap(claim, complete),
+        resolution=_resolution(claim, complete),
+        undecidable=undecidable,
+    )
+
+
+def _per_seed(plan: Plan, claim: Claim, rows: Sequence[Sequence[Run]], columns: Sequence[Floats]) -> Floats:
+    if claim.contrast:
+        contrast = find_contrast(plan.grid.name, claim.contrast)
+        points = [list(zip(row, values, strict=True)) for row, values in zip(rows, np.stack(columns).T, strict=True)]
+        return np.array([contrast([(run, float(value)) for run, value in row]) for row in points])
+    return columns[0] - columns[1] if claim.minus is not None else columns[0]
+
+
+def _on_test_sample(claim: Claim) -> bool:
+    return claim.measure.startswith("test/")
+
+
+def _overlap(claim: Claim, rows: Sequence[Sequence[Run]]) -> float:
+    """n_test / n_train where the measure is taken on test samples that seeds share, else 0."""
+    data = rows[0][0].result.get("data") or {}
+    if not _on_test_sample(claim) or not data or data["disjoint_test"]:
+        return 0.0
+    return float(data["test"] / data["train"])
+
+
+def _resolution(claim: Claim, rows: Sequence[Sequence[Run]]) -> float | None:
+    """The smallest step of an accuracy: one test sample."""
+    data = rows[0][0].result.get("data") or {}
+    return 1 / data["test"] if claim.measure == "test/accuracy" and data else None

@@ -1,0 +1,248 @@
+"""One strict pass over the YAML and the command line, before the Lightning CLI sees them.
+
+The Lightning CLI accepts several mistakes without a word (an abbreviated option, a size that a link overwrites, an
+epoch count of zero) and reports the others in fifty lines. This pass reads the same files and options, and answers each
+mistake in one line that names the nearest valid thing. It imports classes only from this project, Lightning and torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch.callbacks
+import lightning.pytorch.loggers
+import yaml
+from lightning import Trainer
+
+import datamodules
+import experiments.core.callbacks
+import lightning_modules
+from experiments.core.errors import UserError, check_known, nearest
+from experiments.core.yaml_files import load_yaml, merge
+
+TRUSTED = (
+    "lightning_modules",
+    "datamodules",
+    "experiments",
+    "lightning",
+    "torch",
+    "torchvision",
+    "torchmetrics",
+)
+KNOWN_CLASSES = {
+    "model": [lightning_modules],
+    "data": [datamodules],
+    "callback": [experiments.core.callbacks, lightning.pytorch.callbacks],
+    "logger": [lightning.pytorch.loggers],
+}
+# Linked by the Lightning CLI; a value given by hand would be accepted and overwritten.
+LINKED = {
+    "model": {"num_features": "the data set", "num_classes": "the data set", "seed": "seed_everything"},
+    "data": {"seed": "seed_everything"},
+}
+TRAINER_MINIMUM = {
+    "max_epochs": 1,
+    "max_steps": 1,
+    "check_val_every_n_epoch": 1,
+    "accumulate_grad_batches": 1,
+    "limit_train_batches": 0,
+    "limit_val_batches": 0,
+    "limit_test_batches": 0,
+    "log_every_n_steps": 1,
+}
+FLAGS = ("--print_config", "--help", "-h")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a command line asks for: its files laid over each other, then its options."""
+
+    config: dict[str, Any]
+    files: tuple[Path, ...]
+
+
+def check_request(subcommand: str, args: Sequence[str]) -> Request:
+    """Read the files and options of a Lightning CLI call and refuse every mistake that can be seen before training.
+
+    Args:
+        subcommand: fit, validate, test or predict.
+        args: the command line after the subcommand.
+
+    Raises:
+        UserError: the first mistake found.
+    """
+    method = inspect.signature(getattr(Trainer, subcommand)).parameters
+    top_level = {"seed_everything", "trainer", "model", "data"} | (
+        set(method) & {"ckpt_path", "weights_only", "verbose", "return_predictions"}
+    )
+    config: dict[str, Any] = {}
+    files: list[Path] = []
+    seen: set[str] = set()
+    options: list[tuple[str, str]] = []
+    for name, value in _options(args):
+        if name in ("--config", "-c"):
+            files.append(Path(value))
+            content = load_yaml(Path(value))
+            for key in content:
+                if key not in top_level:
+                    raise UserError(f"config file '{value}': unknown key '{key}'; {nearest(key, top_level)}")
+            config = merge(config, content)
+        elif name not in FLAGS:
+            if name in seen and not name.endswith("+"):
+                raise UserError(f"option {name} is given twice")
+            seen.add(name)
+            options.append((name, value))
+    help_wanted = any(arg in ("--help", "-h", "--print_config") or ".help" in arg for arg in args)
+    for name, value in options:
+        _apply_option(config, name, value, top_level)
+    if not help_wanted:
+        _check_config(config)
+    return Request(config, tuple(files))
+
+
+def _options(args: Sequence[str]) -> Iterator[tuple[str, str]]:
+    queue = list(args)
+    while queue:
+        token = queue.pop(0)
+        if not token.startswith("-"):
+            raise UserError(f"'{token}' is not an option; options begin with --")
+        name, equals, value = token.partition("=")
+        if not equals and name not in FLAGS and ".help" not in name:
+            if not queue:
+                raise UserError(f"option {name} has no value")
+            value = queue.pop(0)
+        yield name, value
+
+
+def _apply_option(config: dict[str, Any], name: str, value: str, top_level: set[str]) -> None:
+    """Lay one option over the config, as far as the checks need it: nested class arguments are left to the parser."""
+    if not name.startswith("--"):
+        raise UserError(f"unknown option '{name}'; options begin with --")
+    words = name[2:].rstrip("+").split(".")
+    valid = {*top_level, "config", "print_config", "help"}
+    if words[0] not in valid:
+        everything = [*valid, *(f"trainer.{p}" for p in parameters_of(Trainer))]
+        raise UserError(f"unknown option '{name}'; {nearest(name[2:], everything)}")
+    if words[-1] == "help" or name.endswith("+") or len(words) > 3:
+        return
+    parsed = yaml.safe_load(value) if value else None
+    if len(words) == 1:
+        config[words[0]] = {"class_path": value} if words[0] in ("model", "data") else parsed
+        return
+    section = config.setdefault(words[0], {})
+    if words[0] == "trainer":
+        if len(words) == 2:
+            section[words[1]] = parsed
+        elif words[1] not in parameters_of(Trainer):
+            raise UserError(f"unknown option '{name}'; {nearest(words[1], parameters_of(Trainer))}")
+        return
+    if words[1] == "class_path":
+        section["class_path"] = value
+    elif words[1] == "init_args" and len(words) == 3:
+        section.setdefault("init_args", {})[words[2]] = parsed
+    elif len(words) == 2:
+        section.setdefault("init_args", {})[words[1]] = parsed
+    else:
+        raise UserError(f"unknown option '{name}'; a class argument is {words[0]}.NAME")
+
+
+def _check_config(config: Mapping[str, Any]) -> None:
+    seed = config.get("seed_everything")
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise UserError(f"seed_everything must be a whole number >= 0, for example 1000; it is {seed!r}")
+    for kind in ("model", "data"):
+        section = config.get(kind)
+        if section is None:
+            raise UserError(f"the config names no {kind}; valid: {', '.join(known_names(kind))}")
+        check_class(kind, section, key=kind)
+    trainer = config.get("trainer") or {}
+    if not isinstance(trainer, Mapping):
+        raise UserError(f"trainer must be a mapping of keys to values; it is {trainer!r}")
+    for key, value in trainer.items():
+        if key.rstrip("+") not in parameters_of(Trainer):
+            raise UserError(f"unknown key 'trainer.{key}'; {nearest(key, parameters_of(Trainer))}")
+        minimum = TRAINER_MINIMUM.get(key)
+        unlimited = key in ("max_steps", "max_epochs") and value == -1
+        if minimum is not None and isinstance(value, int | float) and value < minimum and not unlimited:
+            raise UserError(f"trainer.{key} must be at least {minimum}; it is {value}")
+    for index, callback in enumerate(_as_list(trainer.get("callbacks"))):
+        check_class("callback", callback, key=f"trainer.callbacks[{index}]")
+    for logger in _as_list(trainer.get("logger")):
+        if not isinstance(logger, bool):
+            check_class("logger", logger, key="trainer.logger")
+
+
+def check_class(kind: str, section: Any, key: str) -> None:
+    """Check a `class_path` / `init_args` block: a known or trusted class, and only arguments it has."""
+    if isinstance(section, str):
+        section = {"class_path": section}
+    if not isinstance(section, Mapping) or "class_path" not in section:
+        raise UserError(f"{key} needs a class_path; valid: {', '.join(known_names(kind))}")
+    for word in section:
+        if word not in ("class_path", "init_args"):
+            raise UserError(f"unknown key '{key}.{word}'; {nearest(word, ['class_path', 'init_args'])}")
+    cls = find_class(kind, str(section["class_path"]))
+    arguments = section.get("init_args") or {}
+    if not isinstance(arguments, Mapping):
+        raise UserError(f"{key}.init_args must be a mapping of names to values; it is {arguments!r}")
+    valid = parameters_of(cls)
+    for name in arguments:
+        source = LINKED.get(kind, {}).get(name)
+        if source:
+            raise UserError(f"{key}.{name} is not set by hand: it comes from {source}")
+        if valid and name not in valid:
+            settable = valid - set(LINKED.get(kind, {}))
+            raise UserError(f"unknown key '{key}.{name}' of {cls.__name__}; {nearest(name, settable)}")
+
+
+def argument_names(section: str, config: Mapping[str, Any]) -> set[str]:
+    """Names that a config's model, data or trainer takes."""
+    return parameters_of(Trainer if section == "trainer" else find_class(section, str(config[section]["class_path"])))
+
+
+def known_names(kind: str) -> list[str]:
+    """The short class names of a kind (model, data, callback, logger), ours first."""
+    return [name for package in KNOWN_CLASSES[kind] for name in package.__all__]
+
+
+def find_class(kind: str, name: str) -> type:
+    """Resolve a short name or a dotted path to a class.
+
+    Raises:
+        UserError: the name is unknown, or the path lies outside this project, Lightning and torch.
+    """
+    if "." not in name:
+        for package in KNOWN_CLASSES[kind]:
+            if name in package.__all__:
+                found: type = getattr(package, name)
+                return found
+        check_known(kind if kind != "data" else "data set", name, known_names(kind))
+    module_name, _, class_name = name.rpartition(".")
+    if module_name.split(".")[0] not in TRUSTED:
+        raise UserError(f"class path '{name}' lies outside this project, Lightning and torch, and is not imported")
+    try:
+        cls = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError):
+        raise UserError(f"class path '{name}' does not exist; {nearest(class_name, known_names(kind))}") from None
+    if not isinstance(cls, type):
+        raise UserError(f"class path '{name}' is not a class")
+    return cls
+
+
+def parameters_of(cls: type) -> set[str]:
+    """Names of a constructor's arguments; empty if it takes any (`**kwargs`), which the parser then checks."""
+    parameters = inspect.signature(cls).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return set()
+    return set(parameters)
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list) else [value]

@@ -1,0 +1,63 @@
+"""From finished runs to `results.csv`, `verdicts.json`, figures, dashboards and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from experiments.core import records, samples, verdicts
+from experiments.core.errors import UserError
+from experiments.core.grid import Condition, leaves
+from experiments.core.plan import Plan, check_tasks
+from experiments.core.results import Results, Run, table
+
+
+def finished_runs(plan: Plan, chosen: Mapping[Condition, float]) -> list[Run]:
+    """Read every finished run of the grid, in the order of conditions and seeds."""
+    axis = plan.grid.experiment.tuning.axis if plan.grid.experiment.tuning else ""
+    found = []
+    for condition, seeds in plan.run_seeds.items():
+        settings = {**leaves(plan.grid.merged(condition)), **condition.overrides}
+        if condition in chosen:
+            settings[axis] = chosen[condition]
+        for seed in seeds:
+            found.append(_read(condition, seed, plan.directory / condition.name / f"seed={seed}", settings))
+    return [run for run in found if run is not None]
+
+
+def finished_checks(plan: Plan) -> dict[str, list[Run]]:
+    """Read every finished check, by the name of its function."""
+    found: dict[str, list[Run]] = {}
+    for task in check_tasks(plan):
+        run = _read(Condition(()), task.seed, task.directory, {})
+        if run is not None:
+            found.setdefault(task.check.partition(":")[2], []).append(run)
+    return found
+
+
+def _read(condition: Condition, seed: int, directory: Path, settings: Mapping[str, object]) -> Run | None:
+    result = records.read_result(directory)
+    if result is None or result.get("status") not in ("ok", "diverged"):
+        return None
+    return Run(condition, seed, directory, settings, result)  # type: ignore[arg-type]
+
+
+def judge(plan: Plan, tuned: Mapping[Condition, float]) -> Results:
+    """Write `results.csv` and `verdicts.json` from what the runs left."""
+    runs = finished_runs(plan, tuned)
+    if not runs:
+        raise UserError(f"'{plan.directory}' holds no finished run; first: {plan.command}")
+    wanted = [claim.measure for claim in plan.grid.experiment.claims if claim.measure]
+    derived = list(dict.fromkeys([*plan.grid.experiment.measures, *wanted]))
+    frame = table(plan.grid.name, runs, derived)
+    records.write_atomically(plan.directory / "results.csv", frame.to_csv(index=False))
+    judged = verdicts.judge(
+        plan.grid.name,
+        plan.grid.experiment.claims,
+        samples.collect(plan, runs, finished_checks(plan)),
+        official=plan.official,
+        scope=f"{plan.grid.data}, {plan.grid.scale}",
+        verdicts=plan.gives_verdicts,
+    )
+    verdicts.write_verdicts(plan.directory / "verdicts.json", judged)
+    return Results(plan, tuple(runs), frame, tuple(judged), tuned)

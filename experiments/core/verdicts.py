@@ -1,0 +1,428 @@
+"""From per-seed numbers to verdicts: the drawn interval is the verdict.
+
+Each inferential claim becomes a `_Test`: an estimate, its interval at any confidence, and the threshold that this
+interval must not contain. Holm gives every primary claim its confidence, and `decide` compares two numbers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from experiments.core import statistics as st
+from experiments.core.definitions import CHECKED, INFERENTIAL, Claim, DefinitionError, Value
+from experiments.core.records import write_json
+from experiments.core.statistics import Floats
+
+Direction = Literal["above", "below", "within"]
+Threshold = float | tuple[float, float]
+Official = bool | Mapping[str, bool] | Callable[[Claim], bool]
+
+CONFIRMED, REFUTED, INCONCLUSIVE = "CONFIRMED", "REFUTED", "INCONCLUSIVE"
+PASS, FAIL = "PASS", "FAIL"
+# Of a transcription or a pitfall: it counts neither for nor against the lecture.
+NOTE = "NOTE"
+# The kind has no verdict, the scale gives none, or there are too few seeds or draws for one.
+NONE = "NONE"
+
+LEAST_DRAWS = 200
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """What the runs or checks of one claim came to, one number a seed, as the claim defines it."""
+
+    # Shape (n,): value, difference or contrast; 0 or 1 of a proportion; max |error| / (1 + |truth|) of a check.
+    values: Floats
+    # Of a claim with `minus`, shape (n,) each: the measure in `where` and in `minus`. 0 or 1 of a proportion.
+    arms: tuple[Floats, Floats] | None = None
+    # Of times to a target, shape (n,) an arm: 1 where the run arrived within its budget. A longer time of the first
+    # arm makes the value larger, one of the second makes it smaller.
+    arrived: tuple[Floats, ...] = ()
+    n_diverged: int = 0
+    n_censored: int = 0
+    # n_test / n_train where the test samples of different seeds overlap, else 0.
+    overlap: float = 0.0
+    # The smallest step of the measure; without one, a sample without spread decides nothing.
+    resolution: float | None = None
+    # Of a check, over all seeds: random draws, and how many of them contradict the transcribed form (transcription)
+    # or show the symptom (pitfall).
+    draws: int = 0
+    counterexamples: int = 0
+    # Why nothing can be decided, where the runs already say so.
+    undecidable: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """One row of `verdicts.json`; numbers are in the measure's own unit, not oriented."""
+
+    id: str
+    experiment: str
+    lecture_line: str
+    slide: str
+    source: str
+    kind: str
+    statement: str
+    statement_fr: str
+    measure: str
+    conditions: tuple[dict[str, Value], ...]
+    scope: str
+    family: str  # the experiment, of its inferential primary claims; else empty
+    direction: str
+    threshold: Threshold | None
+    effect: float | None
+    ci_low: float | None = None
+    ci_high: float | None = None
+    confidence: float | None = None
+    ci95_low: float | None = None
+    ci95_high: float | None = None
+    p_holm: float | None = None
+    n: int
+    n_diverged: int
+    n_censored: int
+    seeds_needed: int | None = None  # of a new seed set; None where more than `statistics.MOST_SEEDS`
+    verdict: str = NONE
+    reading: str = ""
+    official: bool
+    p: float | None = None  # not adjusted
+    p_mcnemar: float | None = None
+    bootstrap_low: float | None = None
+    bootstrap_high: float | None = None
+    correlation: float | None = None  # between the two arms, over seeds
+    primary: bool
+    control: bool
+    note: str
+    undecidable: str = ""
+    # Where more than half of an arm never arrived, the verdict is on the share that did, and the value is a bound.
+    judged_on: str = "value"
+    bound: str = ""
+    draws: int
+    counterexamples: int
+
+
+@dataclass(frozen=True)
+class _Test:
+    values: Floats  # one number a seed; their mean is the estimate
+    interval: Callable[[float], Floats]  # of the confidence
+    p: float
+    direction: Direction
+    threshold: Threshold
+    seeds_needed: Callable[[float], int | None]  # of alpha
+    readable: bool  # its 0 means "no effect", so the readings of an effect apply
+    counts: tuple[int, ...] = ()  # of a share
+
+
+def decide(low: float, high: float, direction: Direction, threshold: Threshold) -> str:
+    """Read the verdict off an interval: on which side of the threshold it lies; INCONCLUSIVE if it contains it."""
+    if isinstance(threshold, tuple):
+        if threshold[0] < low and high < threshold[1]:
+            return CONFIRMED
+        return REFUTED if high < threshold[0] or low > threshold[1] else INCONCLUSIVE
+    if low <= threshold <= high:
+        return INCONCLUSIVE
+    return CONFIRMED if (low > threshold) == (direction == "above") else REFUTED
+
+
+def effect_reading(low: float, high: float, direction: Direction, threshold: Threshold) -> str:
+    """Say in words what a verdict on an effect rules out or leaves open; empty for CONFIRMED and for a band."""
+    verdict = decide(low, high, direction, threshold)
+    if verdict == CONFIRMED or isinstance(threshold, tuple):
+        return ""
+    if direction == "below":
+        low, high, threshold = -high, -low, -threshold
+    if verdict == INCONCLUSIVE:
+        return "real, size open" if low > 0 else "open"
+    if high < 0:
+        return "reversed"
+    if low > 0:
+        return "smaller"
+    return "negligible" if low > -threshold else "not as large"
+
+
+def with_divergence(claim: Claim, values: Floats, diverged: Floats) -> Floats:
+    """Give each diverged run of one condition the value its claim declares; none is dropped.
+
+    Without a declared value a proportion keeps the outcome its measure gives, 0 where it gives none; any other kind
+    gets NaN, which makes the claim undecidable.
+    """
+    lost = np.asarray(diverged, dtype=bool)
+    if claim.if_diverged is not None:
+        return np.where(lost, claim.if_diverged, values)
+    if claim.kind == "proportion":
+        return np.where(lost & ~np.isfinite(values), 0.0, values)
+    return np.where(lost, np.nan, values)
+
+
+def check_claims(claims: Sequence[Claim]) -> None:
+    """Refuse claims that no run could decide as they are written.
+
+    Raises:
+        DefinitionError: an effect without a smallest effect of interest in its direction, an equivalence without
+            width, or a proportion that n successes of n would not confirm at the strictest level of its family.
+    """
+    family = sum(claim.kind in INFERENTIAL and claim.primary for claim in claims)
+    for claim in claims:
+        direction, threshold = _direction_and_threshold(claim)
+        oriented = -claim.below if claim.below is not None else claim.above or 0.0
+        if claim.kind == "effect" and oriented <= 0:
+            side = "above > 0" if direction == "above" else "below < 0"
+            raise DefinitionError(f"claim {claim.id}: the smallest effect of interest must be {side}, not {threshold}")
+        if claim.kind == "equivalence" and (claim.within or 0.0) <= 0:
+            raise DefinitionError(f"claim {claim.id}: `within` must be > 0, not {claim.within}")
+        if claim.kind != "proportion":
+            continue
+        paired = claim.minus is not None
+        least = oriented if paired or direction == "above" else 1 + oriented
+        if not 0 <= least < 1:
+            valid = "above in [0, 1) or below in " + ("(-1, 0]" if paired else "(0, 1]")
+            raise DefinitionError(f"claim {claim.id}: the threshold of a proportion must be {valid}, not {threshold}")
+        confidence = 1 - st.ALPHA / (family if claim.primary else 1)
+        if not st.confirmable(claim.n, least, confidence, paired=paired):
+            needed = st.smallest_confirming_n(least, confidence, paired=paired)
+            raise DefinitionError(
+                f"claim {claim.id}: {claim.n} successes of n = {claim.n} would not confirm it; give n >= {needed}"
+            )
+
+
+def judge(
+    experiment_name: str,
+    claims: Sequence[Claim],
+    samples: Mapping[str, Sample],
+    *,
+    official: Official,
+    scope: str,
+    verdicts: bool = True,
+) -> list[Verdict]:
+    """Judge all claims of an experiment together: its inferential primary ones are a family.
+
+    Args:
+        experiment_name: also the family's name.
+        claims: all of the experiment, whether or not they have a sample: the family is the frozen list.
+        samples: by the claim's id.
+        official: whether seeds, data and scale are the frozen ones, of all claims or of each; another n than the
+            claim's makes its row exploratory in any case.
+        scope: data and scale in words.
+        verdicts: False at a scale that gives none: effects and plain intervals, and the verdict NONE.
+
+    Returns:
+        One row a claim, in their order.
+
+    Raises:
+        ValueError: a proportion whose values are not 0 or 1.
+    """
+    missing = Sample(np.empty(0), undecidable="none of its runs is finished")
+    found = {claim.id: samples.get(claim.id, missing) for claim in claims}
+    inferential = [claim for claim in claims if claim.kind in INFERENTIAL]
+    tests = {c.id: _test(c, found[c.id]) for c in inferential if not _why_undecidable(c, found[c.id])}
+    family = [claim.id for claim in inferential if claim.primary] if verdicts else []
+    levels, adjusted = st.holm(np.array([tests[i].p if i in tests else 1.0 for i in family]))
+    drawn = {i: (float(level), float(p)) for i, level, p in zip(family, levels, adjusted, strict=True)}
+    rows = []
+    for claim in claims:
+        sample = found[claim.id]
+        row = _describe(experiment_name, claim, sample, official, scope)
+        if claim.kind in INFERENTIAL:
+            row = _inferred(row, claim, sample, tests.get(claim.id), *drawn.get(claim.id, (st.ALPHA, None)))
+        elif claim.kind in CHECKED:
+            row = _checked(row, sample)
+        elif claim.kind == "measured" and not row.undecidable:
+            row = _shown(row, sample.values, sample.arms, _mean_interval(sample))
+        rows.append(row if verdicts else replace(row, verdict=NONE, reading=""))
+    return rows
+
+
+def write_verdicts(path: Path, verdicts: Sequence[Verdict]) -> None:
+    """Write `verdicts.json`, one object a claim, strict JSON."""
+    write_json(path, [asdict(verdict) for verdict in verdicts])
+
+
+def read_verdicts(path: Path) -> list[Verdict]:
+    """Read back what `write_verdicts` wrote.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it holds something else than verdicts.
+    """
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        lists = ("conditions", "threshold")
+        return [Verdict(**row | {k: tuple(row[k]) for k in lists if isinstance(row[k], list)}) for row in rows]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path} does not hold verdicts as this version writes them: {error}") from None
+
+
+def _describe(experiment_name: str, claim: Claim, sample: Sample, official: Official, scope: str) -> Verdict:
+    """Fill a row with all that needs no inference; its verdict is NONE."""
+    direction, threshold = _direction_and_threshold(claim)
+    n = len(sample.values)
+    if not isinstance(official, bool):
+        official = bool(official(claim) if callable(official) else official[claim.id])
+    counted = claim.kind not in ("census", "not testable")
+    drawn = claim.kind in (*INFERENTIAL, "measured")
+    of_claim = ("id", "lecture_line", "slide", "source", "kind", "statement", "statement_fr", "primary", "control")
+    of_sample = ("n_diverged", "n_censored", "draws", "counterexamples")
+    return Verdict(
+        **{name: getattr(claim, name) for name in (*of_claim, "note")},
+        **{name: getattr(sample, name) for name in of_sample},
+        experiment=experiment_name,
+        measure=claim.measure or claim.check,
+        conditions=tuple(dict(condition) for condition in claim.used_conditions),
+        scope=f"{scope}, on this data set" if sample.overlap else scope,
+        family=experiment_name if claim.kind in INFERENTIAL and claim.primary else "",
+        direction="" if threshold is None else direction,
+        threshold=threshold,
+        effect=float(sample.values.mean()) if n and np.isfinite(sample.values).all() else None,
+        n=n,
+        official=official and (n == claim.n or not counted),
+        undecidable=_why_undecidable(claim, sample) if drawn else sample.undecidable,
+    )
+
+
+def _direction_and_threshold(claim: Claim) -> tuple[Direction, Threshold | None]:
+    if claim.above is not None:
+        return "above", claim.above
+    if claim.below is not None:
+        return "below", claim.below
+    return "within", claim.tolerance if claim.within is None else (-claim.within, claim.within)
+
+
+def _mostly_censored(claim: Claim, sample: Sample) -> bool:
+    return claim.kind != "proportion" and any(arm.mean() < 0.5 for arm in sample.arrived)
+
+
+def _why_undecidable(claim: Claim, sample: Sample) -> str:
+    n = len(sample.values)
+    if sample.undecidable:
+        return sample.undecidable
+    if n < 2:
+        return f"an interval needs at least 2 seeds, not {n}"
+    if sample.n_diverged and claim.if_diverged is None and claim.kind != "proportion":
+        return f"{sample.n_diverged} diverged, and the claim declares no value for a run that does"
+    if not np.isfinite(sample.values).all():
+        return f"{int((~np.isfinite(sample.values)).sum())} of {n} values are not finite"
+    if _mostly_censored(claim, sample):
+        if claim.kind != "effect" or len(sample.arrived) > 2:
+            return "more than half of an arm is censored, and this claim has no share to be judged on instead"
+    elif claim.kind != "proportion" and sample.resolution is None and st.is_constant(sample.values):
+        return "all values are equal, and the measure declares no resolution"
+    return ""
+
+
+def _mean_interval(sample: Sample) -> Callable[[float], Floats]:
+    resolution = sample.resolution or 0.0
+    return partial(st.student_interval, sample.values, overlap=sample.overlap, resolution=resolution)
+
+
+def _test(claim: Claim, sample: Sample) -> _Test:
+    direction, threshold = _direction_and_threshold(claim)
+    assert threshold is not None  # definitions.py gives every inferential claim one
+    try:
+        if claim.kind == "proportion":
+            arms = (sample.values,) if claim.minus is None else sample.arms or ()
+            return _share_test(arms, direction, float(np.max(threshold)))
+        if _mostly_censored(claim, sample):
+            # A short time of the first arm is a large share of it. One arm alone: does the median run arrive?
+            flipped: Direction = "above" if direction == "below" else "below"
+            return _share_test(sample.arrived, flipped, 0.0 if len(sample.arrived) == 2 else 0.5)
+    except ValueError as error:
+        raise ValueError(f"claim {claim.id}: {error}") from None
+    values, rules = sample.values, {"overlap": sample.overlap, "resolution": sample.resolution or 0.0}
+    return _Test(
+        values=values,
+        interval=_mean_interval(sample),
+        p=float(st.student_alpha(values, threshold, **rules)),
+        direction=direction,
+        threshold=threshold,
+        seeds_needed=partial(st.seeds_for_mean, values, threshold, **rules),
+        readable=claim.kind == "effect",
+    )
+
+
+def _share_test(arms: Sequence[Floats], direction: Direction, threshold: float) -> _Test:
+    counts, paired = st.share_counts(arms), len(arms) == 2
+    interval = partial(st.share_interval, counts)
+    return _Test(
+        values=arms[0] - arms[1] if paired else arms[0],
+        interval=interval,
+        p=st.smallest_alpha(interval, [threshold]),
+        direction=direction,
+        threshold=threshold,
+        seeds_needed=partial(st.seeds_for_share, counts, threshold),
+        readable=paired,
+        counts=tuple(counts.tolist()),
+    )
+
+
+def _inferred(
+    row: Verdict, claim: Claim, sample: Sample, test: _Test | None, level: float, p_holm: float | None
+) -> Verdict:
+    row = replace(row, p_holm=p_holm)
+    if test is None:
+        return row if row.n < 2 else replace(row, verdict=INCONCLUSIVE, reading="undecidable")
+    low, high = (float(end) for end in test.interval(1 - level))
+    threshold = test.threshold
+    if _mostly_censored(claim, sample):
+        row = replace(row, judged_on="share", bound=_bound(sample))
+    return replace(
+        _shown(row, test.values, sample.arms, test.interval),
+        direction=test.direction,
+        threshold=threshold,
+        ci_low=low,
+        ci_high=high,
+        confidence=1 - level,
+        seeds_needed=test.seeds_needed(level),
+        verdict=decide(low, high, test.direction, threshold),
+        reading=effect_reading(low, high, test.direction, threshold) if test.readable else "",
+        p=test.p,
+        p_mcnemar=st.mcnemar_p(*test.counts[1:3]) if len(test.counts) == 4 else None,
+    )
+
+
+def _shown(
+    row: Verdict, values: Floats, arms: tuple[Floats, Floats] | None, interval: Callable[[float], Floats]
+) -> Verdict:
+    """Add what stands beside a verdict and never decides: plain interval, bootstrap, correlation of the arms."""
+    (low, high), boot = interval(1 - st.ALPHA), st.bootstrap_interval(values, 1 - st.ALPHA)
+    correlated = arms is not None and row.n > 2 and not st.is_constant(np.stack(arms)).any()
+    return replace(
+        row,
+        effect=float(values.mean()),
+        ci95_low=float(low),
+        ci95_high=float(high),
+        bootstrap_low=float(boot[0]),
+        bootstrap_high=float(boot[1]),
+        correlation=float(np.corrcoef(arms[0], arms[1])[0, 1]) if arms is not None and correlated else None,
+    )
+
+
+def _bound(sample: Sample) -> str:
+    """Say on which side of the mean of the censored values the true mean lies."""
+    late = [bool((arm == 0).any()) for arm in sample.arrived]
+    if all(late) and len(late) == 2:
+        return "unbounded"
+    return f"{'>=' if late[0] else '<='} {sample.values.mean():.4g}"
+
+
+def _checked(row: Verdict, sample: Sample) -> Verdict:
+    """Judge a check: the largest error of any seed against the tolerance; NaN is an error."""
+    assert isinstance(row.threshold, float | int)  # definitions.py gives every check a tolerance
+    if row.undecidable:
+        return row
+    worst = float(sample.values.max())
+    holds = worst <= row.threshold
+    row = replace(row, effect=worst)
+    if row.kind == "exact":
+        if holds and sample.draws < LEAST_DRAWS:
+            return replace(row, undecidable=f"{sample.draws} draws; at least {LEAST_DRAWS} are needed to pass")
+        return replace(row, verdict=PASS if holds else FAIL)
+    seen = holds and sample.counterexamples > 0
+    if row.kind == "transcription":
+        return replace(row, verdict=NOTE, reading="to be checked against the slide" if seen else "not reproduced")
+    return replace(row, verdict=NOTE, reading="symptom shown" if seen else "symptom not shown")

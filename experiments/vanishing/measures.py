@@ -1,0 +1,99 @@
+"""Numbers this experiment reads off a run. Decades are powers of ten: -1 means ten times smaller."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from experiments.core.results import Run
+from experiments.vanishing import theory
+
+PLATEAU_ACCURACY = 0.5
+
+
+def delta_decades_per_layer(run: Run) -> float:
+    """log10 of the factor by which delta_a changes per layer, from the last hidden layer to the first, at step 0."""
+    delta = _by_layer(run, "initial/gradient/delta_a")
+    return _decades(delta[0], delta[-1]) / (len(delta) - 1) if len(delta) > 1 else math.nan
+
+
+def weight_decades_per_layer(run: Run) -> float:
+    """The same for the gradient of the weights, which depends on the forward signal as well."""
+    gradient = _by_layer(run, "initial/gradient/weight")
+    return _decades(gradient[0], gradient[-1]) / (len(gradient) - 1) if len(gradient) > 1 else math.nan
+
+
+def decay_drift(run: Run) -> float:
+    """Decades per layer in the half near the input minus those in the half near the output: 0 if exponential."""
+    delta = _by_layer(run, "initial/gradient/delta_a")
+    middle = len(delta) // 2
+    if middle < 2:
+        return math.nan
+    return _decades(delta[0], delta[middle]) / middle - _decades(delta[middle], delta[-1]) / (len(delta) - 1 - middle)
+
+
+def predicted_decades_per_layer(run: Run) -> float:
+    """What mean-field theory predicts for `delta_decades_per_layer`, from the measured variance of the first layer."""
+    settings = run.settings
+    plain = settings["normalization"] == "none" and not settings["residual"]
+    depth, mean, std = (
+        int(settings["depth"]),
+        run["initial/activation/mean/layer_01"],
+        run["initial/activation/std/layer_01"],
+    )
+    if not plain or depth < 2 or math.isnan(std):
+        return math.nan
+    initialization, gain = str(settings["initialization"]), float(settings["gain"])
+    factor = theory.decay_factor(
+        activation=str(settings["activation"]),
+        n_var_w=theory.weight_variance(initialization, gain),
+        var_b=theory.bias_variance(initialization, gain, int(settings["width"])),
+        first_variance=mean**2 + std**2,
+        depth=depth,
+    )
+    return math.log10(factor)
+
+
+def decay_rate_error(run: Run) -> float:
+    """Measured factor per layer over the predicted one, minus 1."""
+    return float(10 ** (delta_decades_per_layer(run) - predicted_decades_per_layer(run)) - 1)
+
+
+def saturated_gradient_decades(run: Run) -> float:
+    """log10 of delta_a where 6 <= |a| < 8 over delta_a where |a| < 1: what saturation costs a unit."""
+    return _decades(run["initial/saturation/delta_a/6-8"], run["initial/saturation/delta_a/0-1"])
+
+
+def saturated_derivative_decades(run: Run) -> float:
+    """The same for g'(a): what the derivative predicts."""
+    return _decades(run["initial/saturation/derivative/6-8"], run["initial/saturation/derivative/0-1"])
+
+
+def saturation_error(run: Run) -> float:
+    """Measured minus predicted, in decades."""
+    return saturated_gradient_decades(run) - saturated_derivative_decades(run)
+
+
+def left_plateau(run: Run) -> float:
+    """1 if the network classifies more than half of its training samples right in the last epoch, else 0."""
+    return float(run["train/accuracy"] > PLATEAU_ACCURACY)
+
+
+def dead_units(run: Run) -> float:
+    """Share of ReLU units that no validation sample activates, at the end of training."""
+    shares = _by_layer(run, "activation/dead")
+    return sum(shares) / len(shares) if shares else math.nan
+
+
+def largest_deviation(points: Sequence[tuple[Run, float]]) -> float:
+    """Contrast: the value farthest from 0, with its sign."""
+    return max((value for _, value in points), key=abs)
+
+
+def _by_layer(run: Run, name: str) -> list[float]:
+    recorded = run.recorded
+    return [recorded[key] for key in sorted(recorded) if key.startswith(f"{name}/layer_")]
+
+
+def _decades(value: float, reference: float) -> float:
+    return math.log10(value / reference) if value > 0 and reference > 0 else math.nan

@@ -1,0 +1,230 @@
+"""The standard training function: what every architecture of the lecture shares when it is trained."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+
+from lightning_modules.layers import check_count, check_number, choose
+from lightning_modules.losses import LOSSES, Loss, Measure
+from lightning_modules.optimization import build_optimizer, build_schedule, check_schedule, optimizer_arguments
+from lightning_modules.penalties import penalized, penalty
+
+
+class EpochMeans:
+    """Means over one epoch's samples, summed on their device: no step waits for the host.
+
+    A mean of batch means would be wrong where the last batch is partial; here every sample counts once.
+    """
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Start an epoch."""
+        self._totals: dict[str, Tensor] = {}
+        self._samples = 0
+
+    def add(self, samples: int, *, means: Mapping[str, Tensor], totals: Mapping[str, Tensor]) -> None:
+        """Add a batch.
+
+        Args:
+            samples: size of the batch.
+            means: scalars, without gradient, averaged over the batch.
+            totals: scalars, summed over the batch.
+        """
+        self._samples += samples
+        for values, weight in ((means, samples), (totals, 1)):
+            for name, value in values.items():
+                if name not in self._totals:
+                    # MPS knows no double precision.
+                    precise = torch.float32 if value.device.type == "mps" else torch.float64
+                    self._totals[name] = torch.zeros((), dtype=precise, device=value.device)
+                self._totals[name].add_(value, alpha=weight)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Give the means so far; none before the first batch."""
+        return {name: total / self._samples for name, total in self._totals.items()}
+
+
+def _pair(batch: Any) -> tuple[Tensor, Tensor]:
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        raise ValueError(f"a batch must be a pair (inputs, targets), not a {type(batch).__name__} of {len(batch)}")
+    inputs, targets = batch
+    return inputs, targets
+
+
+class LectureModule(lightning.LightningModule, ABC):
+    """A network with the lecture's standard training function around it.
+
+    A subclass says what its network is (`configure_network`); it sets the attributes that this needs before it calls
+    this constructor. Batches are pairs (inputs, targets).
+
+    Logged, one value an epoch: `train/loss`, `train/accuracy` and, where there is one, `train/penalty`, taken while
+    the weights change; `lr`, the rate of the epoch's last step; `val/…` and `test/…`. All are means over samples.
+    `train/loss` is the loss on the data: the penalty is minimised with it, but not counted in it.
+
+    Args:
+        seed: seed of the initial weights.
+        loss: "cross_entropy" or "mse".
+        optimizer: "sgd", "adam", "adamw", "rmsprop" or "adagrad".
+        lr: learning rate; with a schedule, its largest value.
+        momentum: sgd, rmsprop; 0 if not given.
+        nesterov: sgd; look ahead along the momentum.
+        weight_decay: of the weights; if not given .01 for adamw, else 0.
+        beta1: adam, adamw; .9 if not given.
+        beta2: adam, adamw; .999 if not given.
+        schedule: "constant", "step", "cosine", "linear" or "one_cycle", per step over the whole training.
+        warmup: share of all steps during which the learning rate rises to `lr`.
+        l1: factor of the penalty Σ|w|.
+        l2: factor of the penalty Σw².
+
+    Raises:
+        ValueError: a name that does not exist, a number out of range, or a hyper-parameter that the chosen optimiser
+            would ignore.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int,
+        loss: str = "cross_entropy",
+        optimizer: str = "adam",
+        lr: float = 1e-3,
+        momentum: float | None = None,
+        nesterov: bool | None = None,
+        weight_decay: float | None = None,
+        beta1: float | None = None,
+        beta2: float | None = None,
+        schedule: str = "constant",
+        warmup: float = 0.0,
+        l1: float = 0.0,
+        l2: float = 0.0,
+    ) -> None:
+        super().__init__()
+        # Of the subclass's constructor too. Under the CLI `self.hparams` lacks inherited arguments: read `self.x`.
+        self.save_hyperparameters()
+        check_count("seed", seed, minimum=0)
+        check_schedule(schedule, warmup)
+        check_number("l1", l1, minimum=0)
+        check_number("l2", l2, minimum=0)
+        self.seed = seed
+        self.loss = loss
+        self.optimizer = optimizer
+        self.lr = lr
+        self.optimizer_arguments = optimizer_arguments(
+            optimizer,
+            lr=lr,
+            momentum=momentum,
+            nesterov=nesterov,
+            weight_decay=weight_decay,
+            beta1=beta1,
+            beta2=beta2,
+        )
+        self.schedule = schedule
+        self.warmup = warmup
+        self.l1 = l1
+        self.l2 = l2
+        self.criterion = self.configure_losses()
+        self.totals = self.configure_metrics()
+        self.network = self.configure_network()
+        self._means = {stage: EpochMeans() for stage in ("train", "val", "test")}
+
+    @abstractmethod
+    def configure_network(self) -> nn.Module:
+        """Build the network: inputs (batch, …) to outputs (batch, outputs)."""
+
+    def configure_losses(self) -> Loss:
+        """Choose the loss."""
+        return choose("loss", self.loss, LOSSES)
+
+    def configure_metrics(self) -> Mapping[str, Measure]:
+        """Choose what is counted beside the loss: by name, totals over the batch."""
+        return self.criterion.totals
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Build the optimiser and, unless the rate is constant, the schedule that follows it step by step."""
+        optimizer = build_optimizer(self.network, self.optimizer, self.optimizer_arguments)
+        if self.schedule == "constant" and not self.warmup:
+            return optimizer
+        total = self.trainer.estimated_stepping_batches
+        # -1: an iterable data set without a length; infinite: neither max_epochs nor max_steps.
+        if total < 1 or math.isinf(total):
+            raise ValueError(f"schedule {self.schedule} needs the number of steps: set trainer.max_steps or max_epochs")
+        schedule = build_schedule(optimizer, self.schedule, self.warmup, int(total))
+        # Lightning's own default is once an epoch.
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Compute the outputs: (batch, …) to (batch, outputs), class scores before softmax for a classifier."""
+        outputs: Tensor = self.network(inputs)
+        return outputs
+
+    def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
+        """Give the batch's mean loss, with the penalty."""
+        objective = self._step(batch, batch_idx, "train")
+        if self._is_last_step(batch_idx):
+            # Here and not at the epoch's end, where callbacks run before the module: they read these.
+            rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+            self._log_means("train", {"lr": torch.tensor(rate, dtype=torch.float64)})
+        return objective
+
+    def validation_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
+        """Count the batch."""
+        self._step(batch, batch_idx, "val")
+
+    def test_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
+        """Count the batch."""
+        self._step(batch, batch_idx, "test")
+
+    def predict_step(self, batch: Tensor | Sequence[Tensor], batch_idx: int) -> Tensor:
+        """Give the outputs for a batch of inputs, with or without targets."""
+        inputs = batch if isinstance(batch, Tensor) else batch[0]
+        outputs: Tensor = self(inputs)
+        return outputs
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the means over the validation set."""
+        self._log_means("val", {})
+
+    def on_test_epoch_end(self) -> None:
+        """Log the means over the test set."""
+        self._log_means("test", {})
+
+    def _step(self, batch: Sequence[Tensor], batch_idx: int, stage: str) -> Tensor:
+        inputs, targets = _pair(batch)
+        outputs = self(inputs)
+        self.criterion.check_shape(outputs, targets)
+        # Reading values makes an accelerator wait: there, only an epoch's first batch is looked at.
+        if targets.device.type == "cpu" or batch_idx == 0:
+            self.criterion.check_values(outputs, targets)
+        objective = self.criterion.mean(outputs, targets)
+        means = {"loss": objective.detach()}
+        if stage == "train" and (self.l1 or self.l2):
+            cost = penalty(penalized(self.network), self.l1, self.l2)
+            objective = objective + cost
+            means["penalty"] = cost.detach()
+        if batch_idx == 0:
+            self._means[stage].reset()
+        outputs = outputs.detach()
+        totals = {name: total(outputs, targets) for name, total in self.totals.items()}
+        self._means[stage].add(len(inputs), means=means, totals=totals)
+        return objective
+
+    def _is_last_step(self, batch_idx: int) -> bool:
+        trainer = self.trainer
+        accumulated = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        # max_steps can end an epoch before its last batch.
+        return trainer.is_last_batch or (accumulated and trainer.global_step + 1 == trainer.max_steps)
+
+    def _log_means(self, stage: str, more: dict[str, Any]) -> None:
+        values = {f"{stage}/{name}": mean for name, mean in self._means[stage].compute().items()}
+        # One value an epoch, already a mean: another batch size would only multiply and divide it.
+        self.log_dict({**values, **more}, on_step=False, on_epoch=True, batch_size=1)

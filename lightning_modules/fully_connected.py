@@ -1,0 +1,269 @@
+"""The fully connected network, and its training."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from lightning_modules.base import LectureModule
+from lightning_modules.layers import check_count, check_number, choose
+from lightning_modules.layers.activations import activation as build_activation
+from lightning_modules.layers.initialization import initialize_linear, linear, weight_generator
+from lightning_modules.layers.normalization import POSITIONS
+from lightning_modules.layers.normalization import normalization as build_normalization
+
+
+class HiddenLayer(nn.Module):
+    """Linear map, normalisation, activation and dropout, in this order or with the normalisation after the activation.
+
+    The pre-activation a is the input of `activation`; z its output. The linear map keeps its bias before a
+    BatchNorm, which makes it redundant: every network has the same parameters, and comparisons change one thing.
+
+    Args:
+        in_features: size of the input.
+        out_features: number of units.
+        activation: see `layers.activations`.
+        normalization: see `layers.normalization`.
+        normalization_position: "before" or "after" the activation.
+        dropout: probability of a unit's output to be dropped, per sample.
+        residual: add the layer's input to its output.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        activation: str,
+        normalization: str,
+        normalization_position: str,
+        dropout: float,
+        residual: bool,
+    ) -> None:
+        super().__init__()
+        self.linear = linear(in_features, out_features)
+        self.normalization = build_normalization(normalization, out_features)
+        self.activation = build_activation(activation)
+        self.dropout = nn.Dropout(dropout) if dropout else None
+        self.normalize_first = normalization_position == "before"
+        self.residual = residual
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(batch, in_features) to (batch, out_features)."""
+        z: Tensor = self.linear(inputs)
+        if self.normalization is not None and self.normalize_first:
+            z = self.normalization(z)
+        z = self.activation(z)
+        if self.normalization is not None and not self.normalize_first:
+            z = self.normalization(z)
+        if self.dropout is not None:
+            z = self.dropout(z)
+        return inputs + z if self.residual else z
+
+
+class FullyConnectedNetwork(nn.Module):
+    """A succession of linear maps and activations.
+
+    A pure function of parameters, buffers and batch; only dropout, in training, draws from the global generator.
+    Building it draws from no global generator either: see `layers.initialization.weight_generator`.
+
+    Args:
+        in_features: size of a flattened sample.
+        out_features: number of outputs, which have no activation.
+        hidden: number of units of each hidden layer, nearest the input first.
+        seed: seed of the initial weights.
+        activation: see `layers.activations`.
+        normalization: see `layers.normalization`; of hidden layers.
+        normalization_position: "before" (if not given) or "after" the activation.
+        initialization: see `layers.initialization`; of all layers.
+        gain: factor of the initial weights of the hidden layers.
+        dropout: probability of a hidden unit's output to be dropped, in [0, 1).
+        residual: add a hidden layer's input to its output wherever both have the same size.
+
+    Raises:
+        ValueError: a name that does not exist, a number out of range, or an option without effect.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        hidden: Sequence[int],
+        *,
+        seed: int,
+        activation: str = "relu",
+        normalization: str = "none",
+        normalization_position: str | None = None,
+        initialization: str = "default",
+        gain: float = 1.0,
+        dropout: float = 0.0,
+        residual: bool = False,
+    ) -> None:
+        super().__init__()
+        check_number("dropout", dropout, minimum=0, below=1)
+        position = "before" if normalization_position is None else normalization_position
+        choose("normalization_position", position, POSITIONS)
+        if normalization_position is not None and normalization == "none":
+            raise ValueError(f"normalization_position={position} has no effect: normalization is none")
+        sizes = [in_features, *hidden]
+        for size in (*sizes, out_features):
+            check_count("the size of a layer", size)
+        pairs = list(itertools.pairwise(sizes))
+        if residual and all(before != after for before, after in pairs):
+            raise ValueError(f"residual=True has no effect: no two consecutive layers of {sizes} have the same size")
+        self.in_features = in_features
+        self.hidden = nn.ModuleList(
+            HiddenLayer(before, after, activation, normalization, position, dropout, residual and before == after)
+            for before, after in pairs
+        )
+        self.output = linear(sizes[-1], out_features)
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Linear):
+                factor = 1.0 if module is self.output else gain
+                initialize_linear(module, initialization, factor, weight_generator(seed, name))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(batch, …) to (batch, out_features).
+
+        Raises:
+            ValueError: a sample has another size than `in_features`.
+        """
+        z = inputs.flatten(1) if inputs.dim() > 1 else inputs
+        if z.dim() != 2 or z.shape[1] != self.in_features:
+            shape = tuple(inputs.shape)
+            raise ValueError(f"a batch must have {self.in_features} features a sample; its shape is {shape}")
+        for layer in self.hidden:
+            z = layer(z)
+        outputs: Tensor = self.output(z)
+        return outputs
+
+
+def hidden_widths(depth: int | None, width: int | None, hidden: Sequence[int] | None) -> list[int]:
+    """Read the sizes of the hidden layers from either way of giving them.
+
+    Raises:
+        ValueError: neither way or both, a number below 1, or no hidden layer.
+    """
+    if hidden is not None:
+        if depth is not None or width is not None:
+            raise ValueError(f"give depth and width or hidden, not both: depth={depth}, width={width}, hidden={hidden}")
+        if not hidden:
+            raise ValueError("hidden must list at least one width, not []")
+        return list(hidden)
+    if depth is None or width is None:
+        raise ValueError(f"give depth and width or hidden: depth={depth}, width={width}, hidden={hidden}")
+    check_count("depth", depth)
+    check_count("width", width)
+    return [width] * depth
+
+
+class FullyConnected(LectureModule):
+    """Fully connected network: linear layers, each followed by an activation, and a linear output.
+
+    Slide "Réseau Fully-Connected". The shape is given by depth and width, or by the list hidden.
+
+    Args:
+        num_features: size of a flattened sample; the data module knows it.
+        num_classes: number of outputs: of classes, or of target columns for mse; the data module knows it.
+        seed: seed of the initial weights; one stream a layer, so that conditions share what they can.
+        depth: number of hidden layers, >= 1.
+        width: units of each hidden layer, >= 1.
+        hidden: units of each hidden layer as a list, nearest the input first; instead of depth and width.
+        activation: identity, sigmoid, tanh, relu, leaky_relu, elu, gelu or silu.
+        normalization: of hidden layers: none, batch or layer.
+        normalization_position: before (if not given) or after the activation; only with a normalization.
+        initialization: default (torch's, n·Var(w) = 1/3), xavier (1), he (2) or orthogonal (1).
+        gain: factor of the initial weights of hidden layers; n·Var(w) grows by its square.
+        dropout: probability of a hidden unit's output to be dropped, in [0, 1).
+        residual: add a hidden layer's input to its output wherever both have the same size.
+        loss: cross_entropy (integer labels) or mse (targets of the outputs' shape).
+        optimizer: sgd, adam, adamw, rmsprop or adagrad. One that does not use an argument given below is an error.
+        lr: learning rate, > 0; with a schedule, its largest value.
+        momentum: sgd, rmsprop: in [0, 1); 0 if not given.
+        nesterov: sgd: look ahead along the momentum, which must be > 0.
+        weight_decay: any optimizer: decay of the weights (not biases), >= 0; if not given .01 for adamw, else 0.
+        beta1: adam, adamw: decay of the mean gradient, in [0, 1); .9 if not given.
+        beta2: adam, adamw: decay of the mean squared gradient, in [0, 1); .999 if not given.
+        schedule: constant; step (a tenth at 1/2 and again at 3/4); cosine or linear (to 0); one_cycle (up in 30 %, then
+            down). Stepped per step over the whole training.
+        warmup: share of all steps, in [0, 1), during which the learning rate rises linearly to lr; not with one_cycle.
+        l1: factor of the penalty Σ|w| (weights, not biases), >= 0.
+        l2: factor of the penalty Σw² (weights, not biases), >= 0; under plain sgd the same as weight_decay = 2·l2.
+
+    Raises:
+        ValueError: a name that does not exist, a number out of range, or an option that would have no effect.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_features: int,
+        num_classes: int,
+        seed: int,
+        depth: int | None = None,
+        width: int | None = None,
+        hidden: list[int] | None = None,
+        activation: str = "relu",
+        normalization: str = "none",
+        normalization_position: str | None = None,
+        initialization: str = "default",
+        gain: float = 1.0,
+        dropout: float = 0.0,
+        residual: bool = False,
+        loss: str = "cross_entropy",
+        optimizer: str = "adam",
+        lr: float = 1e-3,
+        momentum: float | None = None,
+        nesterov: bool | None = None,
+        weight_decay: float | None = None,
+        beta1: float | None = None,
+        beta2: float | None = None,
+        schedule: str = "constant",
+        warmup: float = 0.0,
+        l1: float = 0.0,
+        l2: float = 0.0,
+    ) -> None:
+        check_count("num_features", num_features)
+        check_count("num_classes", num_classes, minimum=2 if loss == "cross_entropy" else 1)
+        self.num_features = num_features
+        self.num_classes = num_classes
+        self.widths = hidden_widths(depth, width, hidden)
+        self.activation = activation
+        self.normalization = normalization
+        self.normalization_position = normalization_position
+        self.initialization = initialization
+        self.gain = gain
+        self.dropout = dropout
+        self.residual = residual
+        super().__init__(
+            seed=seed,
+            loss=loss,
+            optimizer=optimizer,
+            lr=lr,
+            momentum=momentum,
+            nesterov=nesterov,
+            weight_decay=weight_decay,
+            beta1=beta1,
+            beta2=beta2,
+            schedule=schedule,
+            warmup=warmup,
+            l1=l1,
+            l2=l2,
+        )
+
+    def configure_network(self) -> FullyConnectedNetwork:
+        """Build the network."""
+        return FullyConnectedNetwork(
+            self.num_features,
+            self.num_classes,
+            self.widths,
+            seed=self.seed,
+            activation=self.activation,
+            normalization=self.normalization,
+            normalization_position=self.normalization_position,
+            initialization=self.initialization,
+            gain=self.gain,
+            dropout=self.dropout,
+            residual=self.residual,
+        )

@@ -1,0 +1,88 @@
+"""Initial weights, each layer from a random stream of its own."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+
+import torch
+from torch import Generator, Tensor, nn
+
+from lightning_modules.layers import check_number, choose
+
+Fill = Callable[[Tensor, Generator], Tensor]
+
+
+def _default(weight: Tensor, generator: Generator) -> Tensor:
+    bound = weight.shape[1] ** -0.5
+    return nn.init.uniform_(weight, -bound, bound, generator)
+
+
+def _xavier(weight: Tensor, generator: Generator) -> Tensor:
+    return nn.init.xavier_normal_(weight, generator=generator)
+
+
+def _he(weight: Tensor, generator: Generator) -> Tensor:
+    return nn.init.kaiming_normal_(weight, generator=generator)
+
+
+def _orthogonal(weight: Tensor, generator: Generator) -> Tensor:
+    return nn.init.orthogonal_(weight, generator=generator)
+
+
+# Variance of a weight between n inputs and m outputs, and n·Var(w) where n = m:
+INITIALIZATIONS: dict[str, Fill] = {
+    "default": _default,  # 1/(3n), 1/3: what torch's Linear does
+    # 2/(n+m), 1: Glorot & Bengio 2010. Normal and not uniform as in the paper, so that Xavier and He draw the same
+    # numbers from one seed and differ in scale only; the variance, which theory speaks of, is the paper's.
+    "xavier": _xavier,
+    "he": _he,  # 2/n, 2: He et al. 2015
+    "orthogonal": _orthogonal,  # 1/max(n, m), 1: Saxe et al. 2014
+}
+
+
+def weight_generator(seed: int, layer: str) -> Generator:
+    """Start the random stream of one layer's weights.
+
+    It depends on nothing but the seed and the layer's name: a change of depth, activation, normalisation or
+    dropout moves no other layer's draw, and two conditions share every stream whose shapes agree.
+
+    Args:
+        seed: the run's seed.
+        layer: the layer's name inside its network: "hidden.0.linear".
+    """
+    return Generator().manual_seed(random.Random(f"{seed}/weights/{layer}").getrandbits(63))
+
+
+def linear(in_features: int, out_features: int) -> nn.Linear:
+    """Build a linear layer without drawing from the global generator; its values are undefined until initialised."""
+    return nn.Linear(in_features, out_features, device="meta").to_empty(device="cpu")
+
+
+@torch.no_grad()
+def initialize_linear(linear: nn.Linear, name: str, gain: float, generator: Generator) -> None:
+    """Fill a linear layer's weights and biases.
+
+    Biases are zero, except for "default", which draws them as torch does, U(±1/√n), after the weights.
+
+    Args:
+        linear: the layer, of n inputs and m outputs.
+        name: a key of `INITIALIZATIONS`.
+        gain: multiplies the weights, and the biases of "default": n·Var(w) grows by gain².
+        generator: see `weight_generator`.
+
+    Raises:
+        ValueError: unknown name, or a gain that is not positive.
+    """
+    fill = choose("initialization", name, INITIALIZATIONS)
+    check_number("gain", gain, above=0)
+    # Drawn in double precision on the CPU whatever the layer's own: the same weights, up to rounding, everywhere.
+    weight = torch.empty(linear.weight.shape, dtype=torch.float64, device="cpu")
+    linear.weight.copy_(gain * fill(weight, generator))
+    if name == "default":
+        bound = gain / math.sqrt(linear.in_features)
+        bias = torch.empty(linear.bias.shape, dtype=torch.float64, device="cpu")
+        linear.bias.copy_(nn.init.uniform_(bias, -bound, bound, generator))
+    else:
+        linear.bias.zero_()

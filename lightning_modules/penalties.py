@@ -1,0 +1,46 @@
+"""Penalties on the weights (the lecture's ‖W‖^p): which parameters they concern, and their value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from lightning_modules.layers.normalization import NORMALIZATIONS
+
+# Their parameter called `weight` is a scale, not a weight between two layers.
+SCALES = tuple(module for module in NORMALIZATIONS.values() if module is not None)
+
+
+def penalized(network: nn.Module) -> list[nn.Parameter]:
+    """List the weights that penalties and weight decay act on: no biases, no normalisation's scale or shift."""
+    return [
+        parameter
+        for module in network.modules()
+        if not isinstance(module, SCALES)
+        for name, parameter in module.named_parameters(recurse=False)
+        if name.startswith("weight")
+    ]
+
+
+def penalty(weights: Iterable[Tensor], l1: float, l2: float) -> Tensor:
+    """Compute l1·Σ|w| + l2·Σw².
+
+    The gradient of the second term is 2·l2·w: under plain SGD it does what `weight_decay = 2·l2` does.
+
+    Args:
+        weights: at least one tensor.
+        l1: factor of the sum of absolute values, >= 0.
+        l2: factor of the sum of squares, >= 0.
+
+    Returns:
+        A scalar.
+    """
+    terms = []
+    for weight in weights:
+        if l1:
+            terms.append(l1 * weight.abs().sum())
+        if l2:
+            terms.append(l2 * weight.square().sum())
+    return torch.stack(terms).sum()
