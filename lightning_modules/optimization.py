@@ -173,7 +173,7 @@ def schedule_factor(schedule: str, warmup: float, step: int, total: int) -> floa
     if step < ramp:
         return (step + 1) / ramp
     rest = max(total - ramp, 1)
-    return SCHEDULES[schedule](min(step - ramp, rest), rest)
+    return SCHEDULES[schedule](min(step, total) - ramp, rest)
 
 
 def build_schedule(optimizer: Optimizer, schedule: str, warmup: float, total: int) -> LambdaLR:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import logging
+import pickle
 import re
 import time
 import warnings
@@ -14,10 +16,12 @@ from typing import Any
 
 import torch
 from lightning import LightningDataModule, LightningModule
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 from experiments.core import records
+from experiments.core.callbacks.instrument import callbacks_of
 from experiments.core.callbacks.recorder import Recorder
 from experiments.core.errors import UserError
 from experiments.core.strict import check_request
@@ -35,7 +39,7 @@ class LectureCLI(LightningCLI):
     run_dir: Path
 
     @classmethod
-    def subcommands(cls) -> dict[str, set[str]]:  # type: ignore[override]
+    def subcommands(cls) -> dict[str, set[str]]:
         """The subcommand that was called, with the arguments that the CLI gives it itself."""
         return {cls.wanted: LightningCLI.subcommands()[cls.wanted]}
 
@@ -49,13 +53,15 @@ class LectureCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse; what the strict pass leaves to the parser (wrong types above all) becomes one line."""
         try:
-            self.config = parser.parse_args(args)
+            self.config = parser.parse_args(args)  # type: ignore[arg-type]
         except argparse.ArgumentError as error:
             raise UserError(condense(str(error))) from None
 
     def before_instantiate_classes(self) -> None:
         """Choose the run's directory and place what loggers and callbacks write inside it."""
         config = self.config[self.subcommand]
+        if config.ckpt_path is not None:
+            config.weights_only = True
         self.run_dir = Path(config.trainer.default_root_dir or self._new_directory(config.seed_everything))
         self.save_config_kwargs = {"run_dir": self.run_dir}
         if self.subcommand != "fit":
@@ -63,12 +69,16 @@ class LectureCLI(LightningCLI):
             return
         if records.read_result(self.run_dir) is not None:
             raise UserError(f"'{self.run_dir}' already holds a run; delete it or choose another directory")
+        records.check_writable(self.run_dir)
         config.trainer.default_root_dir = str(self.run_dir)
         for part in (config.trainer.logger, config.trainer.callbacks):
             records.place_inside(part, self.run_dir)
 
     def _new_directory(self, seed: int) -> Path:
-        return RUNS / "cli" / self.stem / f"{time.strftime('%Y-%m-%dT%H-%M-%S')}-seed={seed}"
+        parent, name = RUNS / "cli" / self.stem, f"{time.strftime('%Y-%m-%dT%H-%M-%S')}-seed={seed}"
+        # Two runs may begin within one second.
+        names = itertools.chain([name], (f"{name}-{count}" for count in itertools.count(2)))
+        return next(parent / name for name in names if not (parent / name).exists())
 
     def instantiate_classes(self) -> None:
         """Build everything and load the data: a mistake shows here, before anything is written."""
@@ -77,16 +87,18 @@ class LectureCLI(LightningCLI):
             if self.datamodule is not None:
                 self.datamodule.prepare_data()
                 self.datamodule.setup(self.subcommand)
-        except (ValueError, TypeError, OSError) as error:
-            raise UserError(" ".join(str(error).split())) from error
+        except (ValueError, TypeError, OSError, MisconfigurationException) as error:
+            raise UserError(" ".join(str(_cause(error)).split())) from error
+        if self.config_init[self.subcommand].ckpt_path is not None:
+            _check_checkpoint(Path(self.config_init[self.subcommand].ckpt_path), self.model)
 
     def after_fit(self) -> None:
         """Test the best weights, if some were kept, and seal the run."""
-        recorders = [c for c in self.trainer.callbacks if isinstance(c, Recorder)]
+        recorders = callbacks_of(self.trainer, Recorder)
         if not recorders:  # fast_dev_run leaves no files
             return
-        best = [c.best_model_path for c in self.trainer.callbacks if isinstance(c, ModelCheckpoint)]
-        if any(best) and recorders[0].diverged_at(self.trainer) is None:
+        best = [c.best_model_path for c in callbacks_of(self.trainer, ModelCheckpoint) if c.best_model_path]
+        if best and recorders[0].diverged_at(self.trainer) is None:
             self.trainer.test(self.model, self.datamodule, ckpt_path=best[0], verbose=False, weights_only=True)
         recorders[0].finish(self.trainer, self.datamodule)
         print(self.run_dir)
@@ -119,9 +131,16 @@ def run_cli(subcommand: str, args: Sequence[str]) -> None:
     torch.set_num_threads(1)
     request = check_request(subcommand, args)
     LectureCLI.wanted = subcommand
-    LectureCLI.stem = request.files[-1].stem if request.files else subcommand
+    LectureCLI.stem = re.sub(r"[^\w.,=+-]", "-", request.files[-1].stem) if request.files else subcommand
     one_line = {"exit_on_error": False}
-    LectureCLI(args=[subcommand, *args], parser_kwargs={**one_line, subcommand: dict(one_line)}, **CLI_SETTINGS)
+    parsers = {"prog": "python -m experiments", **one_line, subcommand: dict(one_line)}
+    try:
+        LectureCLI(args=[subcommand, *args], parser_kwargs=parsers, **CLI_SETTINGS)
+    except SystemExit as end:
+        # Lightning answers Ctrl-C with an exit code like any other.
+        if isinstance(end.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
 
 
 def resolve(args: Sequence[str]) -> dict[str, Any]:
@@ -170,13 +189,35 @@ def quieten() -> None:
 
 def condense(message: str) -> str:
     """Reduce a parser's report, tens of lines for one wrong value, to the key, what was expected and what was given."""
-    key = re.findall(r'[Kk]ey "([^"]+)"', message)
-    expected = re.findall(r"(?:Expected|Not of type|not accepted|No action for)[^\n]*", message)
-    given = re.findall(r"Given value: ([^\n]+)", message)
-    if not (key and expected):
+    keys = re.findall(r'[Kk]ey "([^"]+)"', message)
+    missing = re.search(r"class_path '(?:\w+\.)*(\w+)':\s+the following arguments are required: ([^\n]+)", message)
+    if keys and missing:
+        return f"{keys[0]}: {missing[1]} needs {missing[2]}"
+    # The keys are nested; what is wrong stands behind the innermost.
+    inner = message[message.rfind(f'ey "{keys[-1]}"') :] if keys else ""
+    expected = [
+        word for word in re.findall(r"Expected an? (.+?)(?:\. Got value|\n|$)", inner) if "NoneType" not in word
+    ]
+    given = re.search(r"(?:Got|Given) value: ([^\n]+)", inner)
+    if not (expected and given):
         return " ".join(message.split())
-    nested = re.findall(r"NestedArg\(key='([^']+)', val=(.+)\)", given[-1]) if given else []
-    name = ".".join(dict.fromkeys([*key, *(n for n, _ in nested)]))
-    value = nested[0][1] if nested else (given[-1] if given else "")
-    wanted = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", expected[0].split(". Got value")[0])
-    return f"{name}: {wanted[0].lower()}{wanted[1:]}" + (f"; it is {value}" if value else "")
+    wanted = " or ".join(dict.fromkeys(re.sub(r"<class '(?:\w+\.)*(\w+)'>|typing\.", r"\1", word) for word in expected))
+    nested = re.fullmatch(r"NestedArg\(key='[^']+', val=(.+)\)", given[1])
+    return f"{'.'.join(dict.fromkeys(keys))}: expected {wanted}; it is {nested[1] if nested else given[1]}"
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The error of a class that refused its arguments, without the report that the parser wraps around it."""
+    inner = error.__cause__ or error.__context__
+    return _cause(inner) if inner and str(error).startswith("Does not validate against any") else error
+
+
+def _check_checkpoint(path: Path, model: LightningModule) -> None:
+    """Refuse a checkpoint that cannot be read, or whose network is not the one that the config describes."""
+    try:
+        stored = torch.load(path, map_location="cpu", weights_only=True)["hyper_parameters"]
+    except (EOFError, OSError, RuntimeError, KeyError, TypeError, pickle.UnpicklingError):
+        raise UserError(f"'{path}' is not a checkpoint of a run, or it is damaged") from None
+    for name, value in model.hparams.items():
+        if stored.get(name) != value:
+            raise UserError(f"'{path}' was trained with {name} {stored.get(name)!r}; the config says {value!r}")

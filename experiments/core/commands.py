@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from experiments.core import catalogue
 from experiments.core.errors import UserError, check_known, nearest
@@ -24,6 +24,27 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UserError(message)
+
+
+def _count(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1; it is '{text}'") from None
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1; it is {number}")
+    return number
+
+
+OVERRIDES = ("--model.", "--data.", "--trainer.")
+RUN_OPTIONS: dict[str, dict[str, Any]] = {
+    "--scale": {"default": "quick", "help": f"one of {', '.join(catalogue.SCALES)} (default: quick)"},
+    "--seeds": {"type": _count, "help": "paired seeds (default: the experiment's own, 10; at smoke 2)"},
+    "--jobs": {"type": _count, "default": 2, "help": "worker processes (default: 2)"},
+    "--logger": {"default": "tensorboard", "help": f"one of {', '.join(catalogue.LOGGERS)} (default: tensorboard)"},
+    "--data": {"help": "one of the experiment's data sets (default: its first)"},
+    "--runs": {"default": "runs", "help": "where results are kept (default: runs)"},
+}
 
 
 def main(args: Sequence[str]) -> int:
@@ -45,13 +66,19 @@ def _dispatch(args: list[str]) -> int:
         run_cli(args[0], args[1:])
         return 0
     parser = _build_parser()
-    commands = [*TRAINING, "run", "list", "claims", "report"]
+    commands = [*TRAINING, "run", "report", "list", "claims", "reference"]
     if args and not args[0].startswith("-"):
         check_known("command", args[0], commands)
+    names = [word.partition("=")[0] for word in args if word.startswith("--")]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise UserError(f"option {twice} is given twice")
     options, extra = parser.parse_known_args(args)
     if extra and not (options.command in ("run", "report") and all(_is_override(word) for word in extra)):
         word = next(word for word in extra if not (options.command in ("run", "report") and _is_override(word)))
-        known = [o for action in _actions(parser, options.command) for o in action.option_strings]
+        if word.startswith(OVERRIDES):
+            raise UserError(f"option {word} needs its value in the same word: {word}=VALUE")
+        known = [*RUN_OPTIONS, "--help"] if options.command in ("run", "report", "reference") else ["--help"]
         raise UserError(f"unknown option '{word}'; {nearest(word.partition('=')[0], known)}")
     if options.command is None:
         parser.print_help()
@@ -62,7 +89,7 @@ def _dispatch(args: list[str]) -> int:
         return _claims(options.experiment)
     from experiments.core import plan, runner
 
-    action = runner.report if options.command == "report" else runner.run
+    action = {"run": runner.run, "report": runner.report, "reference": runner.keep}[options.command]
     return action(
         options.experiment,
         plan.Options(
@@ -78,7 +105,7 @@ def _dispatch(args: list[str]) -> int:
 
 
 def _is_override(word: str) -> bool:
-    return word.startswith(("--model.", "--data.", "--trainer.")) and "=" in word
+    return word.startswith(OVERRIDES) and "=" in word
 
 
 def _build_parser() -> argparse.ArgumentParser:
@@ -90,51 +117,33 @@ def _build_parser() -> argparse.ArgumentParser:
         + ". Each has its own --help.",
         allow_abbrev=False,
     )
-    commands = parser.add_subparsers(dest="command", metavar="{run,list,claims,report,fit,validate,test,predict}")
+    commands = parser.add_subparsers(
+        dest="command", metavar="{run,report,list,claims,reference,fit,validate,test,predict}"
+    )
     chosen = _Parser(add_help=False, allow_abbrev=False)
     chosen.add_argument("experiment", help="its name; `list` shows them")
-    chosen.add_argument("--scale", default="quick", help=f"one of {', '.join(catalogue.SCALES)} (default: quick)")
-    chosen.add_argument("--seeds", type=_count, help="paired seeds (default: the experiment's own, 10; at smoke 2)")
-    chosen.add_argument("--jobs", type=_count, default=2, help="worker processes (default: 2)")
-    chosen.add_argument("--logger", default="tensorboard", help=f"one of {', '.join(catalogue.LOGGERS)}")
-    chosen.add_argument("--data", help="one of the experiment's data sets (default: its first)")
-    chosen.add_argument("--runs", default="runs", help="where results are kept (default: runs)")
+    for name, arguments in RUN_OPTIONS.items():
+        chosen.add_argument(name, **arguments)
     every = "Further options --model.NAME=VALUE, --data.NAME=VALUE and --trainer.NAME=VALUE change every run."
     again = "draw the report again from the results"
     commands.add_parser(
         "run", help="run an experiment and judge its claims", parents=[chosen], epilog=every, allow_abbrev=False
     )
     commands.add_parser("report", help=again, parents=[chosen], epilog=every, allow_abbrev=False)
+    keep = "keep the official results as the reference, for the README"
+    commands.add_parser("reference", help=keep, parents=[chosen], allow_abbrev=False)
     commands.add_parser("list", help="list the experiments", allow_abbrev=False)
     claims = commands.add_parser("claims", help="list claims, as frozen before their run", allow_abbrev=False)
     claims.add_argument("experiment", nargs="?")
     return parser
 
 
-def _actions(parser: argparse.ArgumentParser, command: str | None) -> list[argparse.Action]:
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction) and command in action.choices:
-            return list(action.choices[command]._actions)
-    return list(parser._actions)
-
-
-def _count(text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1; it is '{text}'") from None
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1; it is {number}")
-    return number
-
-
 def _list() -> int:
     for name in catalogue.names():
         experiment = catalogue.load(name)
         print(f"{name:16} {experiment.title}: {catalogue.summary(name)}")
-        print(
-            f"{'':16} {len(experiment.claims)} claims; data: {', '.join(experiment.data)}; make exp-{name.replace('_', '-')}"
-        )
+        data = ", ".join(experiment.data)
+        print(f"{'':16} {len(experiment.claims)} claims; data: {data}; make exp-{name.replace('_', '-')}")
     return 0
 
 

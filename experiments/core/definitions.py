@@ -63,11 +63,19 @@ class Tuning:
     """How conditions with the value `"tuned"` get their value: equal trials for every one of them."""
 
     axis: str
-    values: Sequence[float]
+    # A key of the config, and for each of its values the candidates of the conditions that have it.
+    by: str
+    candidates: Mapping[Value, Sequence[float]]
     # Disjoint from the evaluation seeds, which start at 1000.
     seeds: Sequence[int] = (900, 901, 902)
     # Averaged over the tuning seeds at the end of training; a run that diverges counts as infinite.
     minimize: str = "val/loss"
+
+    def __post_init__(self) -> None:
+        if len({len(values) for values in self.candidates.values()}) != 1:
+            raise DefinitionError(
+                f"tuning of {self.axis}: every value of {self.by} needs the same number of candidates"
+            )
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import as_completed
+from concurrent.futures import Future, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +23,7 @@ from typing import Self
 from pebble import ProcessPool
 
 from experiments.core import records
-from experiments.core.errors import UserError
+from experiments.core.errors import UserError, check_known
 
 QUIET = ("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false")
 
@@ -103,15 +103,21 @@ def _run_check(task: Task) -> None:
 
 
 def check_function(path: str) -> Callable[[int], dict[str, float]]:
-    """Import the pure function that `module:function` names."""
-    module, _, name = path.partition(":")
-    function: Callable[[int], dict[str, float]] = getattr(importlib.import_module(module), name)
+    """Import the pure function that `module:function` names.
+
+    Raises:
+        UserError: the module has no such function.
+    """
+    module_name, _, name = path.partition(":")
+    module = importlib.import_module(module_name)
+    check_known("check", name, [word for word in vars(module) if callable(vars(module)[word])])
+    function: Callable[[int], dict[str, float]] = getattr(module, name)
     return function
 
 
 def check_hash(path: str) -> str:
     """Fingerprint of a check: the source of its module."""
-    module = importlib.import_module(path.partition(":")[0])
+    module = sys.modules[check_function(path).__module__]
     return hashlib.sha256(inspect.getsource(module).encode()).hexdigest()[:16]
 
 
@@ -136,9 +142,9 @@ class Pool:
     ) -> None:
         if self._pool is not None:
             if kind is None:
-                self._pool.close()
+                self._pool.close()  # type: ignore[no-untyped-call]
             else:
-                self._pool.stop()
+                self._pool.stop()  # type: ignore[no-untyped-call]
             self._pool.join()
 
     def run(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Outcome]]:
@@ -151,7 +157,7 @@ class Pool:
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPool(max_workers=self.jobs, context=context, initializer=_start_worker)
         ordered = sorted(tasks, key=lambda task: -task.cost)
-        futures = {self._pool.schedule(execute, args=[task]): task for task in ordered}
+        futures: dict[Future[Outcome], Task] = {self._pool.schedule(execute, args=[task]): task for task in ordered}
         for future in as_completed(futures):
             error = future.exception()
             # Only the death of a worker arrives as an exception: `execute` catches what a run raises.

@@ -32,7 +32,7 @@ class Condition:
     @property
     def name(self) -> str:
         """What the condition is called in directories, tables and dashboards; `base` if nothing is overridden."""
-        parts = [f"{v}" if k == "config" else f"{k.split('.')[-1]}={_plain(v)}" for k, v in self.items]
+        parts = [f"{v}" if k == "config" else f"{last_word(k)}={_plain(v)}" for k, v in self.items]
         return ",".join(parts) or "base"
 
 
@@ -55,7 +55,7 @@ class Grid:
         """Expand the axes; the same condition reached by two blocks is one condition.
 
         Raises:
-            UserError: a condition's name would not be safe as the name of a directory.
+            UserError: a condition's name would not be safe as the name of a directory, or is that of another.
         """
         grid = cls(name, experiment, scale, data)
         blocks: list[Axes] = [*experiment.grid, *experiment.scale_grid.get(scale, ())]
@@ -63,12 +63,16 @@ class Grid:
         for condition in conditions:
             if not SAFE_NAME.fullmatch(condition.name):
                 raise UserError(f"condition '{condition.name}' of '{name}' cannot be the name of a directory")
+        existing = [condition.name for condition in conditions]
+        twice = sorted({word for word in existing if existing.count(word) > 1})
+        if twice:
+            raise UserError(f"two conditions of '{name}' would share the directory '{twice[0]}'")
         return cls(name, experiment, scale, data, tuple(conditions))
 
     def condition(self, overrides: Overrides) -> Condition:
         """The condition that a set of overrides means: those that repeat the config below them are dropped."""
-        below = leaves(self._merged([self.folder / "base.yaml", *self._own_config(overrides)]))
-        kept = {k: v for k, v in overrides.items() if k == "config" or below.get(k.split(".")[-1]) != v}
+        below = self._merged(self._files(overrides))
+        kept = {k: v for k, v in overrides.items() if k == "config" or _value(below, k) != v}
         return Condition(tuple(sorted(kept.items(), key=lambda item: (item[0] != "config", item[0]))))
 
     def find(self, overrides: Overrides, claim: str) -> Condition:
@@ -93,18 +97,23 @@ class Grid:
 
     def files(self, condition: Condition) -> list[Path]:
         """Config files of a condition, lowest first: base, scale, data, both, then the condition's own overlay."""
+        return self._files(condition.overrides)
+
+    def _files(self, overrides: Overrides) -> list[Path]:
         overlays = [self.scale, self.data, f"{self.data}-{self.scale}"]
         found = [path for word in overlays if (path := self.folder / f"{word}.yaml").is_file()]
-        return [self.folder / "base.yaml", *found, *self._own_config(condition.overrides)]
-
-    def _own_config(self, overrides: Overrides) -> list[Path]:
-        return [self.folder / f"{overrides['config']}.yaml"] if "config" in overrides else []
+        own = [self.folder / f"{overrides['config']}.yaml"] if "config" in overrides else []
+        return [self.folder / "base.yaml", *found, *own]
 
     def _merged(self, files: Iterable[Path]) -> dict[str, Any]:
         merged: dict[str, Any] = {}
         for path in files:
             merged = merge(merged, load_yaml(path))
         return merged
+
+    def settings(self, condition: Condition) -> dict[str, Any]:
+        """Values a condition runs with, by the last word of their key, before tuning."""
+        return {**leaves(self.merged(condition)), **{last_word(key): value for key, value in condition.items}}
 
     def merged(self, condition: Condition) -> dict[str, Any]:
         """The config files of a condition laid over each other, before its overrides."""
@@ -136,6 +145,16 @@ def leaves(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def last_word(key: str) -> str:
+    """What a key is called where its section is clear: `depth` for `model.depth`."""
+    return key.rpartition(".")[2]
+
+
+def _value(config: Mapping[str, Any], key: str) -> Any:
+    section = key.partition(".")[0]
+    return leaves({section: config.get(section)} if "." in key else config).get(last_word(key))
+
+
 def options(condition: Condition, sections: Mapping[str, set[str]], tuned: Mapping[str, float]) -> list[str]:
     """Command line options of a condition's overrides.
 
@@ -145,12 +164,14 @@ def options(condition: Condition, sections: Mapping[str, set[str]], tuned: Mappi
         tuned: value of each override that tuning chooses.
 
     Raises:
-        UserError: no section, or more than one, takes a name.
+        UserError: no section, or more than one, takes a name, or nothing tunes it.
     """
     result = []
     for key, value in condition.items:
         if key == "config":
             continue
+        if value == TUNED and key not in tuned:
+            raise UserError(f"condition '{condition.name}' has {key} tuned, which the experiment's tuning does not do")
         chosen = tuned[key] if value == TUNED else value
         result.append(f"--{full_key(key, sections)}={str(chosen).lower() if isinstance(chosen, bool) else chosen}")
     return result

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from experiments.core import catalogue, records
 from experiments.core.definitions import Claim, DefinitionError
 from experiments.core.errors import UserError, check_known
 from experiments.core.execution import Task, check_hash
-from experiments.core.grid import FIRST_SEED, Condition, Grid, check_claims, checked, options
+from experiments.core.grid import FIRST_SEED, Condition, Grid, check_claims, checked, last_word, options
 from experiments.core.verdicts import check_claims as check_thresholds
+from experiments.core.yaml_files import parse_value
 
 # Files of a logger in a run's directory, below which a finished run without them is run again.
 LOGGER_FILES = {"tensorboard": "events.out.tfevents.*", "wandb": "wandb/*run-*", "csv": "csv/metrics.csv"}
@@ -43,6 +44,12 @@ class Plan:
     logger: str
     overrides: tuple[str, ...]
     directory: Path
+
+    @property
+    def override_values(self) -> dict[str, Any]:
+        """The values of the overrides, by the last word of their key."""
+        pairs = [override.split("=", 1) for override in self.overrides]
+        return {last_word(key): parse_value(text) for key, text in pairs}
 
     @property
     def official(self) -> bool:
@@ -107,18 +114,8 @@ def make_plan(name: str, choice: Options) -> Plan:
     if choice.overrides:
         parts.append(hashlib.sha256("\n".join(sorted(choice.overrides)).encode()).hexdigest()[:6])
     directory = choice.runs / "-".join(parts)
-    _check_writable(directory)
+    records.check_writable(directory)
     return Plan(grid, seeds, choice.jobs, choice.logger, choice.overrides, directory)
-
-
-def _check_writable(directory: Path) -> None:
-    probe = directory / f".writable-{os.getpid()}"
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise UserError(f"results cannot be written to '{directory}': {error.strerror}") from None
 
 
 class Planner:
@@ -140,7 +137,12 @@ class Planner:
         merged = grid.merged(condition)
         sections = {s: self._argument_names(s, merged) for s in ("model", "data", "trainer")}
         files = [*grid.files(condition), *self._logger_file()]
-        args = [f"--config={path}" for path in files] + options(condition, sections, tuned) + [*self.plan.overrides]
+        chosen = options(condition, sections, tuned)
+        axes = {option.partition("=")[0] for option in chosen}
+        for override in self.plan.overrides:
+            if override.partition("=")[0].replace(".init_args.", ".") in axes:
+                raise UserError(f"'{override}' cannot hold for every run: the grid of '{grid.name}' varies it")
+        args = [*(f"--config={path}" for path in files), *chosen, *self.plan.overrides]
         config = self._resolve([*args, f"--seed_everything={FIRST_SEED}"])
         return [
             Task(

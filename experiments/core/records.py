@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from experiments.core.errors import UserError
+
 if TYPE_CHECKING:
     from lightning.pytorch.cli import LightningArgumentParser
 
@@ -88,6 +90,19 @@ def _as_list(value: Any) -> list[Any]:
     if value is None or isinstance(value, bool):
         return []
     return value if isinstance(value, list) else [value]
+
+
+def check_writable(directory: Path) -> None:
+    """Find out, without leaving a trace, whether a directory exists or can be made, and written to.
+
+    Raises:
+        UserError: it cannot.
+    """
+    there = next(path for path in (directory, *directory.absolute().parents) if os.access(path, os.F_OK))
+    if not there.is_dir():
+        raise UserError(f"results cannot be written to '{directory}': '{there}' is not a directory")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"results cannot be written to '{directory}': no permission to write in '{there}'")
 
 
 def write_atomically(path: Path, text: str) -> None:

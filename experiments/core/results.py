@@ -19,7 +19,7 @@ from experiments.core.definitions import Overrides, Value
 from experiments.core.errors import UserError, nearest
 from experiments.core.grid import Condition
 from experiments.core.plan import Plan
-from experiments.core.verdicts import Verdict
+from experiments.core.verdicts import Sample, Verdict
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,8 @@ class Results:
     # results.csv: one row a run.
     frame: pd.DataFrame
     verdicts: tuple[Verdict, ...]
+    # What each verdict rests on, by the claim's id: one number a seed.
+    samples: Mapping[str, Sample]
     # What tuning chose, by condition.
     tuned: Mapping[Condition, float]
 

@@ -10,6 +10,7 @@ from experiments.core.execution import Pool, Task
 from experiments.core.grid import Condition
 from experiments.core.plan import Options, Plan, Planner, check_tasks, make_plan
 from experiments.core.progress import follow
+from experiments.core.samples import check_contrasts
 
 
 def run(name: str, choice: Options) -> int:
@@ -19,13 +20,15 @@ def run(name: str, choice: Options) -> int:
         0, or 1 if a run failed.
     """
     plan = make_plan(name, choice)
+    check_contrasts(name, plan.grid.experiment.claims)
+    checks = check_tasks(plan)
     planner = Planner(plan)
     print(f"{plan.title}: {plan.directory}")
     with Pool(plan.jobs) as pool:
         trials = tuning.trials(plan, planner)
         failed = run_missing(pool, [task for trial in trials for task in trial.tasks], "tuning")
         chosen = tuning.choose(plan, trials)
-        tasks = [*run_tasks(plan, planner, chosen), *check_tasks(plan)]
+        tasks = [*run_tasks(plan, planner, chosen), *checks]
         failed += run_missing(pool, tasks, "runs")
     show(plan, chosen)
     return 1 if failed else 0
@@ -35,6 +38,16 @@ def report(name: str, choice: Options) -> int:
     """Judge and draw again from the results that are there, without running anything."""
     plan = make_plan(name, choice)
     show(plan, tuning.read_chosen(plan))
+    return 0
+
+
+def keep(name: str, choice: Options) -> int:
+    """Make the official results that are there the reference of their experiment."""
+    from experiments.core import reference, summary
+
+    plan = make_plan(name, choice)
+    for path in reference.keep(summary.judge(plan, tuning.read_chosen(plan))):
+        print(path)
     return 0
 
 

@@ -31,6 +31,17 @@ def find_contrast(experiment: str, name: str) -> Contrast:
     return known[name]
 
 
+def check_contrasts(experiment: str, claims: Sequence[Claim]) -> None:
+    """Look up every contrast that claims name, before anything is run for them.
+
+    Raises:
+        UserError: one does not exist.
+    """
+    for claim in claims:
+        if claim.contrast:
+            find_contrast(experiment, claim.contrast)
+
+
 def collect(plan: Plan, runs: Sequence[Run], checks: Mapping[str, Sequence[Run]]) -> dict[str, Sample]:
     """Return the sample of every claim that runs or checks decide, by the claim's id.
 

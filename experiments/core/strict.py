@@ -16,14 +16,14 @@ from typing import Any
 
 import lightning.pytorch.callbacks
 import lightning.pytorch.loggers
-import yaml
-from lightning import Trainer
+from lightning import LightningDataModule, LightningModule, Trainer
 
 import datamodules
 import experiments.core.callbacks
 import lightning_modules
+from experiments.core.callbacks import GradientClipping
 from experiments.core.errors import UserError, check_known, nearest
-from experiments.core.yaml_files import load_yaml, merge
+from experiments.core.yaml_files import load_yaml, merge, parse_value
 
 TRUSTED = (
     "lightning_modules",
@@ -40,6 +40,12 @@ KNOWN_CLASSES = {
     "callback": [experiments.core.callbacks, lightning.pytorch.callbacks],
     "logger": [lightning.pytorch.loggers],
 }
+BASES: dict[str, type] = {
+    "model": LightningModule,
+    "data": LightningDataModule,
+    "callback": lightning.pytorch.callbacks.Callback,
+    "logger": lightning.pytorch.loggers.Logger,
+}
 # Linked by the Lightning CLI; a value given by hand would be accepted and overwritten.
 LINKED = {
     "model": {"num_features": "the data set", "num_classes": "the data set", "seed": "seed_everything"},
@@ -50,11 +56,11 @@ TRAINER_MINIMUM = {
     "max_steps": 1,
     "check_val_every_n_epoch": 1,
     "accumulate_grad_batches": 1,
-    "limit_train_batches": 0,
     "limit_val_batches": 0,
     "limit_test_batches": 0,
     "log_every_n_steps": 1,
 }
+TRAINER_POSITIVE = ("limit_train_batches", "gradient_clip_val")
 FLAGS = ("--print_config", "--help", "-h")
 
 
@@ -93,14 +99,18 @@ def check_request(subcommand: str, args: Sequence[str]) -> Request:
                     raise UserError(f"config file '{value}': unknown key '{key}'; {nearest(key, top_level)}")
             config = merge(config, content)
         elif name not in FLAGS:
-            if name in seen and not name.endswith("+"):
+            # The parser takes `--model.depth` for `--model.init_args.depth`.
+            key = name.replace(".init_args.", ".")
+            if key in seen and not name.endswith("+"):
                 raise UserError(f"option {name} is given twice")
-            seen.add(name)
+            seen.add(key)
             options.append((name, value))
-    help_wanted = any(arg in ("--help", "-h", "--print_config") or ".help" in arg for arg in args)
     for name, value in options:
         _apply_option(config, name, value, top_level)
-    if not help_wanted:
+    help_wanted = any(arg in ("--help", "-h") or ".help" in arg for arg in args)
+    # `--print_config` alone prints a config to fill in.
+    template_wanted = "--print_config" in args and not config
+    if not help_wanted and not template_wanted:
         _check_config(config)
     return Request(config, tuple(files))
 
@@ -112,7 +122,8 @@ def _options(args: Sequence[str]) -> Iterator[tuple[str, str]]:
         if not token.startswith("-"):
             raise UserError(f"'{token}' is not an option; options begin with --")
         name, equals, value = token.partition("=")
-        if not equals and name not in FLAGS and ".help" not in name:
+        takes_next = ".help" not in name or (queue and not queue[0].startswith("-"))
+        if not equals and name not in FLAGS and takes_next:
             if not queue:
                 raise UserError(f"option {name} has no value")
             value = queue.pop(0)
@@ -128,25 +139,26 @@ def _apply_option(config: dict[str, Any], name: str, value: str, top_level: set[
     if words[0] not in valid:
         everything = [*valid, *(f"trainer.{p}" for p in parameters_of(Trainer))]
         raise UserError(f"unknown option '{name}'; {nearest(name[2:], everything)}")
-    if words[-1] == "help" or name.endswith("+") or len(words) > 3:
+    if words[-1] == "help" or len(words) > 3:
         return
-    parsed = yaml.safe_load(value) if value else None
+    parsed = parse_value(value)
     if len(words) == 1:
-        config[words[0]] = {"class_path": value} if words[0] in ("model", "data") else parsed
+        config[words[0]] = parsed
         return
-    section = config.setdefault(words[0], {})
     if words[0] == "trainer":
-        if len(words) == 2:
+        section = config["trainer"] = _as_block("trainer", config.get("trainer"))
+        if len(words) == 2 and name.endswith("+"):
+            section[words[1]] = [*_as_list(section.get(words[1])), *_as_list(parsed)]
+        elif len(words) == 2:
             section[words[1]] = parsed
         elif words[1] not in parameters_of(Trainer):
             raise UserError(f"unknown option '{name}'; {nearest(words[1], parameters_of(Trainer))}")
         return
+    section = config[words[0]] = _class_block(words[0], config.get(words[0]))
     if words[1] == "class_path":
         section["class_path"] = value
-    elif words[1] == "init_args" and len(words) == 3:
-        section.setdefault("init_args", {})[words[2]] = parsed
-    elif len(words) == 2:
-        section.setdefault("init_args", {})[words[1]] = parsed
+    elif len(words) == 2 or words[1] == "init_args":
+        section["init_args"] = {**_as_block(f"{words[0]}.init_args", section.get("init_args")), words[-1]: parsed}
     else:
         raise UserError(f"unknown option '{name}'; a class argument is {words[0]}.NAME")
 
@@ -160,36 +172,44 @@ def _check_config(config: Mapping[str, Any]) -> None:
         if section is None:
             raise UserError(f"the config names no {kind}; valid: {', '.join(known_names(kind))}")
         check_class(kind, section, key=kind)
-    trainer = config.get("trainer") or {}
-    if not isinstance(trainer, Mapping):
-        raise UserError(f"trainer must be a mapping of keys to values; it is {trainer!r}")
+    _check_trainer(_as_block("trainer", config.get("trainer")))
+    checkpoint = config.get("ckpt_path")
+    if checkpoint is not None and not Path(str(checkpoint)).is_file():
+        siblings = [str(path) for path in Path(str(checkpoint)).parent.glob("*.ckpt")]
+        raise UserError(f"ckpt_path '{checkpoint}' does not exist; {nearest(str(checkpoint), siblings)}")
+
+
+def _check_trainer(trainer: Mapping[str, Any]) -> None:
     for key, value in trainer.items():
-        if key.rstrip("+") not in parameters_of(Trainer):
+        if key not in parameters_of(Trainer):
             raise UserError(f"unknown key 'trainer.{key}'; {nearest(key, parameters_of(Trainer))}")
+        if not isinstance(value, int | float):
+            continue
         minimum = TRAINER_MINIMUM.get(key)
         unlimited = key in ("max_steps", "max_epochs") and value == -1
-        if minimum is not None and isinstance(value, int | float) and value < minimum and not unlimited:
+        if minimum is not None and value < minimum and not unlimited:
             raise UserError(f"trainer.{key} must be at least {minimum}; it is {value}")
+        if key in TRAINER_POSITIVE and value <= 0:
+            raise UserError(f"trainer.{key} must be greater than 0; it is {value}")
     for index, callback in enumerate(_as_list(trainer.get("callbacks"))):
-        check_class("callback", callback, key=f"trainer.callbacks[{index}]")
+        cls = check_class("callback", callback, key=f"trainer.callbacks[{index}]")
+        if issubclass(cls, GradientClipping) and trainer.get("gradient_clip_val") is not None:
+            raise UserError("GradientClipping and trainer.gradient_clip_val both clip the gradient: give one of them")
     for logger in _as_list(trainer.get("logger")):
         if not isinstance(logger, bool):
             check_class("logger", logger, key="trainer.logger")
 
 
-def check_class(kind: str, section: Any, key: str) -> None:
+def check_class(kind: str, section: Any, key: str) -> type:
     """Check a `class_path` / `init_args` block: a known or trusted class, and only arguments it has."""
-    if isinstance(section, str):
-        section = {"class_path": section}
-    if not isinstance(section, Mapping) or "class_path" not in section:
+    section = _class_block(key, section)
+    if "class_path" not in section:
         raise UserError(f"{key} needs a class_path; valid: {', '.join(known_names(kind))}")
     for word in section:
         if word not in ("class_path", "init_args"):
             raise UserError(f"unknown key '{key}.{word}'; {nearest(word, ['class_path', 'init_args'])}")
     cls = find_class(kind, str(section["class_path"]))
-    arguments = section.get("init_args") or {}
-    if not isinstance(arguments, Mapping):
-        raise UserError(f"{key}.init_args must be a mapping of names to values; it is {arguments!r}")
+    arguments = _as_block(f"{key}.init_args", section.get("init_args"))
     valid = parameters_of(cls)
     for name in arguments:
         source = LINKED.get(kind, {}).get(name)
@@ -198,6 +218,7 @@ def check_class(kind: str, section: Any, key: str) -> None:
         if valid and name not in valid:
             settable = valid - set(LINKED.get(kind, {}))
             raise UserError(f"unknown key '{key}.{name}' of {cls.__name__}; {nearest(name, settable)}")
+    return cls
 
 
 def argument_names(section: str, config: Mapping[str, Any]) -> set[str]:
@@ -229,8 +250,8 @@ def find_class(kind: str, name: str) -> type:
         cls = getattr(importlib.import_module(module_name), class_name)
     except (ImportError, AttributeError):
         raise UserError(f"class path '{name}' does not exist; {nearest(class_name, known_names(kind))}") from None
-    if not isinstance(cls, type):
-        raise UserError(f"class path '{name}' is not a class")
+    if not (isinstance(cls, type) and issubclass(cls, BASES[kind])):
+        raise UserError(f"class path '{name}' is no {BASES[kind].__name__}; valid: {', '.join(known_names(kind))}")
     return cls
 
 
@@ -240,6 +261,17 @@ def parameters_of(cls: type) -> set[str]:
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return set()
     return set(parameters)
+
+
+def _class_block(key: str, value: Any) -> dict[str, Any]:
+    """A class and its arguments as a mapping; a class may be given by its name alone."""
+    return _as_block(key, {"class_path": value} if isinstance(value, str) else value)
+
+
+def _as_block(key: str, value: Any) -> dict[str, Any]:
+    if value is not None and not isinstance(value, Mapping):
+        raise UserError(f"{key} must be a mapping of keys to values; it is {value!r}")
+    return dict(value or {})
 
 
 def _as_list(value: Any) -> list[Any]:

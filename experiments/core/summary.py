@@ -7,7 +7,7 @@ from pathlib import Path
 
 from experiments.core import records, samples, verdicts
 from experiments.core.errors import UserError
-from experiments.core.grid import Condition, leaves
+from experiments.core.grid import Condition
 from experiments.core.plan import Plan, check_tasks
 from experiments.core.results import Results, Run, table
 
@@ -17,7 +17,7 @@ def finished_runs(plan: Plan, chosen: Mapping[Condition, float]) -> list[Run]:
     axis = plan.grid.experiment.tuning.axis if plan.grid.experiment.tuning else ""
     found = []
     for condition, seeds in plan.run_seeds.items():
-        settings = {**leaves(plan.grid.merged(condition)), **condition.overrides}
+        settings = {**plan.grid.settings(condition), **plan.override_values}
         if condition in chosen:
             settings[axis] = chosen[condition]
         for seed in seeds:
@@ -51,13 +51,14 @@ def judge(plan: Plan, tuned: Mapping[Condition, float]) -> Results:
     derived = list(dict.fromkeys([*plan.grid.experiment.measures, *wanted]))
     frame = table(plan.grid.name, runs, derived)
     records.write_atomically(plan.directory / "results.csv", frame.to_csv(index=False))
+    collected = samples.collect(plan, runs, finished_checks(plan))
     judged = verdicts.judge(
         plan.grid.name,
         plan.grid.experiment.claims,
-        samples.collect(plan, runs, finished_checks(plan)),
+        collected,
         official=plan.official,
         scope=f"{plan.grid.data}, {plan.grid.scale}",
         verdicts=plan.gives_verdicts,
     )
     verdicts.write_verdicts(plan.directory / "verdicts.json", judged)
-    return Results(plan, tuple(runs), frame, tuple(judged), tuned)
+    return Results(plan, tuple(runs), frame, tuple(judged), collected, tuned)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from experiments.core import records
 from experiments.core.definitions import TUNED
+from experiments.core.errors import UserError
 from experiments.core.execution import Task
 from experiments.core.grid import Condition
 from experiments.core.plan import Plan, Planner
@@ -35,21 +36,38 @@ class Trial:
         return sum(scores) / len(scores)
 
 
-def trials(plan: Plan, planner: Planner) -> list[Trial]:
-    """Every value of the experiment's tuning for every condition that asks for one."""
+def candidates(plan: Plan, condition: Condition) -> Sequence[float]:
+    """The values that are tried for a condition.
+
+    Raises:
+        UserError: the tuning has none for it.
+    """
     tuning = plan.grid.experiment.tuning
-    if tuning is None:
+    kind = plan.grid.settings(condition).get(tuning.by) if tuning else None
+    if tuning is None or kind not in tuning.candidates:
+        raise UserError(f"condition '{condition.name}' asks for tuning, which has no candidates for it")
+    return tuning.candidates[kind]
+
+
+def untuned(plan: Plan) -> dict[Condition, float]:
+    """The middle candidate of each condition that asks for tuning: where nothing is concluded, it has to do."""
+    tuning = plan.grid.experiment.tuning
+    asking = [c for c in plan.grid.conditions if tuning and c.overrides.get(tuning.axis) == TUNED]
+    return {condition: sorted(found)[len(found) // 2] for condition in asking if (found := candidates(plan, condition))}
+
+
+def trials(plan: Plan, planner: Planner) -> list[Trial]:
+    """Every candidate of every condition that asks for tuning; none where nothing will be concluded."""
+    tuning = plan.grid.experiment.tuning
+    if tuning is None or not plan.gives_verdicts:
         return []
-    seeds = tuning.seeds if plan.gives_verdicts else tuning.seeds[:1]
     found = []
-    for condition in plan.grid.conditions:
-        if condition.overrides.get(tuning.axis) != TUNED:
-            continue
-        for value in tuning.values:
+    for condition in untuned(plan):
+        for value in candidates(plan, condition):
             name = condition.name.replace(f"{tuning.axis}={TUNED}", f"{tuning.axis}={value:g}")
             directory = plan.directory / "tuning" / name
             found.append(
-                Trial(condition, value, tuple(planner.tasks(condition, seeds, {tuning.axis: value}, directory)))
+                Trial(condition, value, tuple(planner.tasks(condition, tuning.seeds, {tuning.axis: value}, directory)))
             )
     return found
 
@@ -61,31 +79,39 @@ def choose(plan: Plan, tried: Sequence[Trial]) -> dict[Condition, float]:
     """
     tuning = plan.grid.experiment.tuning
     if tuning is None or not tried:
-        return {}
+        return untuned(plan)
     scores = {(trial.condition, trial.value): trial.score(tuning.minimize) for trial in tried}
     chosen: dict[Condition, float] = {}
     for condition in dict.fromkeys(trial.condition for trial in tried):
-        chosen[condition] = min(tuning.values, key=lambda value: scores[condition, value])
+        tried_values = [trial.value for trial in tried if trial.condition == condition]
+        chosen[condition] = min(tried_values, key=lambda value: scores[condition, value])
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["condition", tuning.axis, tuning.minimize, "seeds", "chosen", "at_edge"])
-    edges = (min(tuning.values), max(tuning.values))
     for trial in tried:
+        values = candidates(plan, trial.condition)
         best = chosen[trial.condition] == trial.value
         score = scores[trial.condition, trial.value]
         writer.writerow(
-            [trial.condition.name, trial.value, score, len(trial.tasks), int(best), int(best and trial.value in edges)]
+            [
+                trial.condition.name,
+                trial.value,
+                score,
+                len(trial.tasks),
+                int(best),
+                int(best and trial.value in (min(values), max(values))),
+            ]
         )
     records.write_atomically(plan.directory / FILE, text.getvalue())
     return chosen
 
 
 def read_chosen(plan: Plan) -> dict[Condition, float]:
-    """Read back what `choose` chose; empty where nothing was tuned."""
+    """Read back what `choose` chose."""
     path = plan.directory / FILE
     tuning = plan.grid.experiment.tuning
     if tuning is None or not path.is_file():
-        return {}
+        return untuned(plan)
     by_name = {condition.name: condition for condition in plan.grid.conditions}
     with path.open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["chosen"] == "1"]

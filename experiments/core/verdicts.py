@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from experiments.core import statistics as st
 from experiments.core.definitions import CHECKED, INFERENTIAL, Claim, DefinitionError, Value
@@ -146,18 +147,17 @@ def effect_reading(low: float, high: float, direction: Direction, threshold: Thr
     return "negligible" if low > -threshold else "not as large"
 
 
-def with_divergence(claim: Claim, values: Floats, diverged: Floats) -> Floats:
+def with_divergence(claim: Claim, values: Floats, diverged: NDArray[np.bool_]) -> Floats:
     """Give each diverged run of one condition the value its claim declares; none is dropped.
 
     Without a declared value a proportion keeps the outcome its measure gives, 0 where it gives none; any other kind
     gets NaN, which makes the claim undecidable.
     """
-    lost = np.asarray(diverged, dtype=bool)
     if claim.if_diverged is not None:
-        return np.where(lost, claim.if_diverged, values)
+        return np.where(diverged, claim.if_diverged, values)
     if claim.kind == "proportion":
-        return np.where(lost & ~np.isfinite(values), 0.0, values)
-    return np.where(lost, np.nan, values)
+        return np.where(diverged & ~np.isfinite(values), 0.0, values)
+    return np.where(diverged, np.nan, values)
 
 
 def check_claims(claims: Sequence[Claim]) -> None:

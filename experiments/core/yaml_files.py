@@ -16,13 +16,17 @@ class _StrictLoader(yaml.SafeLoader):
     """A safe loader that refuses a key given twice, where YAML itself would silently keep the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[Any] = set()
+        seen: set[str] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                line = key_node.start_mark.line + 1
+                raise UserError(f"line {line}: a key must be a word; put {key!r} in quotes if it is one")
             if key in seen:
                 raise UserError(f"line {key_node.start_mark.line + 1}: key '{key}' is given twice")
             seen.add(key)
-        return super().construct_mapping(node, deep=deep)
+        mapping: dict[Hashable, Any] = super().construct_mapping(node, deep=deep)
+        return mapping
 
 
 # YAML 1.1 reads 1e-3 as a string; like jsonargparse, read it as the number that is meant.
@@ -54,7 +58,8 @@ def load_yaml(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
-        raise UserError(f"config file '{path}' is not YAML{where}: {getattr(error, 'problem', error)}") from None
+        problem = " ".join(str(getattr(error, "problem", error)).split())
+        raise UserError(f"config file '{path}' is not YAML{where}: {problem}") from None
     if not isinstance(content, dict):
         raise UserError(f"config file '{path}' holds no mapping of keys to values")
     return content
@@ -74,7 +79,16 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
             ]
         elif isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
             other_class = "class_path" in value and value["class_path"] != merged[key].get("class_path")
-            merged[key] = dict(value) if other_class else merge(merged[key], value)
+            merged[key] = merge({} if other_class else merged[key], value)
         else:
-            merged[key] = value
+            # What lies above nothing may still append to lists.
+            merged[key] = merge({}, value) if isinstance(value, Mapping) else value
     return merged
+
+
+def parse_value(text: str) -> Any:
+    """Read the value of a command line option as values in the files are read; what is not YAML stays text."""
+    try:
+        return yaml.load(text, Loader=_StrictLoader)
+    except yaml.YAMLError:
+        return text

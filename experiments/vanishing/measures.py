@@ -35,7 +35,8 @@ def decay_drift(run: Run) -> float:
 def predicted_decades_per_layer(run: Run) -> float:
     """What mean-field theory predicts for `delta_decades_per_layer`, from the measured variance of the first layer."""
     settings = run.settings
-    plain = settings["normalization"] == "none" and not settings["residual"]
+    known = settings["activation"] in theory.FUNCTIONS and settings["initialization"] in theory.N_VAR_W
+    plain = known and settings["normalization"] == "none" and not settings["residual"]
     depth, mean, std = (
         int(settings["depth"]),
         run["initial/activation/mean/layer_01"],

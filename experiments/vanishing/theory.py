@@ -34,6 +34,10 @@ FUNCTIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] 
 }
 
 
+# n·Var(w) of a square layer with gain 1.
+N_VAR_W = {"default": 1 / 3, "xavier": 1.0, "he": 2.0}
+
+
 def gaussian_mean(function: Callable[[Array], Array], variance: float) -> float:
     """E[f(x)] for x normal with mean 0 and this variance."""
     return float(np.sum(_WEIGHTS * function(math.sqrt(variance) * _NODES)))
@@ -41,7 +45,7 @@ def gaussian_mean(function: Callable[[Array], Array], variance: float) -> float:
 
 def weight_variance(initialization: str, gain: float) -> float:
     """n·Var(w) of a square layer: 1/3 for PyTorch's default, 1 for Xavier, 2 for He; times the square of the gain."""
-    return {"default": 1 / 3, "xavier": 1.0, "he": 2.0}[initialization] * gain**2
+    return N_VAR_W[initialization] * gain**2
 
 
 def bias_variance(initialization: str, gain: float, width: int) -> float:

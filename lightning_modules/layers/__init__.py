@@ -41,8 +41,8 @@ def check_number(
     Raises:
         ValueError: the value lies outside, or is not a finite number; the message names the valid range.
     """
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if number and above < value < below and value >= minimum:
+    # Strict comparisons with infinite bounds leave infinities and NaN outside.
+    if isinstance(value, int | float) and not isinstance(value, bool) and above < value < below and value >= minimum:
         return
     bounds = [
         f"{sign} {bound:g}" for sign, bound in ((">", above), (">=", minimum), ("<", below)) if math.isfinite(bound)

@@ -217,8 +217,10 @@ def test_bootstrap_is_never_nan(values):
     assert values.min() - 1e-9 <= low <= high <= values.max() + 1e-9
 
 
-def test_bootstrap_of_identical_values_is_their_value():
+def test_bootstrap_of_identical_values_is_their_value_and_of_nearly_identical_ones_finite():
     np.testing.assert_array_equal(st.bootstrap_interval(np.full(10, 0.7)), [0.7, 0.7])
+    low, high = st.bootstrap_interval(np.array([0, 1, 3, 4]) * 1e-110)  # the acceleration underflows to 0 / 0
+    assert 0 <= low < high <= 4e-110
 
 
 # --- planning --------------------------------------------------------------------------------------------------------
@@ -231,6 +233,15 @@ def test_seeds_needed_are_the_textbooks(size, n):
     values = size + values / values.std(ddof=1)
     assert st.seeds_for_mean(values, 0.0) == n
     assert st.student_power([size], 1.0, n) >= 0.8 > st.student_power([size], 1.0, n - 1)
+
+
+def test_an_equivalence_needs_the_seeds_that_clear_both_its_boundaries():
+    values = np.array([-1.0, 1.0] * 5)
+    values /= values.std(ddof=1)
+    n = st.seeds_for_mean(values, (-0.5, 0.5))
+    assert st.student_power([0.5, 0.5], 1.0, n) >= 0.8 > st.student_power([0.5, 0.5], 1.0, n - 1)
+    assert n > st.seeds_for_mean(values, 0.5)
+    assert st.seeds_for_mean(values + 1, (-0.5, 0.5)) == st.seeds_for_mean(values + 1, 0.5)
 
 
 def test_power_is_what_simulation_finds():

@@ -59,7 +59,7 @@ def small_idx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SmallIdx:
 
 
 class Recorder(lightning.LightningModule):
-    """A linear network that notes, batch by batch, the epoch and the first feature of every sample."""
+    """A linear network that notes, batch by batch, the epoch and the bytes of every sample."""
 
     def __init__(self, num_features: int, scheduled: bool = False) -> None:
         super().__init__()
@@ -67,11 +67,11 @@ class Recorder(lightning.LightningModule):
         self.layer = torch.nn.Linear(num_features, 10)
         torch.nn.init.constant_(self.layer.weight, 0.01)
         torch.nn.init.zeros_(self.layer.bias)
-        self.seen: list[tuple[int, list[float]]] = []
+        self.seen: list[tuple[int, list[bytes]]] = []
 
     def training_step(self, batch, batch_idx):
         x, y = batch
-        self.seen.append((self.current_epoch, x[:, 0].tolist()))
+        self.seen.append((self.current_epoch, [row.tobytes() for row in x.numpy()]))
         return torch.nn.functional.cross_entropy(self.layer(x), y)
 
     def validation_step(self, batch, batch_idx):

@@ -133,7 +133,7 @@ def test_it_trains_under_a_trainer(build, recorder, make_trainer):
     module = build()
     network = recorder(module.num_features)
     make_trainer(max_epochs=1).fit(network, module)
-    assert sum(len(values) for _, values in network.seen) == module.n_train
+    assert sum(len(rows) for _, rows in network.seen) == module.n_train
 
 
 def test_the_root_given_is_read(small_idx, tmp_path):

@@ -9,6 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+# Two threads on tensors this small wait for each other: a hundred times slower when the cores are busy.
+torch.set_num_threads(1)
+
 
 @dataclass
 class Batches:

@@ -21,7 +21,7 @@ def phi(a: float) -> float:
 
 Function = Callable[[float], float]
 CLOSED_FORMS: dict[str, tuple[Function, Function]] = {
-    "identity": (lambda a: a, lambda a: 1.0),
+    "identity": (lambda a: a, lambda _: 1.0),
     "sigmoid": (sigma, lambda a: sigma(a) * (1 - sigma(a))),
     "tanh": (math.tanh, lambda a: 1 - math.tanh(a) ** 2),
     "relu": (lambda a: max(0.0, a), lambda a: float(a > 0)),
@@ -56,5 +56,7 @@ def test_the_pre_activation_is_not_overwritten(name: str) -> None:
 
 
 def test_unknown_name_tells_the_nearest() -> None:
-    with pytest.raises(ValueError, match=r"^unknown activation 'Sigmod': did you mean 'sigmoid'\? valid: identity, .*$"):
+    with pytest.raises(
+        ValueError, match=r"^unknown activation 'Sigmod': did you mean 'sigmoid'\? valid: identity, .*$"
+    ):
         activation("Sigmod")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from typing import Any
 
 import pytest
@@ -107,11 +108,11 @@ def test_batch_normalization_in_evaluation_uses_running_statistics() -> None:
 
 
 def test_residual_where_sizes_agree() -> None:
-    net = network([6, 4, 4], activation="tanh", residual=True)
+    net = network([6, 4, 4, 7], activation="tanh", residual=True)
     x = samples()
     seen, outputs = pre_activations(net, x)
     z = x
-    for layer, a, agrees in zip(net.hidden, seen, [True, False, True], strict=True):
+    for layer, a, agrees in zip(net.hidden, seen, [True, False, True, False], strict=True):
         linear = z @ layer.linear.weight.T + layer.linear.bias
         # a is taken before the sum.
         torch.testing.assert_close(a, linear, atol=1e-12, rtol=0)
@@ -187,7 +188,7 @@ def test_shapes(
     assert y.dtype == dtype
     sizes = [inputs, *hidden, outputs]
     scales = 0 if normalization == "none" else 2 * sum(hidden)
-    parameters = sum((n + 1) * m for n, m in zip(sizes, sizes[1:], strict=False)) + scales
+    parameters = sum((n + 1) * m for n, m in itertools.pairwise(sizes)) + scales
     assert sum(p.numel() for p in net.parameters()) == parameters
 
 

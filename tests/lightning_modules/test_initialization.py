@@ -22,9 +22,7 @@ def filled(name: str, inputs: int, outputs: int, gain: float = 1.0, seed: int = 
     return layer
 
 
-@pytest.mark.parametrize(
-    ("name", "n_var"), [("default", 1 / 3), ("xavier", 1.0), ("he", 2.0), ("orthogonal", 1.0)]
-)
+@pytest.mark.parametrize(("name", "n_var"), [("default", 1 / 3), ("xavier", 1.0), ("he", 2.0), ("orthogonal", 1.0)])
 @pytest.mark.parametrize("gain", [1.0, 4.0])
 def test_square_layer_variance(name: str, n_var: float, gain: float) -> None:
     weight = filled(name, 400, 400, gain).weight
@@ -51,9 +49,7 @@ def test_default_is_what_torch_draws(gain: float) -> None:
     # The same from torch, up to the draw: its bound and, within 5 standard errors, its variance.
     torch.manual_seed(0)
     theirs = nn.Linear(400, 4000).weight
-    assert theirs.square().mean().item() * gain**2 == pytest.approx(
-        layer.weight.square().mean().item(), rel=TOLERANCE
-    )
+    assert theirs.square().mean().item() * gain**2 == pytest.approx(layer.weight.square().mean().item(), rel=TOLERANCE)
 
 
 @pytest.mark.parametrize("name", ["xavier", "he", "orthogonal"])

@@ -107,8 +107,8 @@ def test_validation_and_test_means(batches: Any, trainer: Fit) -> None:
 def test_one_log_an_epoch_and_stage(batches: Any, trainer: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
     model = module()
     logged: list[list[str]] = []
-    monkeypatch.setattr(model, "log", lambda *a, **k: pytest.fail("a value was logged alone"))
-    monkeypatch.setattr(model, "log_dict", lambda values, **how: logged.append(list(values)))
+    monkeypatch.setattr(model, "log", lambda *_, **__: pytest.fail("a value was logged alone"))
+    monkeypatch.setattr(model, "log_dict", lambda values, **_: logged.append(list(values)))
     trainer(max_epochs=2, num_sanity_val_steps=0).fit(model, batches(), batches(seed=1))
     train, val = ["train/loss", "train/accuracy", "lr"], ["val/loss", "val/accuracy"]
     assert sorted(logged) == sorted([train, val, train, val])
@@ -116,14 +116,22 @@ def test_one_log_an_epoch_and_stage(batches: Any, trainer: Fit, monkeypatch: pyt
 
 def test_penalty_is_minimized_but_not_counted_in_the_loss(batches: Any, trainer: Fit) -> None:
     model, data = module(l1=0.01, l2=0.02, optimizer="sgd"), batches(samples=5, size=5)
-    weights = [model.network.hidden[0].linear.weight, model.network.hidden[1].linear.weight, model.network.output.weight]
+    weights = [
+        model.network.hidden[0].linear.weight,
+        model.network.hidden[1].linear.weight,
+        model.network.output.weight,
+    ]
     cost = sum(0.01 * w.abs().sum().item() + 0.02 * w.square().sum().item() for w in weights)
     loss = F.cross_entropy(model(data.inputs), data.targets)
     weight = weights[0]
     (gradient,) = torch.autograd.grad(loss, weight)
     expected = (weight - 0.1 * (gradient + 0.01 * weight.sign() + 0.04 * weight)).detach()
-    run = trainer(max_steps=1)
-    run.fit(model, data)
+    run = trainer(max_epochs=1)
+    run.fit(model, data, data)
+    assert set(run.callback_metrics) == {
+        *("train/loss", "train/accuracy", "train/penalty", "lr"),
+        *("val/loss", "val/accuracy"),
+    }
     assert run.callback_metrics["train/loss"].item() == pytest.approx(loss.item(), rel=1e-12)
     assert run.callback_metrics["train/penalty"].item() == pytest.approx(cost, rel=1e-12)
     torch.testing.assert_close(weight.detach(), expected, atol=1e-12, rtol=0)
@@ -172,9 +180,7 @@ def test_checkpoint_round_trip(changes: dict[str, Any], batches: Any, trainer: F
     assert torch.equal(model(data.inputs), loaded(data.inputs))
     assert loaded.hparams == model.hparams
     plain = str | int | float | bool | None
-    assert all(
-        isinstance(value, plain) or all(isinstance(v, int) for v in value) for value in model.hparams.values()
-    )
+    assert all(isinstance(value, plain) or all(isinstance(v, int) for v in value) for value in model.hparams.values())
     # Not a copy of a default: other weights would not do.
     assert not torch.equal(model(data.inputs), module(**changes).float().eval()(data.inputs))
 
@@ -224,13 +230,14 @@ def test_bad_arguments(changes: dict[str, Any], message: str) -> None:
         (lambda x, y: (x, y + 1), "label 3 is out of range: 3 classes have labels 0 to 2"),
         (lambda x, y: (x, y.view(-1, 1)), r"cross_entropy needs labels of shape \(5,\)"),
         (lambda x, y: (x, y, y), r"a batch must be a pair \(inputs, targets\), not a list of 3"),
-        (lambda x, y: x, r"a batch must be a pair \(inputs, targets\), not a Tensor of 5"),
+        (lambda x, _: x, r"a batch must be a pair \(inputs, targets\), not a Tensor of 5"),
     ],
 )
 def test_bad_batches(spoil: Callable[..., Any], message: str, batches: Any, trainer: Fit) -> None:
     good = list(batches(samples=20, size=5))
     good[-1] = (good[-1][0], torch.tensor([0, 1, 2, 0, 1]))
     # The last batch is spoilt: a look at the first alone would not see it.
+    loader = torch.utils.data.DataLoader([*good[:-1], spoil(*good[-1])], batch_size=None)
     with pytest.raises(ValueError, match=message) as error:
-        trainer(max_epochs=1).fit(module(), torch.utils.data.DataLoader([*good[:-1], spoil(*good[-1])], batch_size=None))
+        trainer(max_epochs=1).fit(module(), loader)
     assert "\n" not in str(error.value)

@@ -19,7 +19,6 @@ from torch.optim import lr_scheduler
 from lightning_modules import FullyConnected
 from lightning_modules.fully_connected import FullyConnectedNetwork
 from lightning_modules.optimization import (
-    OPTIMIZERS,
     SCHEDULES,
     build_optimizer,
     check_schedule,
@@ -166,6 +165,11 @@ def test_schedules_of_torch(schedule: str, reference: Any, total: int) -> None:
                 # LinearLR warns of its own EPOCH argument.
                 warnings.simplefilter("ignore")
                 theirs.step()
+
+
+def test_step_schedule() -> None:
+    factors = [schedule_factor("step", 0.0, step, 100) for step in range(100)]
+    assert factors == pytest.approx([1.0] * 50 + [0.1] * 25 + [0.01] * 25, rel=1e-12)
 
 
 @settings(max_examples=100, deadline=None)

@@ -9,7 +9,7 @@ from lightning import LightningModule, Trainer
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from experiments.core.callbacks.instrument import Instrument, observed_layers, watch_inputs
+from experiments.core.callbacks.instrument import Instrument, ends_step, observed_layers, watch_inputs
 
 # |a| beyond which the derivative is under 7.1 % of its maximum: tanh(a) = 2 sigmoid(2a) - 1.
 SATURATED_BEYOND = {nn.Sigmoid: 4.0, nn.Tanh: 2.0}
@@ -37,7 +37,7 @@ class ActivationStatistics(Instrument):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Watch the forward pass of a recorded step, and of no other."""
-        if self.is_due(trainer):
+        if self.is_due(trainer) and ends_step(trainer, batch_idx):
             self._handles = watch_inputs(observed_layers(pl_module), self._see)
 
     def _see(self, name: str, a: Tensor) -> None:

@@ -26,12 +26,17 @@ class Divergence(Callback):
             raise ValueError(f"every_n_steps must be at least 1; it is {every_n_steps}")
         self.every_n_steps = every_n_steps
         self._first: Tensor | None = None
+        self._step = 0
 
     @property
     def diverged_at_step(self) -> int | None:
         """The first step (counted from 0) whose loss was not finite; None if there is none."""
         step = -1 if self._first is None else int(self._first)
         return None if step < 0 else step
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Note which step this batch belongs to: under accumulation it is one of several, and may not end the step."""
+        self._step = trainer.global_step
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -40,8 +45,7 @@ class Divergence(Callback):
         loss: Tensor = (outputs["loss"] if isinstance(outputs, Mapping) else outputs).detach()
         if self._first is None:
             self._first = torch.full((), -1, device=loss.device)
-        # Hooks run after the optimiser step: the step just taken has index global_step - 1.
-        this_step = torch.where(loss.isfinite(), -1, trainer.global_step - 1)
+        this_step = torch.where(loss.isfinite(), -1, self._step)
         self._first = torch.where(self._first < 0, this_step, self._first)
         if (
             trainer.global_step % self.every_n_steps == 0 or trainer.is_last_batch

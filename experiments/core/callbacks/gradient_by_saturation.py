@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from experiments.core.callbacks.gradient_flow import rms
-from experiments.core.callbacks.instrument import Instrument, observed_layers, watch_inputs
+from experiments.core.callbacks.instrument import Instrument, ends_step, observed_layers, watch_gradient, watch_inputs
 
 # Bins of |a|. In float32 sigmoid'(8) still has five correct digits; at 17 it is exactly zero.
 EDGES = (0.0, 1.0, 2.0, 4.0, 6.0, 8.0)
@@ -38,13 +38,14 @@ class GradientBySaturation(Instrument):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Watch forward and backward pass of a recorded step, and of no other."""
-        if self.is_due(trainer):
-            self._handles = watch_inputs(observed_layers(pl_module), self._watch)
+        if self.is_due(trainer) and ends_step(trainer, batch_idx):
+            batches = trainer.accumulate_grad_batches
 
-    def _watch(self, name: str, a: Tensor) -> None:
-        self._activations[name] = a.detach()
-        if a.requires_grad:
-            a.register_hook(lambda gradient: self._deltas.__setitem__(name, gradient.detach() * gradient.shape[0]))
+            def see(name: str, a: Tensor) -> None:
+                self._activations[name] = a.detach()
+                watch_gradient(a, batches, lambda delta: self._deltas.update({name: delta}))
+
+            self._handles = watch_inputs(observed_layers(pl_module), see)
 
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Sort the gradients of this step into the bins."""

@@ -8,7 +8,7 @@ from lightning import LightningModule, Trainer
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from experiments.core.callbacks.instrument import Instrument, observed_layers, watch_inputs
+from experiments.core.callbacks.instrument import Instrument, ends_step, observed_layers, watch_gradient, watch_inputs
 from experiments.core.dashboards import log_histogram
 
 
@@ -36,12 +36,13 @@ class GradientFlow(Instrument):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Watch the backward pass of a recorded step, and of no other."""
-        if self.is_due(trainer):
-            self._handles = watch_inputs(observed_layers(pl_module), self._watch_gradient)
+        if self.is_due(trainer) and ends_step(trainer, batch_idx):
+            batches = trainer.accumulate_grad_batches
 
-    def _watch_gradient(self, name: str, a: Tensor) -> None:
-        if a.requires_grad:
-            a.register_hook(lambda gradient: self._deltas.__setitem__(name, gradient.detach() * gradient.shape[0]))
+            def see(name: str, a: Tensor) -> None:
+                watch_gradient(a, batches, lambda delta: self._deltas.update({name: delta}))
+
+            self._handles = watch_inputs(observed_layers(pl_module), see)
 
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record the strengths, still unclipped."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
+
+C = TypeVar("C", bound=Callback)
 
 
 class Row(NamedTuple):
@@ -49,6 +51,11 @@ class Instrument(Callback):
         return [Row(epoch, step, name, next(values)) for epoch, step, names, _ in pending for name in names]
 
 
+def callbacks_of(trainer: Trainer, kind: type[C]) -> list[C]:
+    """The trainer's callbacks of one kind."""
+    return [callback for callback in trainer.callbacks if isinstance(callback, kind)]  # type: ignore[attr-defined]
+
+
 def non_linearities(network: nn.Module) -> dict[str, nn.Module]:
     """The activation modules of a network in forward order, keyed `layer_01`, `layer_02`, …, nearest the input first.
 
@@ -58,13 +65,32 @@ def non_linearities(network: nn.Module) -> dict[str, nn.Module]:
     return {f"layer_{index:02d}": module for index, module in enumerate(found, start=1)}
 
 
-def watch_inputs(modules: dict[str, nn.Module], see: Callable[[str, Tensor], None]) -> list[RemovableHandle]:
+def watch_inputs(modules: Mapping[str, nn.Module], see: Callable[[str, Tensor], None]) -> list[RemovableHandle]:
     """Call `see(name, a)` with the input of each module at every forward pass, until the handles are removed."""
 
     def hook_for(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
         return lambda _, inputs: see(name, inputs[0])
 
     return [module.register_forward_pre_hook(hook_for(name)) for name, module in modules.items()]
+
+
+def watch_gradient(a: Tensor, batches: int, see: Callable[[Tensor], None]) -> None:
+    """Call `see(delta_a)` in the backward pass: the gradient of one sample's loss, the mean loss's × batch size.
+
+    Args:
+        a: pre-activations, (batch, units).
+        batches: batches whose gradients are accumulated in one step; Lightning divides each loss by it.
+        see: is given delta_a, (batch, units).
+    """
+    if a.requires_grad:
+        a.register_hook(  # type: ignore[no-untyped-call]
+            lambda gradient: see(gradient.detach() * (gradient.shape[0] * batches))
+        )
+
+
+def ends_step(trainer: Trainer, batch_idx: int) -> bool:
+    """Whether the optimiser steps after this batch: under accumulation, after the last of several."""
+    return trainer.is_last_batch or (batch_idx + 1) % trainer.accumulate_grad_batches == 0
 
 
 def observed_layers(pl_module: LightningModule) -> dict[str, nn.Module]:

@@ -15,7 +15,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from datamodules.base import InMemoryDataModule
 from experiments.core import ledger, records
 from experiments.core.callbacks.divergence import Divergence
-from experiments.core.callbacks.instrument import Instrument, Row
+from experiments.core.callbacks.instrument import Instrument, Row, callbacks_of
 
 
 class Recorder(SaveConfigCallback):
@@ -45,7 +45,8 @@ class Recorder(SaveConfigCallback):
             super().setup(trainer, pl_module, stage)
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Write the config so that `fit --config` on it repeats this run."""
+        """Write the config so that `fit --config` on it repeats this run; rows of an unfinished one give way."""
+        (self.run_dir / records.METRICS).unlink(missing_ok=True)
         records.write_atomically(
             self.run_dir / records.CONFIG, yaml.safe_dump(self.stored_config, sort_keys=False, allow_unicode=True)
         )
@@ -88,7 +89,7 @@ class Recorder(SaveConfigCallback):
         return {n: v for n, v in self.measures.items() if n.startswith(wanted) and math.isfinite(v)}
 
     def _drain(self, trainer: Trainer) -> list[Row]:
-        rows = [row for c in trainer.callbacks if isinstance(c, Instrument) for row in c.drain()]
+        rows = [row for instrument in callbacks_of(trainer, Instrument) for row in instrument.drain()]
         by_step: dict[int, dict[str, float]] = {}
         for row in rows:
             by_step.setdefault(row.step, {})[row.name] = row.value
@@ -108,8 +109,8 @@ class Recorder(SaveConfigCallback):
 
     def diverged_at(self, trainer: Trainer) -> int | None:
         """The step at which the run stopped being a result one can test; None if it is sound."""
-        for callback in trainer.callbacks:
-            if isinstance(callback, Divergence) and callback.diverged_at_step is not None:
+        for callback in callbacks_of(trainer, Divergence):
+            if callback.diverged_at_step is not None:
                 return callback.diverged_at_step
         broken = [n for n in ("train/loss", "val/loss") if not math.isfinite(self.measures.get(n, 0.0))]
         return trainer.global_step if broken else None

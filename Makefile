@@ -1,0 +1,142 @@
+# A lecture you can run: `make` lists the targets, `make exp-vanishing` is the way in.
+# Plain POSIX recipes on relative paths, and nothing newer than GNU make 3.81 (the one of macOS).
+
+# Only what is given is passed on: the program owns the defaults and the error messages.
+## SCALE=smoke|quick|full           seconds, a coffee (the default), or paper grade
+## SEEDS=10                         repetitions of every condition; SEEDS=1 draws curves and gives no verdict
+## JOBS=2                           worker processes
+## LOGGER=tensorboard|wandb|csv     where curves go besides our own files; wandb works offline, without a login
+## DATA=digits|fashion_mnist        one of the data sets that the experiment declares
+## EXP=vanishing                    the experiment that `claims`, `report` and `reference` are about (default: all)
+## ARGS="..."                       any further options of the command behind the target
+## TORCH=cpu|default                small CPU builds of torch and torchvision, or the registry's; remembered
+## PYTHON=...                       an interpreter of yours that has the packages, instead of .venv
+OPTIONS = $(if $(SCALE),--scale=$(SCALE)) $(if $(SEEDS),--seeds=$(SEEDS)) $(if $(JOBS),--jobs=$(JOBS)) \
+          $(if $(LOGGER),--logger=$(LOGGER)) $(if $(DATA),--data=$(DATA)) $(ARGS)
+
+# Two workers suit a laptop; `make test PYTEST_ARGS=` runs in one process.
+PYTEST_ARGS ?= -n 2
+
+ALL = $(patsubst experiments/%/experiment.py,%,$(wildcard experiments/*/experiment.py))
+
+.DEFAULT_GOAL := help
+.SUFFIXES:
+.PHONY: help setup environment list claims report reference test mutants lint format tensorboard lock clean
+
+help: ## This list
+	@awk -F ':.*## ' 'BEGIN { print "Targets" } \
+	    /^[a-z][a-z-]*:.*## / { printf "  %-16s %s\n", $$1, $$2 } \
+	    /^## [A-Z]+=/ { variables = variables "\n  " substr($$0, 4) } \
+	    END { print "\nVariables, as in: make exp-vanishing SCALE=smoke SEEDS=2" variables }' Makefile
+
+# --- Experiments: `make exp-<name>` works for every folder of experiments/; a line here lists it in the help.
+
+exp-vanishing: ## Far from the supervision the gradient vanishes: activation, depth, initialisation, normalisation
+
+exp-%: environment
+	@$(PYTHON) -m experiments run $(subst -,_,$*) $(OPTIONS)
+
+list: environment ## Experiments, with their claims and data sets
+	@$(PYTHON) -m experiments list $(ARGS)
+
+claims: environment ## Every claim, or those of EXP
+	@$(PYTHON) -m experiments claims $(subst -,_,$(EXP)) $(ARGS)
+
+report: environment ## Statistics, figures and HTML again from the finished runs, of all experiments or of EXP
+	@for name in $(or $(subst -,_,$(EXP)),$(ALL)); do \
+	    $(PYTHON) -m experiments report $$name $(OPTIONS) || exit; \
+	done
+
+reference: environment ## Keep the official results of EXP as the reference: reference.json, picture, README's table
+	@$(PYTHON) -m experiments reference $(subst -,_,$(EXP)) $(ARGS)
+
+tensorboard: environment ## The dashboard on runs/, for this machine only (from another one: ssh -L 6006:localhost:6006)
+	@$(PYTHON) -m tensorboard.main --logdir runs --host localhost $(ARGS)
+
+# --- Development
+
+test: environment ## The whole test suite
+	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest $(PYTEST_ARGS) $(ARGS)
+
+mutants: environment ## Break the code in listed ways, and see that a named test catches each
+	@$(PYTHON) -m tests.mutants $(ARGS)
+
+lint: environment ## Style, format and types
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m mypy
+
+format: environment ## Put imports and layout right
+	@$(PYTHON) -m ruff check --select I --fix .
+	@$(PYTHON) -m ruff format .
+
+lock: environment ## Pins again from pyproject.toml, kept where they still fit (ARGS=--upgrade: the newest)
+	@$(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --extra dev --no-header --no-annotate \
+	    --no-emit-index-url --output-file requirements.lock $(ARGS) pyproject.toml
+
+clean: ## Caches only: runs/, data/ and .venv stay
+	@rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis ./*.egg-info
+	@find . \( -path ./.git -o -path ./.venv -o -path ./runs -o -path ./data \) -prune \
+	    -o -type d -name __pycache__ -prune -exec rm -rf {} +
+
+# --- The environment: .venv, from requirements.lock. It is finished when .venv/.pins, written last, holds the lock's
+# checksum: content and not time, so that touched files rebuild nothing and an interrupted set-up starts over.
+
+setup: environment ## Build .venv if it is not there or its pins have changed
+	@echo "The environment is ready: $(PYTHON)"
+
+PYTHON := .venv/bin/python
+
+# Without TORCH, what .venv was made with.
+ifndef TORCH
+TORCH := $(or $(shell cat .venv/.torch 2>/dev/null),default)
+endif
+ifeq ($(filter cpu default,$(TORCH)),)
+$(error TORCH=$(TORCH) is not known: give TORCH=cpu or TORCH=default)
+endif
+
+PINS := $(shell cksum <requirements.lock)
+BUILT := $(shell test -x .venv/bin/python && cat .venv/.torch .venv/.pins 2>/dev/null)
+READY :=
+ifeq ($(origin PYTHON),command line)
+READY := yes
+else ifeq ($(BUILT),$(TORCH) $(PINS))
+READY := yes
+endif
+
+# Sizes are sums over the wheels that the lock selects, by the registry's own figures (November 2026): Linux 3.2 GB on
+# x86-64 and 3.4 GB on ARM, of which 2.5 and 2.7 GB are NVIDIA's libraries; macOS 0.3 GB. The 0.4 GB of CPU builds is an
+# estimate: the same sum without those libraries, and with torch at the 0.19 GB of an earlier CPU wheel.
+SIZE_cpu = about 0.4 GB
+SIZE_default = $(if $(filter Linux,$(shell uname -s)),\
+    about 3.2 GB with CUDA (make setup TORCH=cpu: $(SIZE_cpu)),about 0.3 GB)
+
+# The CPU builds come from PyTorch's own index and need none of the CUDA libraries that the lock lists.
+INSTALL_default = -r requirements.lock
+INSTALL_cpu = --torch-backend cpu -r .venv/requirements-cpu.lock
+
+# uv where the machine has one that works, otherwise the one that pip puts into .venv; the first Python that fits.
+HAS_UV = $(shell uv --version 2>/dev/null)
+UV = $(if $(HAS_UV),uv,$(PYTHON) -m uv)
+BASE = $(shell for python in python3.13 python3.12 python3.11 python3; do \
+    $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+VENV = $(if $(HAS_UV),uv venv --quiet --python $(BASE) .venv,$(BASE) -m venv .venv && \
+    $(PYTHON) -m pip install --quiet --disable-pip-version-check --constraint requirements.lock uv)
+
+environment:
+ifdef READY
+	@:
+else
+	@test -n "$(BASE)" || { echo "No Python 3.11 or newer is on the PATH: install one, then try again." >&2; exit 1; }
+	@test -n "$(HAS_UV)" || $(BASE) -c 'import venv, ensurepip' 2>/dev/null || { echo "$(BASE) cannot make" \
+	    "environments (no venv or ensurepip): install python3-venv or uv, then try again." >&2; exit 1; }
+	@test ! -e .venv || echo "Replacing .venv, which was not made for these pins or never finished."
+	@echo "Setting up .venv. To download, unless cached: $(strip $(SIZE_$(TORCH)))."
+	@rm -rf .venv
+	@$(VENV)
+	@echo $(TORCH) >.venv/.torch
+	@grep -vE '^(nvidia|cuda|triton)' requirements.lock >.venv/requirements-cpu.lock
+	@$(UV) pip install --python $(PYTHON) --compile-bytecode --no-deps $(INSTALL_$(TORCH))
+	@$(UV) pip install --python $(PYTHON) --quiet --no-deps --no-build-isolation --editable .
+	@echo $(PINS) >.venv/.pins
+endif

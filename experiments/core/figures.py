@@ -1,0 +1,199 @@
+"""The figures every experiment can use, and drawing all of an experiment's.
+
+A figure is a function from `Results` to a `Drawing`; an experiment's own are in its `figures.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+
+from experiments.core import catalogue, verdicts
+from experiments.core import drawing as d
+from experiments.core.bands import history
+from experiments.core.definitions import INFERENTIAL
+from experiments.core.drawing import Drawing, Words
+from experiments.core.errors import UserError, nearest
+from experiments.core.report.wording import interval_of, numbers
+from experiments.core.results import Results, Run, public_functions
+from experiments.core.verdicts import Verdict
+
+Figure = Callable[[Results], Drawing]
+LEARNING = "val/accuracy"
+
+# Colour, marker and its filling: a verdict is told by its shape and its word as well as by its colour.
+MARKS = {
+    verdicts.CONFIRMED: (d.GREEN, "o", "full"),
+    verdicts.REFUTED: (d.VERMILLION, "X", "full"),
+    verdicts.INCONCLUSIVE: (d.BLACK, "D", "none"),
+    verdicts.NONE: (d.GREY, "o", "none"),
+}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of a panel of learning curves: the runs of one condition."""
+
+    name: str
+    runs: Sequence[Run]
+    color: str
+    dashed: bool = False
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes of learning curves."""
+
+    title: str
+    curves: Sequence[Curve]
+
+
+def draw(results: Results) -> dict[str, Drawing]:
+    """Draw every figure of an experiment, and the forest of its verdicts, into `figures/` as SVG and PNG.
+
+    Returns:
+        The drawings by name: the experiment's own in its order, `forest` last.
+
+    Raises:
+        UserError: neither the experiment's `figures.py` nor `core` has a figure of some name.
+    """
+    experiment, folder = results.plan.grid.experiment, results.plan.directory / "figures"
+    functions = {n: find_figure(results.plan.grid.name, n) for n in dict.fromkeys([*experiment.figures, "forest"])}
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = {}
+    with mpl.rc_context(d.STYLE):
+        for name, function in functions.items():
+            drawn[name] = function(results)
+            figure = drawn[name].figure
+            figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+            # The layout is settled now; finding it again for every further picture would cost as much as drawing.
+            figure.set_layout_engine("none")
+            figure.savefig(folder / f"{name}.png", dpi=144)
+    return drawn
+
+
+def find_figure(experiment: str, name: str) -> Figure:
+    """Return the figure of this name: the experiment's own, or one of core.
+
+    Raises:
+        UserError: there is none.
+    """
+    own = public_functions(catalogue.part(experiment, "figures"))
+    known: dict[str, Figure] = {"forest": forest, "learning_curves": learning_curves, **own}
+    if name not in known:
+        raise UserError(f"unknown figure '{name}'; {nearest(name, known)}")
+    return known[name]
+
+
+def forest(results: Results) -> Drawing:
+    """Every verdict's interval against its threshold, in units of that threshold: the drawn interval is the verdict."""
+    rows = [v for v in results.verdicts if v.kind in INFERENTIAL and v.effect is not None]
+    figure = d.new_figure(1.2 + 0.3 * max(len(rows), 1))
+    axes = figure.subplots()
+    shown = [in_thresholds(v, x) for v in rows for x in (v.effect, *interval_of(v)) if x is not None]
+    # Far beyond the threshold all is well: there the axis is logarithmic.
+    axes.set_xscale("symlog", linthresh=2.0, linscale=1.2)
+    axes.set_xlim(1.3 * min([-1.3, *shown]), 1.3 * max([1.3, *shown]))
+    ticks = [x for x in (-100, -10, -2, -1, 0, 1, 2, 10, 100) if axes.get_xlim()[0] <= x <= axes.get_xlim()[1]]
+    axes.set_xticks(ticks, [f"{x:g}".replace("-", "−") for x in ticks])
+    axes.minorticks_off()
+    for y, verdict in enumerate(rows):
+        _draw_verdict(axes, y, verdict)
+    axes.set_yticks(range(len(rows)), [_name(verdict) for verdict in rows])
+    axes.set_ylim(max(len(rows), 1) - 0.4, -0.6)
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel("effect in units of its threshold (0 = nothing, 1 = the threshold)")
+    widened = "at the confidence that Holm's procedure gives each claim" if results.plan.gives_verdicts else "at 95 %"
+    elargi = "au niveau que la procédure de Holm donne à chacun" if results.plan.gives_verdicts else "à 95 %"
+    n = d.count_words(v.n for v in rows)
+    return Drawing(
+        figure,
+        Words("Every verdict against its threshold", "Chaque verdict face à son seuil"),
+        Words(
+            f"Intervals {widened}, {n} seeds. A claim is confirmed if its interval lies inside the shaded range, "
+            "refuted if wholly outside, inconclusive if across its edge. ● confirmed, ✖ refuted, ◇ inconclusive, "
+            "○ no verdict.",
+            f"Intervalles {elargi}, {n} graines. Une affirmation est confirmée si son intervalle est dans la zone "
+            "grisée, réfutée s'il est entièrement dehors, indécise s'il en traverse le bord.",
+        ),
+    )
+
+
+def _name(verdict: Verdict) -> str:
+    marks = [word for word, is_so in (("control", verdict.control), ("secondary", not verdict.primary)) if is_so]
+    return verdict.id + (f" ({', '.join(marks)})" if marks else "")
+
+
+def _draw_verdict(axes: Axes, y: int, verdict: Verdict) -> None:
+    color, marker, fill = MARKS[verdict.verdict]
+    low, high = interval_of(verdict)
+    confirmed = (-1.0, 1.0) if isinstance(verdict.threshold, tuple) else (1.0, axes.get_xlim()[1])
+    axes.fill_betweenx([y - 0.4, y + 0.4], *confirmed, color="#dcebe6", linewidth=0, gid=f"confirmed/{verdict.id}")
+    if low is not None and high is not None:
+        ends = (in_thresholds(verdict, low), in_thresholds(verdict, high))
+        axes.hlines(y, min(ends), max(ends), color=color, linewidth=3.5, gid=f"interval/{verdict.id}")
+    assert verdict.effect is not None  # forest draws no other
+    at = in_thresholds(verdict, verdict.effect)
+    axes.plot(at, y, marker, color=color, fillstyle=fill, markeredgewidth=2, gid=f"effect/{verdict.id}")
+    decided = verdict.verdict != verdicts.NONE
+    d.write_beside(axes, y, verdict.verdict if decided else "")
+    d.write_beside(axes, y, numbers(verdict), indent=128 if decided else 0)
+
+
+def in_thresholds(verdict: Verdict, value: float) -> float:
+    """Place a value where 1 is the claim's threshold and larger is more as claimed.
+
+    An effect of nothing is then at 0, and an equivalence holds between -1 and 1.
+    """
+    threshold = verdict.threshold
+    if isinstance(threshold, tuple):
+        return value / threshold[1]
+    assert threshold is not None  # only inferential claims are placed
+    sign = -1.0 if verdict.direction == "below" else 1.0
+    return 1.0 + sign * (value - threshold) / (abs(threshold) or 1.0)
+
+
+def learning_curves(results: Results, panels: Sequence[Panel] = ()) -> Drawing:
+    """Draw the validation accuracy by epoch, a line a condition.
+
+    Args:
+        results: of the experiment.
+        panels: what to draw together; without any, one panel of all conditions that were validated.
+    """
+    panels = panels or [_all_conditions(results)]
+    lines = math.ceil(len(panels) / 2)
+    figure = d.new_figure(max(7.5, 3.7 * lines))
+    grid = figure.subplots(lines, min(len(panels), 2), sharey=True, squeeze=False)
+    for axes, panel in zip(grid.flat, panels, strict=False):
+        ends = []
+        for curve in panel.curves:
+            shown = history(curve.runs, LEARNING, by="epoch")
+            shown = shown._replace(x=shown.x + 1)
+            d.draw_band(axes, shown, curve.name, curve.color, curve.dashed)
+            ends += d.last_end(shown, curve.name, curve.color)
+        axes.set(title=panel.title, xlabel="epoch", ylim=(0, 1))
+        axes.locator_params(axis="x", integer=True)
+        d.label_ends(axes, ends, gap=0.1)
+    for axes in grid[:, 0]:
+        axes.set_ylabel("validation accuracy")
+    n = d.count_words(len(curve.runs) for panel in panels for curve in panel.curves)
+    return Drawing(
+        figure,
+        Words("Learning curves", "Courbes d'apprentissage"),
+        Words(
+            f"Validation accuracy after each epoch: mean over seeds ({n}); band: 95 % Student interval of the mean.",
+            f"Exactitude de validation après chaque époque : moyenne sur les graines ({n}) ; bande : intervalle de "
+            "Student à 95 % de la moyenne.",
+        ),
+    )
+
+
+def _all_conditions(results: Results) -> Panel:
+    colors = (d.BLUE, d.VERMILLION, d.GREEN, d.PURPLE, d.BLACK, d.ORANGE, d.SKY)
+    found = {c.name: [run for run in results.runs if run.condition == c] for c in results.plan.grid.conditions}
+    trained = {name: runs for name, runs in found.items() if any(run.series(LEARNING) for run in runs)}
+    return Panel("", [Curve(name, runs, colors[i % 7], i % 14 > 6) for i, (name, runs) in enumerate(trained.items())])

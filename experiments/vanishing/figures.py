@@ -1,0 +1,298 @@
+"""What a teacher shows about vanishing gradients: where the gradient goes, at which rate, why, and what it costs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from experiments.core import drawing as d
+from experiments.core import figures as core
+from experiments.core import statistics as st
+from experiments.core.bands import Band, band, rows_of, values_of
+from experiments.core.callbacks.activation_statistics import HISTOGRAM_EDGES
+from experiments.core.definitions import Overrides
+from experiments.core.drawing import Drawing, Words
+from experiments.core.figures import Curve, Panel
+from experiments.core.results import Results
+from experiments.core.statistics import Floats
+from experiments.vanishing import theory
+
+COLORS = {"sigmoid": d.VERMILLION, "relu": d.BLUE, "tanh": d.GREEN, "identity": d.GREY}
+NAMES = {"sigmoid": "sigmoid", "relu": "ReLU", "tanh": "tanh", "identity": "identity"}
+INITIALIZATIONS = {"default": "default", "xavier": "Xavier", "he": "He"}
+# The trained pairs "each with its own": initialisation, gain and a learning rate chosen by validation.
+OWN: dict[str, Overrides] = {
+    "sigmoid": {"activation": "sigmoid", "initialization": "xavier", "gain": 4.0, "lr": "tuned"},
+    "relu": {"activation": "relu", "initialization": "he", "lr": "tuned"},
+}
+OWN_NAMES = {"sigmoid": "sigmoid, Xavier × 4", "relu": "ReLU, He"}
+REMEDIES: dict[str, tuple[Overrides, str]] = {
+    "+ BatchNorm": ({"normalization": "batch"}, d.GREEN),
+    "+ LayerNorm": ({"normalization": "layer"}, d.PURPLE),
+    "+ residual": ({"residual": True}, d.BLACK),
+}
+DEPTHS = (1, 4, 8)
+
+
+def at_start(**overrides: str | float | bool) -> Overrides:
+    """Overrides of a condition that is measured at initialisation."""
+    return {"config": "initialization", **overrides}
+
+
+def delta_by_layer(results: Results) -> Drawing:
+    """The gradient of each layer at initialisation, and the line that theory draws from the last layer on."""
+    figure = d.new_figure()
+    axes = figure.subplots()
+    shown = {
+        "sigmoid": (at_start(), d.VERMILLION, True),
+        "ReLU": (at_start(activation="relu"), d.BLUE, True),
+        "sigmoid + BatchNorm": (at_start(normalization="batch"), d.GREEN, False),
+        "ReLU, He": (at_start(activation="relu", initialization="he"), d.BLACK, False),
+    }
+    ends, counts, deepest = [], [], 1
+    axes.set_yscale("log")
+    for name, (overrides, color, predicted) in shown.items():
+        rows = rows_of(results, overrides)
+        decades = _decades_by_layer(rows)
+        deepest = max(deepest, len(decades))
+        layers = np.arange(1.0, len(decades) + 1)
+        in_decades = band(layers, decades)
+        measured = in_decades._replace(**{k: 10 ** getattr(in_decades, k) for k in ("mean", "low", "high")})
+        d.draw_band(axes, measured, name, color, marker="o")
+        ends += d.last_end(measured, name, color, index=0)
+        counts.append(decades.shape[1])
+        if predicted and len(layers):
+            rate = np.nanmean(values_of(rows, "predicted_decades_per_layer"))
+            line = measured.mean[-1] * 10 ** (rate * (layers[-1] - layers))
+            axes.plot(layers, line, ":", color=d.BLACK, linewidth=2.2, gid=f"theory/{name}")
+    axes.set(
+        xlabel="hidden layer (1: nearest the input, last: nearest the supervision)",
+        ylabel=r"gradient $\delta_a$ (RMS, per sample)",
+    )
+    # Room on the left for the names of the lines.
+    axes.set_xlim(1 - 0.27 * deepest, deepest + 0.3)
+    axes.set_xticks(range(1, deepest + 1))
+    d.label_ends(axes, ends, side=-1)
+    seeds = d.count_words(counts)
+    return Drawing(
+        figure,
+        Words("The gradient by layer, before training", "Le gradient par couche, avant l'apprentissage"),
+        Words(
+            f"δ = ∂L/∂a at step 0: geometric mean over seeds ({seeds}); band: 95 % Student interval of log₁₀ δ, often "
+            "narrower than the line. Dotted: mean-field theory, from the last layer on.",
+            f"δ = ∂L/∂a au pas 0 : moyenne géométrique sur les graines ({seeds}) ; bande : intervalle de Student à 95 % "
+            "de log₁₀ δ, souvent plus étroite que le trait. Pointillés : théorie de champ moyen.",
+        ),
+    )
+
+
+def _decades_by_layer(rows: pd.DataFrame) -> Floats:
+    """log10 of delta_a at step 0, shape (layers, runs)."""
+    names = sorted(name for name in rows.columns if name.startswith("initial/gradient/delta_a/"))
+    with np.errstate(divide="ignore"):
+        decades = np.log10([values_of(rows, name) for name in names])
+    return decades[np.isfinite(decades).any(axis=1)] if decades.size else np.empty((0, 0))
+
+
+def decay_against_depth(results: Results) -> Drawing:
+    """Decades lost between the last layer and the first by depth; the factor per layer of every initialisation."""
+    figure = d.new_figure()
+    left, right = figure.subplots(1, 2, width_ratios=[1, 1.1])
+    ends, counts = [], []
+    for activation in ("sigmoid", "relu"):
+        measured, predicted, n = _decades_by_depth(results, activation)
+        name, color = NAMES[activation], COLORS[activation]
+        left.plot(predicted.x, predicted.mean, ":", color=d.BLACK, linewidth=2.2, gid=f"theory/{name}")
+        left.plot(measured.x, measured.mean, "o", color=color, gid=f"mean/{name}")
+        left.vlines(measured.x, measured.low, measured.high, color=color, linewidth=3, gid=f"interval/{name}")
+        ends += d.last_end(measured, name, color)
+        counts += n
+    left.set(xlabel="depth (hidden layers)", ylabel=r"$\log_{10}$ ($\delta$ first layer / $\delta$ last layer)")
+    left.locator_params(axis="x", integer=True)
+    d.label_ends(left, ends)
+    counts += _draw_factors(right, results)
+    seeds = d.count_words(counts)
+    return Drawing(
+        figure,
+        Words("The rate of decay, and what theory predicts", "Le taux de décroissance, et ce que prédit la théorie"),
+        Words(
+            f"Left: decades of δ from the last hidden layer to the first. Right: factor by which δ changes per layer. "
+            f"Mean over seeds ({seeds}); bars: 95 % Student interval, often narrower than the dot. Dotted line and "
+            "vertical ticks: mean-field theory.",
+            f"À gauche : décades de δ de la dernière couche cachée à la première. À droite : facteur par couche. "
+            f"Moyenne sur les graines ({seeds}) ; barres : intervalle de Student à 95 %. Pointillés et traits : théorie.",
+        ),
+    )
+
+
+def _decades_by_depth(results: Results, activation: str) -> tuple[Band, Band, list[int]]:
+    """Measured and predicted decades between last and first layer at the depths of the grid, and n at each."""
+    plain = results.plan.grid.condition(at_start(activation=activation)).overrides
+    rows = {}
+    for condition in results.plan.grid.conditions:
+        found = {int(run.settings["depth"]) for run in results.runs if run.condition == condition}
+        if {k: v for k, v in condition.overrides.items() if k != "depth"} == plain and found:
+            rows[found.pop()] = rows_of(results, condition.overrides)
+    depths = sorted(rows)
+    most = max((len(rows[depth]) for depth in depths), default=0)
+    bands = []
+    for name in ("delta_decades_per_layer", "predicted_decades_per_layer"):
+        table = np.full((len(depths), most), np.nan)
+        for line, depth in zip(table, depths, strict=True):
+            line[: len(rows[depth])] = (depth - 1) * values_of(rows[depth], name)
+        bands.append(band(depths, table))
+    return bands[0], bands[1], [len(rows[depth]) for depth in depths]
+
+
+def _draw_factors(axes: Axes, results: Results) -> list[int]:
+    """Measured and predicted factor per layer of 4 activations × 3 initialisations; returns n of each."""
+    labels: list[str] = []
+    counts: list[int] = []
+    for activation, color in COLORS.items():
+        for initialization in INITIALIZATIONS:
+            rows = rows_of(results, at_start(activation=activation, initialization=initialization))
+            values = values_of(rows, "delta_decades_per_layer")
+            predicted = values_of(rows, "predicted_decades_per_layer")
+            y, name = len(labels), f"{NAMES[activation]}, {INITIALIZATIONS[initialization]}"
+            labels.append(name)
+            counts.append(len(values))
+            if not np.isfinite(values).any():
+                continue
+            measured = band([y], values[None])
+            low, mean, high = (float(10 ** end[0]) for end in (measured.low, measured.mean, measured.high))
+            axes.hlines(y, low, high, color=color, linewidth=3, gid=f"interval/{name}")
+            axes.plot(mean, y, "o", color=color, gid=f"mean/{name}")
+            theory_at = float(10 ** np.nanmean(predicted))
+            axes.plot(theory_at, y, "|", color=d.BLACK, markersize=24, markeredgewidth=2.2, gid=f"theory/{name}")
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_ylim(len(labels) - 0.4, -0.6)
+    axes.set(xlabel="factor per layer (1 = δ keeps its size)", xlim=(0, None))
+    axes.axvline(1.0, color=d.GREY, linewidth=1.2)
+    return counts
+
+
+def activation_functions(results: Results) -> Drawing:
+    """Each non-linearity and its derivative, above the pre-activations that the network really has."""
+    figure = d.new_figure()
+    grid = figure.subplots(2, 2, sharex=True, height_ratios=[1.25, 1])
+    edges = HISTOGRAM_EDGES.numpy().astype(float)
+    a = np.linspace(edges[0], edges[-1], 801)
+    counts: list[int] = []
+    names = {
+        "sigmoid": ((2.6, 0.82, "σ(a)"), (1.9, 0.2, "σ′(a) ≤ ¼")),
+        "relu": ((-0.6, 3.2, "ReLU(a)"), (3.0, 1.15, "derivative: 0 or 1")),
+    }
+    for (above, below), (activation, texts), top in zip(grid.T, names.items(), (1.1, 4.4), strict=True):
+        function, slope = theory.FUNCTIONS[activation]
+        above.plot(a, function(a), color=COLORS[activation], gid=f"function/{activation}")
+        above.plot(a, slope(a), "--", color=d.BLACK, gid=f"derivative/{activation}")
+        above.set(ylim=(-0.05 * top, top), title=NAMES[activation])
+        for (x, y, text), color in zip(texts, (COLORS[activation], d.BLACK), strict=True):
+            above.text(x, y, text, color=color)
+        counts += _draw_histograms(below, results, activation, edges)
+        below.set(xlabel="pre-activation a", ylim=(0, None))
+    grid[1, 0].set_ylabel("share per bin of 0.5")
+    seeds = d.count_words(counts)
+    return Drawing(
+        figure,
+        Words("The non-linearity, and where the network uses it", "La non-linéarité, et où le réseau s'en sert"),
+        Words(
+            f"Below: pre-activations of all hidden layers on the first training batch, mean share over seeds ({seeds}, no "
+            "interval); values beyond ±8 are counted in the end bins. Bars: PyTorch's default initialisation, depth "
+            "10. Line: weights ten times as large, depth 1: saturated.",
+            f"En bas : pré-activations de toutes les couches cachées sur le premier lot, part moyenne sur les graines "
+            f"({seeds}) ; au-delà de ±8, comptées aux extrémités. Barres : initialisation par défaut, profondeur 10. "
+            "Trait : poids dix fois plus grands, profondeur 1, saturée.",
+        ),
+    )
+
+
+def _draw_histograms(axes: Axes, results: Results, activation: str, edges: Floats) -> list[int]:
+    shown = {"default": at_start(activation=activation), "×10": at_start(activation=activation, depth=1, gain=10.0)}
+    counts = []
+    for name, overrides in shown.items():
+        rows = rows_of(results, overrides)
+        columns = [f"initial/activation/histogram/bin_{index:02d}" for index in range(len(edges) - 1)]
+        shares = band(edges[:-1], np.array([values_of(rows, name) for name in columns])).mean
+        counts.append(len(rows))
+        if name == "default":
+            bars = axes.bar(edges[:-1], shares, width=np.diff(edges), align="edge", color=COLORS[activation], alpha=0.5)
+            for index, bar in enumerate(bars):
+                bar.set_gid(f"share/{activation}/{index:02d}")
+        else:
+            axes.stairs(shares, edges, color=d.BLACK, linewidth=2, gid=f"share/{activation}/×10")
+    axes.text(1.4, 0.8, "default", color=COLORS[activation], transform=axes.get_xaxis_transform())
+    axes.text(3.0, 0.3, "weights × 10", color=d.BLACK, transform=axes.get_xaxis_transform())
+    return counts
+
+
+def learning_curves(results: Results) -> Drawing:
+    """Validation accuracy of everything that was trained: by depth, and what rescues the deep sigmoid network."""
+    panels = []
+    for depth in DEPTHS:
+        curves = [
+            Curve(NAMES[a], results.of({"activation": a, "depth": depth}), COLORS[a]) for a in ("sigmoid", "relu")
+        ]
+        curves += [
+            Curve(OWN_NAMES[a], results.of({**OWN[a], "depth": depth}), COLORS[a], dashed=True)
+            for a in ("sigmoid", "relu")
+        ]
+        panels.append(Panel(f"Depth {depth}", curves))
+    rescued = [Curve(name, results.of(overrides), color) for name, (overrides, color) in REMEDIES.items()]
+    panels.append(Panel("Depth 8, sigmoid", [Curve("sigmoid", results.of({}), d.VERMILLION), *rescued]))
+    drawing = core.learning_curves(results, panels)
+    caption = Words(
+        f"{drawing.caption.en} Solid: PyTorch's default initialisation, one learning rate. Dashed: each with its own "
+        "initialisation, and a learning rate chosen on validation loss.",
+        f"{drawing.caption.fr} Traits pleins : initialisation par défaut, un même pas. Tirets : chacune avec "
+        "son initialisation et un pas choisi sur l'erreur de validation.",
+    )
+    return replace(drawing, caption=caption)
+
+
+def left_plateau_share(results: Results) -> Drawing:
+    """Share of the seeds whose network learned at all, by condition."""
+    rows: list[tuple[str, Overrides, str]] = []
+    for activation in ("sigmoid", "relu"):
+        color = COLORS[activation]
+        plain: Overrides = {"activation": activation}
+        rows += [(f"{NAMES[activation]}, depth {k}", {**plain, "depth": k}, color) for k in DEPTHS]
+        rows += [(f"{OWN_NAMES[activation]}, depth {k}", {**OWN[activation], "depth": k}, color) for k in DEPTHS]
+    rows += [(f"sigmoid {name}, depth 8", overrides, d.VERMILLION) for name, (overrides, _) in REMEDIES.items()]
+    figure = d.new_figure()
+    axes = figure.subplots()
+    counts = []
+    for y, (name, overrides, color) in enumerate(rows):
+        left = _left(results, overrides)
+        counts.append(len(left))
+        if not len(left):
+            continue
+        successes = int(left.sum())
+        low, high = st.wilson_interval(successes, len(left), 1 - st.ALPHA)
+        axes.hlines(y, low, high, color=color, linewidth=3.5, gid=f"interval/{name}")
+        axes.plot(successes / len(left), y, "o", color=color, gid=f"share/{name}")
+        d.write_beside(axes, y, f"{successes} of {len(left)}")
+    axes.set_yticks(range(len(rows)), [name for name, *_ in rows])
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.axvline(0.5, color=d.GREY, linewidth=1.2, linestyle=":")
+    axes.set(xlim=(-0.02, 1.02), xlabel="share of seeds that left the plateau")
+    seeds = d.count_words(counts)
+    return Drawing(
+        figure,
+        Words("Which networks learn at all", "Quels réseaux apprennent"),
+        Words(
+            f"A network has left the plateau if it classifies more than half of its training samples right in the last "
+            f"epoch; one that diverged has not. Seeds: {seeds}; bars: 95 % Wilson interval.",
+            f"Un réseau a quitté le plateau s'il classe bien plus de la moitié de ses exemples à la dernière époque ; "
+            f"celui qui diverge ne l'a pas quitté. Graines : {seeds} ; barres : intervalle de Wilson à 95 %.",
+        ),
+    )
+
+
+def _left(results: Results, overrides: Overrides) -> Floats:
+    """1 for each run of a condition that left the plateau, else 0, as the claims count: a diverged one has not."""
+    rows = rows_of(results, overrides)
+    return np.where(rows["status"] == "ok", values_of(rows, "left_plateau"), 0.0)
