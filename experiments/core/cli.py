@@ -36,6 +36,7 @@ class LectureCLI(LightningCLI):
     wanted = "fit"
     # Set by `run_cli`: the stem of the config file, which names the run's directory when nobody gave one.
     stem = "fit"
+    checkpoint: Path | None = None
     run_dir: Path
 
     @classmethod
@@ -60,8 +61,8 @@ class LectureCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Choose the run's directory and place what loggers and callbacks write inside it."""
         config = self.config[self.subcommand]
-        if config.ckpt_path is not None:
-            config.weights_only = True
+        if self.checkpoint is not None:
+            config.ckpt_path, config.weights_only = str(self.checkpoint), True
         self.run_dir = Path(config.trainer.default_root_dir or self._new_directory(config.seed_everything))
         self.save_config_kwargs = {"run_dir": self.run_dir}
         if self.subcommand != "fit":
@@ -71,6 +72,8 @@ class LectureCLI(LightningCLI):
             raise UserError(f"'{self.run_dir}' already holds a run; delete it or choose another directory")
         records.check_writable(self.run_dir)
         config.trainer.default_root_dir = str(self.run_dir)
+        if config.trainer.logger is False:
+            config.trainer.callbacks = records.without_rate_monitor(config.trainer.callbacks)
         for part in (config.trainer.logger, config.trainer.callbacks):
             records.place_inside(part, self.run_dir)
 
@@ -89,8 +92,8 @@ class LectureCLI(LightningCLI):
                 self.datamodule.setup(self.subcommand)
         except (ValueError, TypeError, OSError, MisconfigurationException) as error:
             raise UserError(" ".join(str(_cause(error)).split())) from error
-        if self.config_init[self.subcommand].ckpt_path is not None:
-            _check_checkpoint(Path(self.config_init[self.subcommand].ckpt_path), self.model)
+        if self.checkpoint is not None:
+            _check_checkpoint(self.checkpoint, self.model)
 
     def after_fit(self) -> None:
         """Test the best weights, if some were kept, and seal the run."""
@@ -132,10 +135,13 @@ def run_cli(subcommand: str, args: Sequence[str]) -> None:
     request = check_request(subcommand, args)
     LectureCLI.wanted = subcommand
     LectureCLI.stem = re.sub(r"[^\w.,=+-]", "-", request.files[-1].stem) if request.files else subcommand
+    LectureCLI.checkpoint = request.checkpoint
+    # Told of a checkpoint, Lightning lays the hyper-parameters in it over the config without a word.
+    args = [subcommand, *args, "--ckpt_path=null"]
     one_line = {"exit_on_error": False}
     parsers = {"prog": "python -m experiments", **one_line, subcommand: dict(one_line)}
     try:
-        LectureCLI(args=[subcommand, *args], parser_kwargs=parsers, **CLI_SETTINGS)
+        LectureCLI(args=args, parser_kwargs=parsers, **CLI_SETTINGS)
     except SystemExit as end:
         # Lightning answers Ctrl-C with an exit code like any other.
         if isinstance(end.__context__, KeyboardInterrupt):
@@ -185,6 +191,8 @@ def quieten() -> None:
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
+    # A checkpoint that is evaluated, or continued in a directory of its own, was written elsewhere.
+    warnings.filterwarnings("ignore", message="The dirpath has changed")
 
 
 def condense(message: str) -> str:

@@ -1,11 +1,27 @@
-"""What only some loggers can show: histograms and figures, in TensorBoard and in Weights & Biases."""
+"""The experiment in TensorBoard and Weights & Biases: a line a condition, figures, and what only some loggers show.
+
+Both are views. The single seeds log themselves, each in its own directory; nothing here is read back by the project.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from experiments.core.bands import Band
+    from experiments.core.drawing import Drawing
+    from experiments.core.results import Results, Run
+
+FOLDER = "dashboard"
+LEARNING = ("train/loss", "val/loss", "val/accuracy")
+OUTCOMES = ("test/accuracy", "test/loss")
+GRADIENT = "gradient/delta_a/"
 
 
 def log_histogram(loggers: Iterable[Logger], name: str, values: Tensor, step: int) -> None:
@@ -18,4 +34,132 @@ def log_histogram(loggers: Iterable[Logger], name: str, values: Tensor, step: in
         elif isinstance(logger, WandbLogger):
             import wandb
 
-            logger.experiment.log({name: wandb.Histogram(values.cpu().numpy()), "trainer/global_step": step})
+            logger.experiment.log({name: wandb.Histogram(values.tolist()), "trainer/global_step": step})
+
+
+def publish(results: Results, figures: Mapping[str, Drawing]) -> None:
+    """Write the overview of an experiment for the logger that its plan asks for, in place of an earlier one.
+
+    TensorBoard: `dashboard/<condition>/` holds one line a condition, the mean over seeds, with its 95 % Student
+    interval, and its hyper-parameters with the mean outcome; `dashboard/figures/` the figures. Weights & Biases: one
+    offline run in `wandb/` with the same figures and the means of the conditions that were trained.
+    """
+    if results.plan.logger == "tensorboard":
+        _write_tensorboard(results, figures)
+    elif results.plan.logger == "wandb":
+        _write_wandb(results, figures)
+
+
+def _by_condition(results: Results) -> dict[str, list[Run]]:
+    found: dict[str, list[Run]] = {}
+    for run in results.runs:
+        found.setdefault(run.condition.name, []).append(run)
+    return found
+
+
+def _lines(runs: list[Run]) -> dict[str, Band]:
+    """What is shown of a condition: losses, validation accuracy and the gradient of each layer, by step."""
+    # Imported here because every worker imports this module for its histograms.
+    from experiments.core.bands import history
+
+    layers = sorted({name for run in runs for name in run.recorded if name.startswith(GRADIENT)})
+    lines = {metric: history(runs, metric) for metric in (*LEARNING, *layers)}
+    return {metric: band for metric, band in lines.items() if len(band.x)}
+
+
+def _outcomes(results: Results, condition: str) -> dict[str, float]:
+    """Mean over seeds of each outcome that some seed has."""
+    rows = results.frame[results.frame["condition"] == condition]
+    means = {name: float(rows[name].mean()) for name in OUTCOMES if name in rows}
+    return {name: mean for name, mean in means.items() if mean == mean}
+
+
+def _write_tensorboard(results: Results, figures: Mapping[str, Drawing]) -> None:
+    from torch.utils.tensorboard import SummaryWriter
+
+    folder = results.plan.directory / FOLDER
+    shutil.rmtree(folder, ignore_errors=True)
+    shown: set[str] = set()
+    for condition, runs in _by_condition(results).items():
+        lines = _lines(runs)
+        with SummaryWriter(str(folder / condition)) as writer:
+            for metric, band in lines.items():
+                _write_band(writer, metric, band)
+            outcomes = _outcomes(results, condition)
+            for metric, value in outcomes.items():
+                writer.add_scalar(metric, value)
+            _write_hyperparameters(writer, runs[0], [*outcomes, *(m for m in lines if m in LEARNING)])
+        shown.update(lines)
+    with SummaryWriter(str(folder / "figures")) as writer:
+        for name, drawing in figures.items():
+            writer.add_figure(f"figures/{name}", drawing.figure, close=False)
+            writer.add_text(f"figures/{name}", f"**{drawing.title.en}.** {drawing.caption.en}")
+        if shown:
+            writer.add_custom_scalars(_layout(shown))
+
+
+def _write_band(writer: Any, metric: str, band: Band) -> None:
+    for index, step in enumerate(band.x.astype(int).tolist()):
+        for tag, values in zip(_margin(metric), (band.mean, band.low, band.high), strict=True):
+            if values[index] == values[index]:
+                writer.add_scalar(tag, values[index], step)
+
+
+def _margin(metric: str) -> list[str]:
+    """Tags of mean, lower and upper end; the ends in a section of their own, so that each metric stays one line."""
+    return [metric, f"interval/low/{metric}", f"interval/high/{metric}"]
+
+
+def _layout(metrics: Iterable[str]) -> dict[str, dict[str, list[Any]]]:
+    """Charts of the tab CUSTOM SCALARS: each metric with its interval as a margin around it."""
+    layout: dict[str, dict[str, list[Any]]] = {}
+    for metric in sorted(metrics):
+        section = metric.partition("/")[0]
+        layout.setdefault(f"{section}, mean and 95 % interval over seeds", {})[metric] = ["Margin", _margin(metric)]
+    return layout
+
+
+def _write_hyperparameters(writer: Any, run: Run, metrics: list[str]) -> None:
+    from torch.utils.tensorboard.summary import hparams
+
+    settings = {k: v for k, v in run.settings.items() if isinstance(v, str | int | float | bool)}
+    # `add_hparams` would put them into another run below this one.
+    for summary in hparams(settings, dict.fromkeys(metrics, 0.0)):  # type: ignore[no-untyped-call]
+        writer.file_writer.add_summary(summary)
+
+
+def _write_wandb(results: Results, figures: Mapping[str, Drawing]) -> None:
+    import wandb
+
+    plan = results.plan
+    shutil.rmtree(plan.directory / "wandb", ignore_errors=True)
+    by_step: dict[int, dict[str, float]] = {}
+    outcomes: dict[str, float] = {}
+    for condition, runs in _by_condition(results).items():
+        lines = _lines(runs)
+        if "val/accuracy" not in lines:
+            continue
+        outcomes |= {f"{name}/{condition}": mean for name, mean in _outcomes(results, condition).items()}
+        for metric, band in lines.items():
+            for step, mean in zip(band.x.astype(int).tolist(), band.mean.tolist(), strict=True):
+                by_step.setdefault(step, {})[f"{metric}/{condition}"] = mean
+    settings = wandb.Settings(silent=True, console="off")
+    config = {"command": plan.command, "seeds": plan.seeds, "data": plan.grid.data, "scale": plan.grid.scale}
+    with wandb.init(
+        mode="offline",
+        dir=str(plan.directory),
+        project="runnable-lecture",
+        name=plan.directory.name,
+        config=config,
+        settings=settings,
+    ) as run:
+        for step, means in sorted(by_step.items()):
+            run.log(means, step=step)
+        run.log({f"figures/{name}": _image(plan.directory, name, drawing) for name, drawing in figures.items()})
+        run.summary.update(outcomes)
+
+
+def _image(directory: Path, name: str, drawing: Drawing) -> Any:
+    import wandb
+
+    return wandb.Image(str(directory / "figures" / f"{name}.png"), caption=drawing.caption.en)

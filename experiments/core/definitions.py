@@ -30,6 +30,13 @@ INFERENTIAL: tuple[Kind, ...] = ("effect", "equivalence", "proportion")
 CHECKED: tuple[Kind, ...] = ("exact", "transcription", "pitfall")
 TUNED = "tuned"
 
+CONFIRMED, REFUTED, INCONCLUSIVE = "CONFIRMED", "REFUTED", "INCONCLUSIVE"
+PASS, FAIL = "PASS", "FAIL"
+# Of a transcription or a pitfall: it counts neither for nor against the lecture.
+NOTE = "NOTE"
+# The kind has no verdict, the scale gives none, or there are too few seeds or draws for one.
+NONE = "NONE"
+
 
 class DefinitionError(ValueError):
     """An experiment is written wrongly; the message names the claim or axis and the nearest valid thing."""
@@ -104,9 +111,13 @@ class Claim:
     below: float | None = None
     within: float | None = None
     tolerance: float | None = None
-    n: int = 10
+    # Seeds; 0 stands for the usual number, 30 for a proportion and 10 otherwise.
+    n: int = 0
     # The measure's value for a run that diverged; without one such a run makes the claim undecidable, and it says so.
     if_diverged: float | None = None
+    # Of a time to a target: the name of a measure that is 1 where the run arrived within its budget, else 0. A time
+    # that never came counts as the budget, and if most of an arm never arrives the share that does is judged.
+    arrived: str = ""
     source: Source = "lecture"
     primary: bool = True
     # A claim that is expected to be false: it shows that this experiment can refute.
@@ -115,6 +126,8 @@ class Claim:
     note: str = ""
 
     def __post_init__(self) -> None:
+        if self.n == 0:
+            object.__setattr__(self, "n", 30 if self.kind == "proportion" else 10)
         thresholds = {
             "above": self.above,
             "below": self.below,

@@ -81,10 +81,15 @@ def new_figure(height: float = 7.5) -> Figure:
 
 
 def draw_band(axes: Axes, shown: Band, name: str, color: str, dashed: bool = False, marker: str = "") -> None:
-    """Draw the line `mean/<name>`, and around it `band/<name>` where there is an interval."""
-    style = "--" if dashed else "-"
+    """Draw the line `mean/<name>`, and around it `band/<name>` where there is an interval; a single point as a dot."""
+    style, single = "--" if dashed else "-", len(shown.x) == 1
+    marker = "o" if single else marker
     axes.plot(shown.x, shown.mean, color=color, linestyle=style, marker=marker, gid=f"mean/{name}")
-    if np.isfinite(shown.low).any():
+    if not np.isfinite(shown.low).any():
+        return
+    if single:
+        axes.vlines(shown.x, shown.low, shown.high, color=color, gid=f"band/{name}")
+    else:
         axes.fill_between(shown.x, shown.low, shown.high, color=color, alpha=0.25, linewidth=0, gid=f"band/{name}")
 
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import matplotlib as mpl
 from matplotlib.axes import Axes
 
-from experiments.core import catalogue, verdicts
+from experiments.core import catalogue
 from experiments.core import drawing as d
 from experiments.core.bands import history
-from experiments.core.definitions import INFERENTIAL
+from experiments.core.definitions import CONFIRMED, INCONCLUSIVE, INFERENTIAL, NONE, REFUTED
 from experiments.core.drawing import Drawing, Words
 from experiments.core.errors import UserError, nearest
 from experiments.core.report.wording import interval_of, numbers
@@ -27,10 +27,10 @@ LEARNING = "val/accuracy"
 
 # Colour, marker and its filling: a verdict is told by its shape and its word as well as by its colour.
 MARKS = {
-    verdicts.CONFIRMED: (d.GREEN, "o", "full"),
-    verdicts.REFUTED: (d.VERMILLION, "X", "full"),
-    verdicts.INCONCLUSIVE: (d.BLACK, "D", "none"),
-    verdicts.NONE: (d.GREY, "o", "none"),
+    CONFIRMED: (d.GREEN, "o", "full"),
+    REFUTED: (d.VERMILLION, "X", "full"),
+    INCONCLUSIVE: (d.BLACK, "D", "none"),
+    NONE: (d.GREY, "o", "none"),
 }
 
 
@@ -139,7 +139,7 @@ def _draw_verdict(axes: Axes, y: int, verdict: Verdict) -> None:
     assert verdict.effect is not None  # forest draws no other
     at = in_thresholds(verdict, verdict.effect)
     axes.plot(at, y, marker, color=color, fillstyle=fill, markeredgewidth=2, gid=f"effect/{verdict.id}")
-    decided = verdict.verdict != verdicts.NONE
+    decided = verdict.verdict != NONE
     d.write_beside(axes, y, verdict.verdict if decided else "")
     d.write_beside(axes, y, numbers(verdict), indent=128 if decided else 0)
 
@@ -175,7 +175,7 @@ def learning_curves(results: Results, panels: Sequence[Panel] = ()) -> Drawing:
             shown = shown._replace(x=shown.x + 1)
             d.draw_band(axes, shown, curve.name, curve.color, curve.dashed)
             ends += d.last_end(shown, curve.name, curve.color)
-        axes.set(title=panel.title, xlabel="epoch", ylim=(0, 1))
+        axes.set(title=panel.title, xlabel="epoch", xlim=(0, None), ylim=(0, 1))
         axes.locator_params(axis="x", integer=True)
         d.label_ends(axes, ends, gap=0.1)
     for axes in grid[:, 0]:

@@ -157,6 +157,21 @@ class Planner:
             for seed in seeds
         ]
 
+    def load_data(self) -> None:
+        """Read the data set here, once: if it is missing, no worker needs to find out, and no two download it.
+
+        Raises:
+            UserError: it is neither on this machine nor to be had.
+        """
+        from experiments.core.strict import find_class
+
+        grid = self.plan.grid
+        config = self._resolve([f"--config={path}" for path in grid.files(grid.conditions[0])])["data"]
+        try:
+            find_class("data", config["class_path"])(**config["init_args"], seed=FIRST_SEED).load()
+        except OSError as error:
+            raise UserError(str(error)) from None
+
     def _logger_file(self) -> list[Path]:
         path = catalogue.folder("core") / "configs" / f"{self.plan.logger}.yaml"
         return [path] if path.is_file() else []

@@ -11,8 +11,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from experiments.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -50,14 +48,16 @@ def config_hash(config: Mapping[str, Any]) -> str:
         config: the fully resolved config, as plain mappings.
     """
     trainer = {k: v for k, v in config["trainer"].items() if k not in _NOT_HASHED["trainer"]}
-    # Watches the rate for the dashboards, and exists only where there is a logger.
-    trainer["callbacks"] = [
-        c for c in trainer.get("callbacks") or [] if not c["class_path"].endswith(".LearningRateMonitor")
-    ]
+    trainer["callbacks"] = without_rate_monitor(trainer.get("callbacks"))
     data = dict(config["data"])
     data["init_args"] = {k: v for k, v in (data.get("init_args") or {}).items() if k not in _NOT_HASHED["data"]}
     decisive = {"seed": config["seed_everything"], "model": config["model"], "data": data, "trainer": trainer}
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def without_rate_monitor(callbacks: Any) -> list[Any]:
+    """Leave out what watches the rate for the dashboards: Lightning refuses it where there is no logger."""
+    return [c for c in callbacks or [] if not c["class_path"].endswith(".LearningRateMonitor")]
 
 
 def place_inside(part: Any, run_dir: Path) -> None:
@@ -74,7 +74,7 @@ def place_inside(part: Any, run_dir: Path) -> None:
 
 def portable_config(parser: LightningArgumentParser, config: Any, run_dir: Path) -> dict[str, Any]:
     """Return the resolved config as plain mappings, free of the run's own directory: the inverse of `place_inside`."""
-    plain: dict[str, Any] = yaml.safe_load(parser.dump(config, skip_none=False))
+    plain: dict[str, Any] = json.loads(parser.dump(config, skip_unset=False, format="json"))
     plain.pop("config", None)
     trainer = plain["trainer"]
     trainer["default_root_dir"] = None

@@ -18,8 +18,9 @@ from experiments.core import measures as core_measures
 from experiments.core.definitions import Overrides, Value
 from experiments.core.errors import UserError, nearest
 from experiments.core.grid import Condition
+from experiments.core.inference import Sample
 from experiments.core.plan import Plan
-from experiments.core.verdicts import Sample, Verdict
+from experiments.core.verdicts import Verdict
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,10 @@ def run(name: str, choice: Options) -> int:
     print(f"{plan.title}: {plan.directory}")
     with Pool(plan.jobs) as pool:
         trials = tuning.trials(plan, planner)
-        failed = run_missing(pool, [task for trial in trials for task in trial.tasks], "tuning")
+        failed = run_missing(pool, planner, [task for trial in trials for task in trial.tasks], "tuning")
         chosen = tuning.choose(plan, trials)
         tasks = [*run_tasks(plan, planner, chosen), *checks]
-        failed += run_missing(pool, tasks, "runs")
+        failed += run_missing(pool, planner, tasks, "runs")
     show(plan, chosen)
     return 1 if failed else 0
 
@@ -75,7 +75,7 @@ def run_tasks(plan: Plan, planner: Planner, chosen: Mapping[Condition, float]) -
     ]
 
 
-def run_missing(pool: Pool, tasks: Sequence[Task], title: str) -> int:
+def run_missing(pool: Pool, planner: Planner, tasks: Sequence[Task], title: str) -> int:
     """Run the tasks that have no valid result yet, and return how many failed."""
     states = {task: task.state for task in tasks}
     count = Counter(states.values())
@@ -84,4 +84,6 @@ def run_missing(pool: Pool, tasks: Sequence[Task], title: str) -> int:
     missing = [task for task, state in states.items() if state != "finished"]
     if count["finished"]:
         print(f"{title}: {count['finished']} of {len(tasks)} are there already")
+    if missing:
+        planner.load_data()
     return sum(outcome.status == "failed" for _, outcome in follow(pool.run(missing), len(missing), title))

@@ -11,10 +11,10 @@ from experiments.core import measures as core_measures
 from experiments.core.definitions import CHECKED, Claim
 from experiments.core.errors import UserError, nearest
 from experiments.core.grid import FIRST_SEED, Condition
+from experiments.core.inference import Sample, with_divergence
 from experiments.core.plan import Plan
 from experiments.core.results import Run, public_functions, value_of
 from experiments.core.statistics import Floats
-from experiments.core.verdicts import Sample, with_divergence
 
 Contrast = Callable[[Sequence[tuple[Run, float]]], float]
 
@@ -79,11 +79,16 @@ def _measured(plan: Plan, claim: Claim, by_place: Mapping[tuple[Condition, int],
         return Sample(np.empty(0), undecidable=undecidable)
     diverged = np.array([[run.status == "diverged" for run in row] for row in complete])
     values = np.array([[value_of(plan.grid.name, claim.measure, run) for run in row] for row in complete])
+    arrived = (
+        [[value_of(plan.grid.name, claim.arrived, run) for run in row] for row in complete] if claim.arrived else []
+    )
     columns = [with_divergence(claim, values[:, k], diverged[:, k]) for k in range(len(conditions))]
     return Sample(
         _per_seed(plan, claim, complete, columns),
         arms=(columns[0], columns[1]) if claim.minus is not None else None,
         n_diverged=int(diverged.any(axis=1).sum()),
+        arrived=tuple(np.array(arrived).T),
+        n_censored=int((np.array(arrived) == 0).sum()),
         overlap=_overlap(claim, complete),
         resolution=_resolution(claim, complete),
         undecidable=undecidable,

@@ -71,6 +71,12 @@ class Request:
     config: dict[str, Any]
     files: tuple[Path, ...]
 
+    @property
+    def checkpoint(self) -> Path | None:
+        """The checkpoint to begin from, or to evaluate."""
+        path = self.config.get("ckpt_path")
+        return None if path is None else Path(str(path))
+
 
 def check_request(subcommand: str, args: Sequence[str]) -> Request:
     """Read the files and options of a Lightning CLI call and refuse every mistake that can be seen before training.
@@ -139,7 +145,11 @@ def _apply_option(config: dict[str, Any], name: str, value: str, top_level: set[
     if words[0] not in valid:
         everything = [*valid, *(f"trainer.{p}" for p in parameters_of(Trainer))]
         raise UserError(f"unknown option '{name}'; {nearest(name[2:], everything)}")
-    if words[-1] == "help" or len(words) > 3:
+    if words[-1] == "help":
+        if value:
+            find_class({"callbacks": "callback"}.get(words[-2], words[-2]), value)
+        return
+    if len(words) > 3:
         return
     parsed = parse_value(value)
     if len(words) == 1:
@@ -165,6 +175,8 @@ def _apply_option(config: dict[str, Any], name: str, value: str, top_level: set[
 
 def _check_config(config: Mapping[str, Any]) -> None:
     seed = config.get("seed_everything")
+    if not config:
+        raise UserError("nothing to do without a config: --config FILE")
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise UserError(f"seed_everything must be a whole number >= 0, for example 1000; it is {seed!r}")
     for kind in ("model", "data"):
@@ -176,7 +188,8 @@ def _check_config(config: Mapping[str, Any]) -> None:
     checkpoint = config.get("ckpt_path")
     if checkpoint is not None and not Path(str(checkpoint)).is_file():
         siblings = [str(path) for path in Path(str(checkpoint)).parent.glob("*.ckpt")]
-        raise UserError(f"ckpt_path '{checkpoint}' does not exist; {nearest(str(checkpoint), siblings)}")
+        hint = f"; {nearest(str(checkpoint), siblings)}" if siblings else ""
+        raise UserError(f"ckpt_path '{checkpoint}' does not exist{hint}")
 
 
 def _check_trainer(trainer: Mapping[str, Any]) -> None:

@@ -43,7 +43,7 @@ def candidates(plan: Plan, condition: Condition) -> Sequence[float]:
         UserError: the tuning has none for it.
     """
     tuning = plan.grid.experiment.tuning
-    kind = plan.grid.settings(condition).get(tuning.by) if tuning else None
+    kind = plan.grid.settings(condition).get(tuning.by, "") if tuning else ""
     if tuning is None or kind not in tuning.candidates:
         raise UserError(f"condition '{condition.name}' asks for tuning, which has no candidates for it")
     return tuning.candidates[kind]

@@ -1,7 +1,6 @@
 """From per-seed numbers to verdicts: the drawn interval is the verdict.
 
-Each inferential claim becomes a `_Test`: an estimate, its interval at any confidence, and the threshold that this
-interval must not contain. Holm gives every primary claim its confidence, and `decide` compares two numbers.
+The claims of an experiment are judged together: Holm gives every primary one its confidence.
 """
 
 from __future__ import annotations
@@ -9,55 +8,41 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from experiments.core import statistics as st
-from experiments.core.definitions import CHECKED, INFERENTIAL, Claim, DefinitionError, Value
+from experiments.core.definitions import (
+    CHECKED,
+    FAIL,
+    INCONCLUSIVE,
+    INFERENTIAL,
+    NONE,
+    NOTE,
+    PASS,
+    Claim,
+    DefinitionError,
+    Value,
+)
+from experiments.core.inference import (
+    Sample,
+    Test,
+    Threshold,
+    build_test,
+    decide,
+    direction_and_threshold,
+    effect_reading,
+    is_mostly_censored,
+    mean_interval,
+    why_undecidable,
+)
 from experiments.core.records import write_json
 from experiments.core.statistics import Floats
 
-Direction = Literal["above", "below", "within"]
-Threshold = float | tuple[float, float]
 Official = bool | Mapping[str, bool] | Callable[[Claim], bool]
 
-CONFIRMED, REFUTED, INCONCLUSIVE = "CONFIRMED", "REFUTED", "INCONCLUSIVE"
-PASS, FAIL = "PASS", "FAIL"
-# Of a transcription or a pitfall: it counts neither for nor against the lecture.
-NOTE = "NOTE"
-# The kind has no verdict, the scale gives none, or there are too few seeds or draws for one.
-NONE = "NONE"
-
 LEAST_DRAWS = 200
-
-
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """What the runs or checks of one claim came to, one number a seed, as the claim defines it."""
-
-    # Shape (n,): value, difference or contrast; 0 or 1 of a proportion; max |error| / (1 + |truth|) of a check.
-    values: Floats
-    # Of a claim with `minus`, shape (n,) each: the measure in `where` and in `minus`. 0 or 1 of a proportion.
-    arms: tuple[Floats, Floats] | None = None
-    # Of times to a target, shape (n,) an arm: 1 where the run arrived within its budget. A longer time of the first
-    # arm makes the value larger, one of the second makes it smaller.
-    arrived: tuple[Floats, ...] = ()
-    n_diverged: int = 0
-    n_censored: int = 0
-    # n_test / n_train where the test samples of different seeds overlap, else 0.
-    overlap: float = 0.0
-    # The smallest step of the measure; without one, a sample without spread decides nothing.
-    resolution: float | None = None
-    # Of a check, over all seeds: random draws, and how many of them contradict the transcribed form (transcription)
-    # or show the symptom (pitfall).
-    draws: int = 0
-    counterexamples: int = 0
-    # Why nothing can be decided, where the runs already say so.
-    undecidable: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,58 +93,6 @@ class Verdict:
     counterexamples: int
 
 
-@dataclass(frozen=True)
-class _Test:
-    values: Floats  # one number a seed; their mean is the estimate
-    interval: Callable[[float], Floats]  # of the confidence
-    p: float
-    direction: Direction
-    threshold: Threshold
-    seeds_needed: Callable[[float], int | None]  # of alpha
-    readable: bool  # its 0 means "no effect", so the readings of an effect apply
-    counts: tuple[int, ...] = ()  # of a share
-
-
-def decide(low: float, high: float, direction: Direction, threshold: Threshold) -> str:
-    """Read the verdict off an interval: on which side of the threshold it lies; INCONCLUSIVE if it contains it."""
-    if isinstance(threshold, tuple):
-        if threshold[0] < low and high < threshold[1]:
-            return CONFIRMED
-        return REFUTED if high < threshold[0] or low > threshold[1] else INCONCLUSIVE
-    if low <= threshold <= high:
-        return INCONCLUSIVE
-    return CONFIRMED if (low > threshold) == (direction == "above") else REFUTED
-
-
-def effect_reading(low: float, high: float, direction: Direction, threshold: Threshold) -> str:
-    """Say in words what a verdict on an effect rules out or leaves open; empty for CONFIRMED and for a band."""
-    verdict = decide(low, high, direction, threshold)
-    if verdict == CONFIRMED or isinstance(threshold, tuple):
-        return ""
-    if direction == "below":
-        low, high, threshold = -high, -low, -threshold
-    if verdict == INCONCLUSIVE:
-        return "real, size open" if low > 0 else "open"
-    if high < 0:
-        return "reversed"
-    if low > 0:
-        return "smaller"
-    return "negligible" if low > -threshold else "not as large"
-
-
-def with_divergence(claim: Claim, values: Floats, diverged: NDArray[np.bool_]) -> Floats:
-    """Give each diverged run of one condition the value its claim declares; none is dropped.
-
-    Without a declared value a proportion keeps the outcome its measure gives, 0 where it gives none; any other kind
-    gets NaN, which makes the claim undecidable.
-    """
-    if claim.if_diverged is not None:
-        return np.where(diverged, claim.if_diverged, values)
-    if claim.kind == "proportion":
-        return np.where(diverged & ~np.isfinite(values), 0.0, values)
-    return np.where(diverged, np.nan, values)
-
-
 def check_claims(claims: Sequence[Claim]) -> None:
     """Refuse claims that no run could decide as they are written.
 
@@ -169,7 +102,7 @@ def check_claims(claims: Sequence[Claim]) -> None:
     """
     family = sum(claim.kind in INFERENTIAL and claim.primary for claim in claims)
     for claim in claims:
-        direction, threshold = _direction_and_threshold(claim)
+        direction, threshold = direction_and_threshold(claim)
         oriented = -claim.below if claim.below is not None else claim.above or 0.0
         if claim.kind == "effect" and oriented <= 0:
             side = "above > 0" if direction == "above" else "below < 0"
@@ -220,7 +153,7 @@ def judge(
     missing = Sample(np.empty(0), undecidable="none of its runs is finished")
     found = {claim.id: samples.get(claim.id, missing) for claim in claims}
     inferential = [claim for claim in claims if claim.kind in INFERENTIAL]
-    tests = {c.id: _test(c, found[c.id]) for c in inferential if not _why_undecidable(c, found[c.id])}
+    tests = {c.id: build_test(c, found[c.id]) for c in inferential if not why_undecidable(c, found[c.id])}
     family = [claim.id for claim in inferential if claim.primary] if verdicts else []
     levels, adjusted = st.holm(np.array([tests[i].p if i in tests else 1.0 for i in family]))
     drawn = {i: (float(level), float(p)) for i, level, p in zip(family, levels, adjusted, strict=True)}
@@ -233,7 +166,7 @@ def judge(
         elif claim.kind in CHECKED:
             row = _checked(row, sample)
         elif claim.kind == "measured" and not row.undecidable:
-            row = _shown(row, sample.values, sample.arms, _mean_interval(sample))
+            row = _shown(row, sample.values, sample.arms, mean_interval(sample))
         rows.append(row if verdicts else replace(row, verdict=NONE, reading=""))
     return rows
 
@@ -260,7 +193,7 @@ def read_verdicts(path: Path) -> list[Verdict]:
 
 def _describe(experiment_name: str, claim: Claim, sample: Sample, official: Official, scope: str) -> Verdict:
     """Fill a row with all that needs no inference; its verdict is NONE."""
-    direction, threshold = _direction_and_threshold(claim)
+    direction, threshold = direction_and_threshold(claim)
     n = len(sample.values)
     if not isinstance(official, bool):
         official = bool(official(claim) if callable(official) else official[claim.id])
@@ -281,94 +214,19 @@ def _describe(experiment_name: str, claim: Claim, sample: Sample, official: Offi
         effect=float(sample.values.mean()) if n and np.isfinite(sample.values).all() else None,
         n=n,
         official=official and (n == claim.n or not counted),
-        undecidable=_why_undecidable(claim, sample) if drawn else sample.undecidable,
-    )
-
-
-def _direction_and_threshold(claim: Claim) -> tuple[Direction, Threshold | None]:
-    if claim.above is not None:
-        return "above", claim.above
-    if claim.below is not None:
-        return "below", claim.below
-    return "within", claim.tolerance if claim.within is None else (-claim.within, claim.within)
-
-
-def _mostly_censored(claim: Claim, sample: Sample) -> bool:
-    return claim.kind != "proportion" and any(arm.mean() < 0.5 for arm in sample.arrived)
-
-
-def _why_undecidable(claim: Claim, sample: Sample) -> str:
-    n = len(sample.values)
-    if sample.undecidable:
-        return sample.undecidable
-    if n < 2:
-        return f"an interval needs at least 2 seeds, not {n}"
-    if sample.n_diverged and claim.if_diverged is None and claim.kind != "proportion":
-        return f"{sample.n_diverged} diverged, and the claim declares no value for a run that does"
-    if not np.isfinite(sample.values).all():
-        return f"{int((~np.isfinite(sample.values)).sum())} of {n} values are not finite"
-    if _mostly_censored(claim, sample):
-        if claim.kind != "effect" or len(sample.arrived) > 2:
-            return "more than half of an arm is censored, and this claim has no share to be judged on instead"
-    elif claim.kind != "proportion" and sample.resolution is None and st.is_constant(sample.values):
-        return "all values are equal, and the measure declares no resolution"
-    return ""
-
-
-def _mean_interval(sample: Sample) -> Callable[[float], Floats]:
-    resolution = sample.resolution or 0.0
-    return partial(st.student_interval, sample.values, overlap=sample.overlap, resolution=resolution)
-
-
-def _test(claim: Claim, sample: Sample) -> _Test:
-    direction, threshold = _direction_and_threshold(claim)
-    assert threshold is not None  # definitions.py gives every inferential claim one
-    try:
-        if claim.kind == "proportion":
-            arms = (sample.values,) if claim.minus is None else sample.arms or ()
-            return _share_test(arms, direction, float(np.max(threshold)))
-        if _mostly_censored(claim, sample):
-            # A short time of the first arm is a large share of it. One arm alone: does the median run arrive?
-            flipped: Direction = "above" if direction == "below" else "below"
-            return _share_test(sample.arrived, flipped, 0.0 if len(sample.arrived) == 2 else 0.5)
-    except ValueError as error:
-        raise ValueError(f"claim {claim.id}: {error}") from None
-    values, rules = sample.values, {"overlap": sample.overlap, "resolution": sample.resolution or 0.0}
-    return _Test(
-        values=values,
-        interval=_mean_interval(sample),
-        p=float(st.student_alpha(values, threshold, **rules)),
-        direction=direction,
-        threshold=threshold,
-        seeds_needed=partial(st.seeds_for_mean, values, threshold, **rules),
-        readable=claim.kind == "effect",
-    )
-
-
-def _share_test(arms: Sequence[Floats], direction: Direction, threshold: float) -> _Test:
-    counts, paired = st.share_counts(arms), len(arms) == 2
-    interval = partial(st.share_interval, counts)
-    return _Test(
-        values=arms[0] - arms[1] if paired else arms[0],
-        interval=interval,
-        p=st.smallest_alpha(interval, [threshold]),
-        direction=direction,
-        threshold=threshold,
-        seeds_needed=partial(st.seeds_for_share, counts, threshold),
-        readable=paired,
-        counts=tuple(counts.tolist()),
+        undecidable=why_undecidable(claim, sample) if drawn else sample.undecidable,
     )
 
 
 def _inferred(
-    row: Verdict, claim: Claim, sample: Sample, test: _Test | None, level: float, p_holm: float | None
+    row: Verdict, claim: Claim, sample: Sample, test: Test | None, level: float, p_holm: float | None
 ) -> Verdict:
     row = replace(row, p_holm=p_holm)
     if test is None:
         return row if row.n < 2 else replace(row, verdict=INCONCLUSIVE, reading="undecidable")
     low, high = (float(end) for end in test.interval(1 - level))
     threshold = test.threshold
-    if _mostly_censored(claim, sample):
+    if is_mostly_censored(claim, sample):
         row = replace(row, judged_on="share", bound=_bound(sample))
     return replace(
         _shown(row, test.values, sample.arms, test.interval),

@@ -232,7 +232,6 @@ experiment = Experiment(
             where={"activation": "relu", "depth": 8},
             minus={"activation": "sigmoid"},
             above=A_QUARTER,
-            n=30,
             if_diverged=0.0,
             note="Both with PyTorch's default initialisation.",
         ),
@@ -245,7 +244,6 @@ experiment = Experiment(
             measure="left_plateau",
             where={"activation": "sigmoid", "depth": 8},
             below=MOST,
-            n=30,
             if_diverged=0.0,
         ),
         Claim(
@@ -257,7 +255,6 @@ experiment = Experiment(
             measure="left_plateau",
             where={"activation": "relu", "depth": 8},
             below=MOST,
-            n=30,
             if_diverged=0.0,
             source="beyond",
         ),
@@ -270,7 +267,6 @@ experiment = Experiment(
             measure="left_plateau",
             where={"activation": "relu", "initialization": "he", "lr": "tuned", "depth": 8},
             above=MOST,
-            n=30,
             if_diverged=0.0,
         ),
         Claim(
@@ -332,7 +328,6 @@ experiment = Experiment(
             measure="left_plateau",
             where={"normalization": "batch"},
             above=MOST,
-            n=30,
             if_diverged=0.0,
         ),
         Claim(
@@ -355,7 +350,6 @@ experiment = Experiment(
             measure="left_plateau",
             where={"normalization": "layer"},
             above=MOST,
-            n=30,
             if_diverged=0.0,
         ),
         Claim(
@@ -379,7 +373,6 @@ experiment = Experiment(
             measure="left_plateau",
             where={"residual": True},
             above=MOST,
-            n=30,
             if_diverged=0.0,
             source="beyond",
         ),

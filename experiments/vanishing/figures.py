@@ -76,6 +76,7 @@ def delta_by_layer(results: Results) -> Drawing:
     axes.set_xlim(1 - 0.27 * deepest, deepest + 0.3)
     axes.set_xticks(range(1, deepest + 1))
     d.label_ends(axes, ends, side=-1)
+    axes.text(0.98, 0.05, "dotted: mean-field theory", ha="right", transform=axes.transAxes)
     seeds = d.count_words(counts)
     return Drawing(
         figure,
@@ -83,8 +84,8 @@ def delta_by_layer(results: Results) -> Drawing:
         Words(
             f"δ = ∂L/∂a at step 0: geometric mean over seeds ({seeds}); band: 95 % Student interval of log₁₀ δ, often "
             "narrower than the line. Dotted: mean-field theory, from the last layer on.",
-            f"δ = ∂L/∂a au pas 0 : moyenne géométrique sur les graines ({seeds}) ; bande : intervalle de Student à 95 % "
-            "de log₁₀ δ, souvent plus étroite que le trait. Pointillés : théorie de champ moyen.",
+            f"δ = ∂L/∂a au pas 0 : moyenne géométrique sur les graines ({seeds}) ; bande : intervalle de Student à "
+            "95 % de log₁₀ δ, souvent plus étroite que le trait. Pointillés : théorie de champ moyen.",
         ),
     )
 
@@ -113,6 +114,7 @@ def decay_against_depth(results: Results) -> Drawing:
     left.set(xlabel="depth (hidden layers)", ylabel=r"$\log_{10}$ ($\delta$ first layer / $\delta$ last layer)")
     left.locator_params(axis="x", integer=True)
     d.label_ends(left, ends)
+    left.text(0.04, 0.05, "dotted, and ticks:\nmean-field theory", transform=left.transAxes)
     counts += _draw_factors(right, results)
     seeds = d.count_words(counts)
     return Drawing(
@@ -122,8 +124,8 @@ def decay_against_depth(results: Results) -> Drawing:
             f"Left: decades of δ from the last hidden layer to the first. Right: factor by which δ changes per layer. "
             f"Mean over seeds ({seeds}); bars: 95 % Student interval, often narrower than the dot. Dotted line and "
             "vertical ticks: mean-field theory.",
-            f"À gauche : décades de δ de la dernière couche cachée à la première. À droite : facteur par couche. "
-            f"Moyenne sur les graines ({seeds}) ; barres : intervalle de Student à 95 %. Pointillés et traits : théorie.",
+            "À gauche : décades de δ de la dernière couche cachée à la première. À droite : facteur par couche. "
+            f"Moyenne sur les graines ({seeds}) ; barres : intervalle de Student à 95 %. Pointillés, traits : théorie.",
         ),
     )
 
@@ -200,9 +202,9 @@ def activation_functions(results: Results) -> Drawing:
         figure,
         Words("The non-linearity, and where the network uses it", "La non-linéarité, et où le réseau s'en sert"),
         Words(
-            f"Below: pre-activations of all hidden layers on the first training batch, mean share over seeds ({seeds}, no "
-            "interval); values beyond ±8 are counted in the end bins. Bars: PyTorch's default initialisation, depth "
-            "10. Line: weights ten times as large, depth 1: saturated.",
+            "Below: pre-activations of all hidden layers on the first training batch, mean share over seeds "
+            f"({seeds}, no interval); values beyond ±8 are counted in the end bins. Bars: PyTorch's default "
+            "initialisation, depth 10. Line: weights ten times as large, depth 1: saturated.",
             f"En bas : pré-activations de toutes les couches cachées sur le premier lot, part moyenne sur les graines "
             f"({seeds}) ; au-delà de ±8, comptées aux extrémités. Barres : initialisation par défaut, profondeur 10. "
             "Trait : poids dix fois plus grands, profondeur 1, saturée.",

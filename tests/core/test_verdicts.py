@@ -10,17 +10,8 @@ from hypothesis import strategies as some
 
 from experiments.core import statistics as st
 from experiments.core.definitions import Claim, DefinitionError
-from experiments.core.verdicts import (
-    Sample,
-    Verdict,
-    check_claims,
-    decide,
-    effect_reading,
-    judge,
-    read_verdicts,
-    with_divergence,
-    write_verdicts,
-)
+from experiments.core.inference import Sample, decide, effect_reading, with_divergence
+from experiments.core.verdicts import Verdict, check_claims, judge, read_verdicts, write_verdicts
 
 
 def claim(id="L01-a", kind="effect", **fields):
@@ -150,7 +141,7 @@ def test_a_diverged_run_counts_as_declared():
     np.testing.assert_array_equal(with_divergence(effect(if_diverged=0.1), np.full(3, 0.5), diverged), [0.5, 0.1, 0.5])
     outcomes = with_divergence(claim(kind="proportion", above=0.1), np.array([1, math.nan, 1]), diverged)
     np.testing.assert_array_equal(outcomes, [1, 0, 1])
-    assert math.isnan(with_divergence(effect(), accuracies, diverged)[1])
+    np.testing.assert_array_equal(with_divergence(effect(), np.full(3, 0.5), diverged), [0.5, math.nan, 0.5])
     row = verdict_of(effect(if_diverged=0.1, n=3), Sample(declared, n_diverged=1))
     assert (row.effect, row.n, row.n_diverged, row.undecidable) == (pytest.approx(0.6), 3, 1, "")
 
@@ -214,6 +205,7 @@ def test_overlapping_splits_widen_the_interval_and_narrow_the_scope():
     row = verdict_of(effect(), Sample(values, overlap=3 / 7))
     half = 0.1 * math.sqrt(1 + 10 * 3 / 7)
     np.testing.assert_allclose([row.ci_low, row.ci_high], [0.3 - half, 0.3 + half])
+    assert row.p == pytest.approx(float(st.student_alpha(values, 0.05, overlap=3 / 7)), rel=1e-12)
     assert row.scope == "digits, quick, on this data set"
     assert verdict_of(effect(), Sample(values)).scope == "digits, quick"
 
@@ -305,6 +297,10 @@ def test_holm_draws_the_claims_of_a_family_and_leaves_the_others_plain():
     np.testing.assert_allclose(levels, [0.05 / 4, 0.05 / 3, 0.05 / 2, 0.05 / 2, 0.05])
     assert [row.verdict for row in rows] == ["CONFIRMED"] * 2 + ["INCONCLUSIVE"] * 2 + ["CONFIRMED", "PASS"]
     np.testing.assert_allclose([rows[2].ci95_low, rows[2].ci95_high], [0.051, 0.349])
+    # A new seed set is planned for the level that this claim is drawn at.
+    for row, one in zip(rows[:5], claims, strict=False):
+        assert row.seeds_needed == st.seeds_for_mean(samples[one.id].values, 0.05, 1 - row.confidence)
+    assert rows[2].seeds_needed > rows[4].seeds_needed
 
 
 def test_a_claim_without_a_sample_still_counts_in_its_family():

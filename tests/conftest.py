@@ -1,0 +1,103 @@
+"""What tests of the command line share: the one door, called in this process, and one small run to look at."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments.core import commands
+
+EXPERIMENTS = Path(commands.__file__).resolve().parents[1]
+# Little data for one epoch, and nothing drawn on the terminal; the network stays the real one.
+SMALL = (
+    "--trainer.max_epochs=1",
+    "--data.num_train=128",
+    "--trainer.enable_progress_bar=false",
+    "--trainer.enable_model_summary=false",
+)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command left: its exit code and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def directory(self) -> Path:
+        """The run that a `fit` says it made, on its last line."""
+        return Path(self.out.strip().splitlines()[-1]).resolve()
+
+
+def call(*args: str | Path) -> Answer:
+    """Go through the door `python -m experiments …`, in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = commands.main([str(arg) for arg in args])
+        except SystemExit as end:  # --help and --print_config
+            code = int(end.code or 0)
+    return Answer(code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def command(here: Path) -> Callable[..., Answer]:
+    """`python -m experiments …` in an empty directory."""
+    return call
+
+
+@pytest.fixture
+def fit(here: Path) -> Callable[..., Path]:
+    """`python -m experiments fit …` in an empty directory, at smoke size; gives the run's directory."""
+
+    def run(*args: str | Path) -> Path:
+        answer = call("fit", *args, *SMALL)
+        assert answer.code == 0, answer.err
+        return answer.directory
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def base_yaml() -> Path:
+    """The config of the first experiment."""
+    return EXPERIMENTS / "vanishing" / "base.yaml"
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, base_yaml: Path) -> Iterator[Path]:
+    """The directory of one finished run of base.yaml at smoke size; nobody writes into it."""
+    with contextlib.chdir(tmp_path_factory.mktemp("trained")):
+        answer = call("fit", "--config", base_yaml, *SMALL)
+        assert answer.code == 0, answer.err
+        directory = answer.directory
+    before = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+    yield directory
+    assert before == {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def result() -> Callable[[Path], dict[str, Any]]:
+    """The content of a run's result.json."""
+
+    def read(directory: Path) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads((directory / "result.json").read_text())
+        return content
+
+    return read

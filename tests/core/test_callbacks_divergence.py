@@ -1,0 +1,76 @@
+"""A run whose loss is no longer a number ends, with a status: that is a result, not a crash."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from experiments.core.callbacks import Divergence
+from lightning_modules import FullyConnected
+
+
+class Breaks(FullyConnected):
+    """A network whose loss is infinite in one of the batches of step `at`."""
+
+    at, batch_of_step = 0, 0
+
+    def training_step(self, batch, batch_idx):
+        loss = super().training_step(batch, batch_idx)
+        here = self.global_step == self.at and batch_idx % self.trainer.accumulate_grad_batches == self.batch_of_step
+        return loss + torch.inf if here else loss
+
+
+def broken(at: int, batch_of_step: int = 0) -> Breaks:
+    module = Breaks(num_features=6, num_classes=3, seed=0, depth=1, width=4, optimizer="sgd", lr=1e-9).double()
+    module.at, module.batch_of_step = at, batch_of_step
+    return module
+
+
+@pytest.mark.parametrize("at", [0, 1, 6, 9])
+def test_the_first_bad_step_is_remembered_and_the_run_ends_soon(samples, train, at):
+    divergence = Divergence(every_n_steps=4)
+    trainer = train(broken(at), samples(80), divergence, max_epochs=5)
+    assert divergence.diverged_at_step == at
+    # Looked at every 4 steps and at the end of an epoch of 10.
+    assert trainer.global_step == min((at // 4 + 1) * 4, 10)
+
+
+@pytest.mark.parametrize("batch_of_step", [0, 1])
+@pytest.mark.parametrize("at", [0, 2])
+def test_the_step_is_right_under_accumulation(samples, train, at, batch_of_step):
+    divergence = Divergence(every_n_steps=1)
+    train(broken(at, batch_of_step), samples(80), divergence, accumulate_grad_batches=2)
+    assert divergence.diverged_at_step == at
+
+
+def test_a_sound_run_goes_on_to_its_end(network, samples, train):
+    divergence = Divergence(every_n_steps=1)
+    trainer = train(network(), samples(80), divergence, max_epochs=3)
+    assert divergence.diverged_at_step is None
+    assert trainer.global_step == 30
+
+
+def test_the_number_of_steps_must_be_positive():
+    with pytest.raises(ValueError, match="every_n_steps must be at least 1; it is 0"):
+        Divergence(every_n_steps=0)
+
+
+@pytest.mark.parametrize("activation", ["identity", "relu"])
+def test_a_huge_learning_rate_is_a_result_with_exit_code_0(fit, base_yaml, result, activation):
+    directory = fit("--config", base_yaml, "--model.lr=1e30", f"--model.activation={activation}", "--model.depth=2")
+    content = result(directory)
+    assert content["status"] == "diverged"
+    # The first step's loss is finite: it is taken before any update. 128 samples are 2 steps of 64.
+    assert content["diverged_at_step"] == 1
+    assert content["measures"]["train/loss"] is None
+    assert "test/accuracy" not in content["measures"]
+    assert "NaN" not in (directory / "result.json").read_text()
+
+
+def test_weights_that_break_in_the_last_step_are_seen_by_validation(fit, base_yaml, result):
+    directory = fit("--config", base_yaml, "--model.lr=1e30", "--model.activation=relu", "--data.batch_size=128")
+    content = result(directory)
+    assert (content["status"], content["diverged_at_step"]) == ("diverged", 1)
+    assert json.loads((directory / "result.json").read_text())["measures"]["val/loss"] is None

@@ -1,0 +1,249 @@
+"""Break the code in listed ways, one at a time, and see that a named test notices: `make mutants`.
+
+Each mutant is one textual change in a copy of the repository. It is caught when its test, which passes on the
+unchanged copy, fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+COPIED = ("lightning_modules", "datamodules", "experiments", "tests", "pyproject.toml", "README.md")
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One fault: in `file`, `old` becomes `new`, and `test` must fail."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    test: str
+
+
+LIGHTNING = "tests/lightning_modules"
+DATA = "tests/datamodules"
+CORE = "tests/core"
+VANISHING = "tests/vanishing"
+
+MUTANTS = [
+    # Data
+    Mutant(
+        "unshuffled training",
+        "datamodules/loader.py",
+        "if not self.shuffle:",
+        "if True:",
+        f"{DATA}/test_tensor_loader.py::test_order_depends_on_seed_and_epoch_only",
+    ),
+    Mutant(
+        "the same order every epoch",
+        "datamodules/loader.py",
+        'f"order/{epoch}"',
+        '"order"',
+        f"{DATA}/test_data_module_base.py::test_trainer_sees_every_sample_once_an_epoch_in_another_order",
+    ),
+    Mutant(
+        "test statistics leaked into the standardisation",
+        "datamodules/base.py",
+        "standardization(train, per_feature",
+        "standardization(test, per_feature",
+        f"{DATA}/test_data_module_base.py::test_validation_and_test_do_not_leak_into_the_statistics",
+    ),
+    Mutant(
+        "validation drawn from the training samples",
+        "datamodules/digits.py",
+        "val=order[: self.n_val]",
+        "val=order[self.n_val : 2 * self.n_val]",
+        f"{DATA}/test_digits_data.py::test_parts_never_overlap",
+    ),
+    Mutant(
+        "all seeds share one test sample",
+        "datamodules/images.py",
+        "first = (self.seed % self.num_disjoint_tests) * self.n_test",
+        "first = 0",
+        f"{DATA}/test_fashion_mnist_data.py::test_ten_seeds_have_disjoint_test_samples_from_the_test_files",
+    ),
+    Mutant(
+        "seed ignored by the split",
+        "datamodules/digits.py",
+        'generator(self.seed, "split")',
+        'generator(0, "split")',
+        f"{DATA}/test_digits_data.py::test_another_seed_is_another_split",
+    ),
+    Mutant(
+        "altered files accepted",
+        "datamodules/sources.py",
+        "if found != sha256:",
+        "if False:",
+        f"{DATA}/test_idx_sources.py::test_altered_content_is_refused",
+    ),
+    # Networks and their training
+    Mutant(
+        "seed ignored by the weights",
+        "lightning_modules/layers/initialization.py",
+        'f"{seed}/weights/{layer}"',
+        'f"weights/{layer}"',
+        f"{LIGHTNING}/test_initialization.py::test_layers_and_seeds_differ",
+    ),
+    Mutant(
+        "weights depend on the order of construction",
+        "lightning_modules/layers/initialization.py",
+        '    return Generator().manual_seed(random.Random(f"{seed}/weights/{layer}").getrandbits(63))',
+        "    return torch.default_generator",
+        f"{LIGHTNING}/test_initialization.py::test_conditions_share_every_stream",
+    ),
+    Mutant(
+        "schedule stepped once an epoch",
+        "lightning_modules/base.py",
+        '"interval": "step"',
+        '"interval": "epoch"',
+        f"{LIGHTNING}/test_optimization.py::test_rates_of_a_fit",
+    ),
+    Mutant(
+        "schedule ends one step late",
+        "lightning_modules/optimization.py",
+        "return 1 - step / total",
+        "return 1 - step / (total + 1)",
+        f"{LIGHTNING}/test_optimization.py::test_schedules_of_torch",
+    ),
+    Mutant(
+        "mean of batch means",
+        "lightning_modules/base.py",
+        "((means, samples), (totals, 1))",
+        "((means, 1), (totals, 1))",
+        f"{LIGHTNING}/test_lecture_module.py::test_means_are_exact_with_a_partial_last_batch",
+    ),
+    Mutant(
+        "penalty on the biases too",
+        "lightning_modules/penalties.py",
+        'if name.startswith("weight")',
+        "if name",
+        f"{LIGHTNING}/test_losses.py::test_only_weights_are_penalized",
+    ),
+    Mutant(
+        "normalisation always before the activation",
+        "lightning_modules/fully_connected.py",
+        'self.normalize_first = normalization_position == "before"',
+        "self.normalize_first = True",
+        f"{LIGHTNING}/test_fully_connected_network.py::test_normalization_position",
+    ),
+    Mutant(
+        "an argument the optimiser ignores is accepted",
+        "lightning_modules/optimization.py",
+        "if name not in rule.uses:",
+        "if False:",
+        f"{LIGHTNING}/test_optimization.py::test_bad_optimizer_arguments",
+    ),
+    # Statistics
+    Mutant(
+        "one-sided interval",
+        "experiments/core/statistics.py",
+        "half = stats.t.isf((1 - confidence) / 2,",
+        "half = stats.t.isf(1 - confidence,",
+        f"{CORE}/test_statistics.py::test_student_interval_is_scipys",
+    ),
+    Mutant(
+        "overlapping test samples taken for independent ones",
+        "experiments/core/statistics.py",
+        "np.sqrt((1 + n * overlap) / n)",
+        "np.sqrt(1 / n)",
+        f"{CORE}/test_statistics.py::test_nadeau_bengio_multiplies_the_variance",
+    ),
+    Mutant(
+        "no correction for many claims",
+        "experiments/core/statistics.py",
+        "steps = alpha / remaining",
+        "steps = alpha * np.ones(m)",
+        f"{CORE}/test_statistics.py::test_at_most_one_family_in_twenty_holds_a_false_verdict",
+    ),
+    Mutant(
+        "diverged runs dropped",
+        "experiments/core/inference.py",
+        "return np.where(diverged, claim.if_diverged, values)",
+        "return values[~diverged]",
+        f"{CORE}/test_verdicts.py::test_a_diverged_run_counts_as_declared",
+    ),
+    Mutant(
+        "a proportion accepted that no outcome could confirm",
+        "experiments/core/verdicts.py",
+        "if not st.confirmable(",
+        "if False and not st.confirmable(",
+        f"{CORE}/test_verdicts.py::test_a_proportion_whose_n_cannot_confirm_it_is_refused",
+    ),
+    Mutant(
+        "any number of seeds is official",
+        "experiments/core/verdicts.py",
+        "(n == claim.n or not counted)",
+        "True",
+        f"{CORE}/test_verdicts.py::test_only_the_frozen_n_is_official",
+    ),
+]
+
+
+def copy_repository(target: Path) -> None:
+    """Copy what the tests need, without caches."""
+    for name in COPIED:
+        source = REPOSITORY / name
+        if source.is_dir():
+            shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copyfile(source, target / name)
+
+
+def passes(directory: Path, test: str) -> bool:
+    """Run one test in a copy of the repository."""
+    # `-P` and the copy first on the path: the installed project must not be imported instead.
+    environment = {**os.environ, "PYTHONPATH": str(directory), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", test]
+    done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode not in (0, 1):
+        raise RuntimeError(f"{test} could not be run:\n{done.stdout}{done.stderr}")
+    return done.returncode == 0
+
+
+def is_caught(mutant: Mutant) -> bool:
+    """Apply one mutant to a fresh copy and run its test."""
+    with tempfile.TemporaryDirectory() as directory:
+        copy_repository(Path(directory))
+        path = Path(directory) / mutant.file
+        text = path.read_text(encoding="utf-8")
+        if text.count(mutant.old) != 1:
+            raise RuntimeError(
+                f"mutant '{mutant.name}': its text stands {text.count(mutant.old)} times in {mutant.file}"
+            )
+        path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+        return not passes(Path(directory), mutant.test)
+
+
+def main() -> int:
+    """Run the mutants that the command line names, or all, and print one line each."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help="part of a mutant's name; all if none is given")
+    parser.add_argument("--jobs", type=int, default=2)
+    options = parser.parse_args()
+    chosen = [m for m in MUTANTS if not options.names or any(part in m.name for part in options.names)]
+    with tempfile.TemporaryDirectory() as directory, ThreadPoolExecutor(options.jobs) as pool:
+        copy_repository(Path(directory))
+        tests = sorted({mutant.test for mutant in chosen})
+        sound = dict(zip(tests, pool.map(lambda test: passes(Path(directory), test), tests), strict=True))
+        survived = 0
+        for mutant, caught in zip(chosen, pool.map(is_caught, chosen), strict=True):
+            word = "caught" if caught and sound[mutant.test] else "SURVIVED" if sound[mutant.test] else "TEST BROKEN"
+            survived += word != "caught"
+            print(f"{word:12} {mutant.name:55} {mutant.test}", flush=True)
+    print(f"{len(chosen) - survived} of {len(chosen)} mutants caught")
+    return 1 if survived else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
