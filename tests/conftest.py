@@ -18,7 +18,7 @@ EXPERIMENTS = Path(commands.__file__).resolve().parents[1]
 # Little data for one epoch, and nothing drawn on the terminal; the network stays the real one.
 SMALL = (
     "--trainer.max_epochs=1",
-    "--data.num_train=128",
+    "--data.num_train=256",
     "--trainer.enable_progress_bar=false",
     "--trainer.enable_model_summary=false",
 )

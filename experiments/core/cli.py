@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import itertools
 import logging
@@ -10,11 +11,12 @@ import pickle
 import re
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from jsonargparse import Namespace
 from lightning import LightningDataModule, LightningModule
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -27,6 +29,9 @@ from experiments.core.errors import UserError
 from experiments.core.strict import check_request
 
 RUNS = Path("runs")
+# Options that every run of a condition has for itself, and what was parsed from the others.
+OF_ONE_RUN = ("--seed_everything=", "--trainer.default_root_dir=")
+_parsed: dict[tuple[str, ...], Namespace] = {}
 
 
 class LectureCLI(LightningCLI):
@@ -37,6 +42,7 @@ class LectureCLI(LightningCLI):
     # Set by `run_cli`: the stem of the config file, which names the run's directory when nobody gave one.
     stem = "fit"
     checkpoint: Path | None = None
+    files: tuple[Path, ...] = ()
     run_dir: Path
 
     @classmethod
@@ -52,11 +58,24 @@ class LectureCLI(LightningCLI):
             parser.link_arguments("seed_everything", f"{section}.init_args.seed")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parse; what the strict pass leaves to the parser (wrong types above all) becomes one line."""
-        try:
-            self.config = parser.parse_args(args)  # type: ignore[arg-type]
-        except argparse.ArgumentError as error:
-            raise UserError(condense(str(error))) from None
+        """Parse; what the strict pass leaves to the parser (wrong types above all) becomes one line.
+
+        Parsing takes as long as training a small network, and the runs of a condition differ in seed and directory
+        only: where both are given as `--name=value`, as the grid does, a process parses the rest once.
+        """
+        words = args if isinstance(args, list) else []
+        own = dict(word.split("=", 1) for word in words if word.startswith(OF_ONE_RUN))
+        key = (*(word for word in words if not word.startswith(OF_ONE_RUN)), *(p.read_text() for p in self.files))
+        if len(own) < len(OF_ONE_RUN) or key not in _parsed:
+            try:
+                _parsed[key] = parser.parse_args(args)  # type: ignore[arg-type]
+            except argparse.ArgumentError as error:
+                raise UserError(condense(str(error))) from None
+        self.config = _parsed[key].clone()
+        if len(own) == len(OF_ONE_RUN):
+            config, seed = self.config[self.wanted], int(own["--seed_everything"])
+            config.seed_everything = config.model.init_args.seed = config.data.init_args.seed = seed
+            config.trainer.default_root_dir = own["--trainer.default_root_dir"]
 
     def before_instantiate_classes(self) -> None:
         """Choose the run's directory and place what loggers and callbacks write inside it."""
@@ -85,13 +104,11 @@ class LectureCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         """Build everything and load the data: a mistake shows here, before anything is written."""
-        try:
+        with _one_line():
             super().instantiate_classes()
             if self.datamodule is not None:
                 self.datamodule.prepare_data()
                 self.datamodule.setup(self.subcommand)
-        except (ValueError, TypeError, OSError, MisconfigurationException) as error:
-            raise UserError(" ".join(str(_cause(error)).split())) from error
         if self.checkpoint is not None:
             _check_checkpoint(self.checkpoint, self.model)
 
@@ -136,12 +153,13 @@ def run_cli(subcommand: str, args: Sequence[str]) -> None:
     LectureCLI.wanted = subcommand
     LectureCLI.stem = re.sub(r"[^\w.,=+-]", "-", request.files[-1].stem) if request.files else subcommand
     LectureCLI.checkpoint = request.checkpoint
+    LectureCLI.files = request.files
     # Told of a checkpoint, Lightning lays the hyper-parameters in it over the config without a word.
-    args = [subcommand, *args, "--ckpt_path=null"]
+    hidden = ["--ckpt_path=null"] if request.checkpoint else []
     one_line = {"exit_on_error": False}
     parsers = {"prog": "python -m experiments", **one_line, subcommand: dict(one_line)}
     try:
-        LectureCLI(args=args, parser_kwargs=parsers, **CLI_SETTINGS)
+        LectureCLI(args=[subcommand, *args, *hidden], parser_kwargs=parsers, **CLI_SETTINGS)
     except SystemExit as end:
         # Lightning answers Ctrl-C with an exit code like any other.
         if isinstance(end.__context__, KeyboardInterrupt):
@@ -149,8 +167,12 @@ def run_cli(subcommand: str, args: Sequence[str]) -> None:
         raise
 
 
-def resolve(args: Sequence[str]) -> dict[str, Any]:
-    """Return the fully resolved config that `fit` with these arguments would store, without building anything.
+def resolve(args: Sequence[str], build: bool = False) -> dict[str, Any]:
+    """Return the fully resolved config that `fit` with these arguments would store.
+
+    Args:
+        args: the command line after `fit`.
+        build: also build network, data module, callbacks and loggers once, which finds values out of range.
 
     Raises:
         UserError: something asked for is wrong.
@@ -158,6 +180,9 @@ def resolve(args: Sequence[str]) -> dict[str, Any]:
     quieten()
     check_request("fit", args)
     cli = _ParserOnly(args=list(args), run=False, parser_kwargs={"exit_on_error": False}, **CLI_SETTINGS)
+    if build:
+        with _one_line():
+            cli.parser.instantiate(cli.config)
     return records.portable_config(cli.parser, cli.config, Path())
 
 
@@ -212,6 +237,15 @@ def condense(message: str) -> str:
     wanted = " or ".join(dict.fromkeys(re.sub(r"<class '(?:\w+\.)*(\w+)'>|typing\.", r"\1", word) for word in expected))
     nested = re.fullmatch(r"NestedArg\(key='[^']+', val=(.+)\)", given[1])
     return f"{'.'.join(dict.fromkeys(keys))}: expected {wanted}; it is {nested[1] if nested else given[1]}"
+
+
+@contextlib.contextmanager
+def _one_line() -> Iterator[None]:
+    """Turn what a class says about its arguments into a user's mistake, in one line."""
+    try:
+        yield
+    except (ValueError, TypeError, OSError, MisconfigurationException) as error:
+        raise UserError(" ".join(str(_cause(error)).split())) from error
 
 
 def _cause(error: BaseException) -> BaseException:

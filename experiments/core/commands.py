@@ -87,6 +87,7 @@ def _dispatch(args: list[str]) -> int:
         return _list()
     if options.command == "claims":
         return _claims(options.experiment)
+    check_known("experiment", options.experiment, catalogue.names())
     from experiments.core import plan, runner
 
     action = {"run": runner.run, "report": runner.report, "reference": runner.keep}[options.command]

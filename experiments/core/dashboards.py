@@ -40,9 +40,9 @@ def log_histogram(loggers: Iterable[Logger], name: str, values: Tensor, step: in
 def publish(results: Results, figures: Mapping[str, Drawing]) -> None:
     """Write the overview of an experiment for the logger that its plan asks for, in place of an earlier one.
 
-    TensorBoard: `dashboard/<condition>/` holds one line a condition, the mean over seeds, with its 95 % Student
-    interval, and its hyper-parameters with the mean outcome; `dashboard/figures/` the figures. Weights & Biases: one
-    offline run in `wandb/` with the same figures and the means of the conditions that were trained.
+    TensorBoard: `dashboard/<condition>/` holds the means over the seeds of a condition that was trained, their 95 %
+    Student intervals, and its hyper-parameters with the mean outcome; `dashboard/figures/` holds the figures.
+    Weights & Biases: one offline run in `wandb/` with the same means and figures.
     """
     if results.plan.logger == "tensorboard":
         _write_tensorboard(results, figures)
@@ -50,11 +50,12 @@ def publish(results: Results, figures: Mapping[str, Drawing]) -> None:
         _write_wandb(results, figures)
 
 
-def _by_condition(results: Results) -> dict[str, list[Run]]:
+def _trained(results: Results) -> dict[str, list[Run]]:
+    """Runs by condition, of those that were validated: a network measured at initialisation draws no line."""
     found: dict[str, list[Run]] = {}
     for run in results.runs:
         found.setdefault(run.condition.name, []).append(run)
-    return found
+    return {name: runs for name, runs in found.items() if any("val/loss" in run.recorded for run in runs)}
 
 
 def _lines(runs: list[Run]) -> dict[str, Band]:
@@ -80,7 +81,7 @@ def _write_tensorboard(results: Results, figures: Mapping[str, Drawing]) -> None
     folder = results.plan.directory / FOLDER
     shutil.rmtree(folder, ignore_errors=True)
     shown: set[str] = set()
-    for condition, runs in _by_condition(results).items():
+    for condition, runs in _trained(results).items():
         lines = _lines(runs)
         with SummaryWriter(str(folder / condition)) as writer:
             for metric, band in lines.items():
@@ -113,7 +114,8 @@ def _margin(metric: str) -> list[str]:
 def _layout(metrics: Iterable[str]) -> dict[str, dict[str, list[Any]]]:
     """Charts of the tab CUSTOM SCALARS: each metric with its interval as a margin around it."""
     layout: dict[str, dict[str, list[Any]]] = {}
-    for metric in sorted(metrics):
+    # The tab shows the charts of a section in reverse.
+    for metric in sorted(metrics, reverse=True):
         section = metric.partition("/")[0]
         layout.setdefault(f"{section}, mean and 95 % interval over seeds", {})[metric] = ["Margin", _margin(metric)]
     return layout
@@ -135,10 +137,8 @@ def _write_wandb(results: Results, figures: Mapping[str, Drawing]) -> None:
     shutil.rmtree(plan.directory / "wandb", ignore_errors=True)
     by_step: dict[int, dict[str, float]] = {}
     outcomes: dict[str, float] = {}
-    for condition, runs in _by_condition(results).items():
+    for condition, runs in _trained(results).items():
         lines = _lines(runs)
-        if "val/accuracy" not in lines:
-            continue
         outcomes |= {f"{name}/{condition}": mean for name, mean in _outcomes(results, condition).items()}
         for metric, band in lines.items():
             for step, mean in zip(band.x.astype(int).tolist(), band.mean.tolist(), strict=True):

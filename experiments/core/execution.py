@@ -85,7 +85,7 @@ def execute(task: Task) -> Outcome:
         with (task.directory / "run.log").open("a", encoding="utf-8") as log:
             traceback.print_exc(file=log)
         message = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        return Outcome("failed", time.perf_counter() - started, message)
+        return Outcome("failed", time.perf_counter() - started, " ".join(message.split()))
     result = records.read_result(task.directory) or {}
     return Outcome(str(result.get("status", "failed")), time.perf_counter() - started)
 

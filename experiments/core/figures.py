@@ -18,7 +18,7 @@ from experiments.core.bands import history
 from experiments.core.definitions import CONFIRMED, INCONCLUSIVE, INFERENTIAL, NONE, REFUTED
 from experiments.core.drawing import Drawing, Words
 from experiments.core.errors import UserError, nearest
-from experiments.core.report.wording import interval_of, numbers
+from experiments.core.report.wording import effect_words, interval_of, interval_words, threshold_words
 from experiments.core.results import Results, Run, public_functions
 from experiments.core.verdicts import Verdict
 
@@ -141,7 +141,8 @@ def _draw_verdict(axes: Axes, y: int, verdict: Verdict) -> None:
     axes.plot(at, y, marker, color=color, fillstyle=fill, markeredgewidth=2, gid=f"effect/{verdict.id}")
     decided = verdict.verdict != NONE
     d.write_beside(axes, y, verdict.verdict if decided else "")
-    d.write_beside(axes, y, numbers(verdict), indent=128 if decided else 0)
+    numbers = [effect_words(verdict), interval_words(*interval_of(verdict)), threshold_words(verdict)]
+    d.write_beside(axes, y, "  ".join(numbers), indent=128 if decided else 0)
 
 
 def in_thresholds(verdict: Verdict, value: float) -> float:

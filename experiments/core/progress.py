@@ -27,7 +27,9 @@ def follow(results: Iterable[tuple[Task, Outcome]], total: int, title: str) -> I
         for done, (task, outcome) in enumerate(results, start=1):
             line = f"[{done}/{total}] {task.label}: {outcome.status} ({outcome.seconds:.1f} s)"
             if outcome.status == "failed":
-                bar.console.print(f"{line}; {outcome.error}; see {task.directory / 'run.log'}", markup=False)
+                bar.console.print(
+                    f"{line}; {outcome.error}; see {task.directory / 'run.log'}", markup=False, soft_wrap=True
+                )
             elif not console.is_terminal:
                 console.print(line, markup=False, soft_wrap=True)
             bar.advance(handle)

@@ -11,6 +11,7 @@ from experiments.core.grid import Condition
 from experiments.core.plan import Options, Plan, Planner, check_tasks, make_plan
 from experiments.core.progress import follow
 from experiments.core.samples import check_contrasts
+from experiments.core.summary import finished_runs
 
 
 def run(name: str, choice: Options) -> int:
@@ -30,7 +31,9 @@ def run(name: str, choice: Options) -> int:
         chosen = tuning.choose(plan, trials)
         tasks = [*run_tasks(plan, planner, chosen), *checks]
         failed += run_missing(pool, planner, tasks, "runs")
-    show(plan, chosen)
+    # Where everything failed there is nothing to judge.
+    if not failed or finished_runs(plan, chosen):
+        show(plan, chosen)
     return 1 if failed else 0
 
 

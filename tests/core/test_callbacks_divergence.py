@@ -62,7 +62,7 @@ def test_a_huge_learning_rate_is_a_result_with_exit_code_0(fit, base_yaml, resul
     directory = fit("--config", base_yaml, "--model.lr=1e30", f"--model.activation={activation}", "--model.depth=2")
     content = result(directory)
     assert content["status"] == "diverged"
-    # The first step's loss is finite: it is taken before any update. 128 samples are 2 steps of 64.
+    # The first step's loss is finite: it is taken before any update. 256 samples are 4 steps of 64.
     assert content["diverged_at_step"] == 1
     assert content["measures"]["train/loss"] is None
     assert "test/accuracy" not in content["measures"]
@@ -70,7 +70,7 @@ def test_a_huge_learning_rate_is_a_result_with_exit_code_0(fit, base_yaml, resul
 
 
 def test_weights_that_break_in_the_last_step_are_seen_by_validation(fit, base_yaml, result):
-    directory = fit("--config", base_yaml, "--model.lr=1e30", "--model.activation=relu", "--data.batch_size=128")
+    directory = fit("--config", base_yaml, "--model.lr=1e30", "--model.activation=relu", "--data.batch_size=256")
     content = result(directory)
     assert (content["status"], content["diverged_at_step"]) == ("diverged", 1)
     assert json.loads((directory / "result.json").read_text())["measures"]["val/loss"] is None

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 
 from datamodules.base import InMemoryDataModule
 from experiments.core import ledger, records
@@ -38,6 +38,7 @@ class Recorder(SaveConfigCallback):
         self.measures: dict[str, float] = {}
         self._started = time.perf_counter()
         self._sealed = False
+        self._validated = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write `config.yaml` before the first step of a fit; other stages leave no files."""
@@ -51,11 +52,17 @@ class Recorder(SaveConfigCallback):
             self.run_dir / records.CONFIG, yaml.safe_dump(self.stored_config, sort_keys=False, allow_unicode=True)
         )
 
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Remember that this epoch has a validation pass of its own."""
+        self._validated = not trainer.sanity_checking
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the rows of the epoch: the module's, which are complete now, and the instruments'."""
         epoch, step = trainer.current_epoch, trainer.global_step
-        logged = [Row(epoch, step, name, float(value)) for name, value in trainer.callback_metrics.items()]
-        self._write([*logged, *self._drain(trainer)])
+        # Where validation is not done every epoch, Lightning still shows the numbers of the last one.
+        metrics = {n: v for n, v in trainer.callback_metrics.items() if self._validated or not n.startswith("val/")}
+        self._validated = False
+        self._write([*(Row(epoch, step, n, float(v)) for n, v in metrics.items()), *self._drain(trainer)])
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write what the instruments recorded after the last epoch's rows were written."""
@@ -70,6 +77,7 @@ class Recorder(SaveConfigCallback):
         """Leave a failed run with its status and error; an interrupted one without a result, to be run again."""
         if isinstance(exception, Exception) and self.already_saved:
             self._seal("failed", trainer, error=f"{type(exception).__name__}: {exception}")
+        _close_wandb(trainer)
 
     def finish(self, trainer: Trainer, datamodule: LightningDataModule | None) -> None:
         """Write `result.json`: from now on the run counts as finished."""
@@ -82,6 +90,7 @@ class Recorder(SaveConfigCallback):
                 logger.save()
         for logger in trainer.loggers:
             logger.finalize("success")
+        _close_wandb(trainer)
 
     def headline(self) -> dict[str, float]:
         """The measures of outcome, without the instruments': what a table of hyper-parameters shows."""
@@ -132,6 +141,14 @@ class Recorder(SaveConfigCallback):
                 "environment": ledger.environment(str(trainer.strategy.root_device)),
             },
         )
+
+
+def _close_wandb(trainer: Trainer) -> None:
+    """End the run of Weights & Biases: the next run of this process would go on writing into it."""
+    if any(isinstance(logger, WandbLogger) for logger in trainer.loggers):
+        import wandb
+
+        wandb.finish()
 
 
 def _describe(datamodule: LightningDataModule | None) -> dict[str, Any]:

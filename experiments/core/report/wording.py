@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from experiments.core.definitions import (
+    CHECKED,
+    CONFIRMED,
+    FAIL,
+    INCONCLUSIVE,
+    INFERENTIAL,
+    NONE,
+    NOTE,
+    PASS,
+    REFUTED,
+)
 from experiments.core.verdicts import Verdict
+
+# A verdict is told by a shape and a word as well as by its colour.
+SYMBOLS = {CONFIRMED: "●", REFUTED: "✖", INCONCLUSIVE: "◇", NONE: "○", PASS: "✔", FAIL: "✖", NOTE: "✎"}
 
 
 def interval_of(verdict: Verdict) -> tuple[float | None, float | None]:
@@ -12,24 +29,78 @@ def interval_of(verdict: Verdict) -> tuple[float | None, float | None]:
     return verdict.ci95_low, verdict.ci95_high
 
 
-def numbers(verdict: Verdict) -> str:
-    """Effect, interval and threshold of an inferential verdict as text."""
-    low, high = interval_of(verdict)
-    parts = ["" if verdict.effect is None else number(verdict.effect)]
-    parts += [] if low is None or high is None else [f"[{number(low)}, {number(high)}]"]
-    return "  ".join([*parts, threshold_words(verdict)])
+def number(value: float | None) -> str:
+    """A number of a table: three decimals and a true minus sign; empty for None."""
+    return "" if value is None else f"{value:.3f}".replace("-0.000", "0.000").replace("-", "−")
+
+
+def effect_words(verdict: Verdict) -> str:
+    """The effect of a verdict; the error of a check keeps its order of magnitude."""
+    if verdict.kind in CHECKED and verdict.effect is not None:
+        return f"{verdict.effect:.1e}".replace("-", "−") if verdict.effect else "0"
+    return number(verdict.effect)
+
+
+def interval_words(low: float | None, high: float | None) -> str:
+    """An interval as text; empty where there is none."""
+    return "" if low is None or high is None else f"[{number(low)}, {number(high)}]"
 
 
 def threshold_words(verdict: Verdict) -> str:
-    """The threshold of a verdict as text: `> 0.05`, `within ±0.1`, `error ≤ 1e-12`."""
+    """The threshold of a verdict: `> 0.05`, `within ±0.1`, `error ≤ 1e−12`."""
     if verdict.threshold is None:
         return ""
     if isinstance(verdict.threshold, tuple):
         return f"within ±{verdict.threshold[1]:g}"
     word = {"above": ">", "below": "<", "within": "error ≤"}[verdict.direction]
-    return f"{word} {verdict.threshold:g}".replace("< -", "< −")
+    return f"{word} {verdict.threshold:g}".replace("-", "−")
 
 
-def number(value: float) -> str:
-    """A number of a table, three decimals and a true minus sign."""
-    return f"{value:.3f}".replace("-0.000", "0.000").replace("-", "−")
+def p_words(p: float | None) -> str:
+    """A p value."""
+    if p is None:
+        return ""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def summary(verdicts: Sequence[Verdict]) -> str:
+    """How many claims came out how, in one sentence; controls are counted apart."""
+    inferential = [v for v in verdicts if v.kind in INFERENTIAL and v.verdict != NONE]
+    if not inferential:
+        return "Nothing is concluded: at smoke scale, or from a single seed, there are no verdicts."
+    claims = [v for v in inferential if not v.control]
+    parts = [
+        _counted(
+            f"Of {_many([v for v in claims if v.source == 'lecture'], 'claim')} of the lecture", claims, "lecture"
+        ),
+        _counted(f"of {_many([v for v in claims if v.source != 'lecture'], 'claim')} beyond it", claims, "beyond"),
+    ]
+    exact = [v for v in verdicts if v.kind == "exact"]
+    passed = sum(v.verdict == PASS for v in exact)
+    parts.append(f"{passed} of {_many(exact, 'exact check')} passed" if exact else "")
+    controls = [v for v in inferential if v.control]
+    refuted = sum(v.verdict == REFUTED for v in controls)
+    parts.append(f"{refuted} of {_many(controls, 'control')} refuted, as a control should be" if controls else "")
+    return "; ".join(part for part in parts if part) + "."
+
+
+def _many(things: Sequence[Verdict], word: str) -> str:
+    return f"{len(things)} {word}" + ("" if len(things) == 1 else "s")
+
+
+def _counted(opening: str, claims: Iterable[Verdict], source: str) -> str:
+    count = Counter(v.verdict for v in claims if v.source == source)
+    if not count:
+        return ""
+    words = [f"{count[word]} {word.lower()}" for word in (CONFIRMED, REFUTED, INCONCLUSIVE)]
+    return f"{opening}, {words[0]}, {words[1]}, {words[2]}"
+
+
+def what_remains(verdict: Verdict) -> str:
+    """Reading of a verdict, why it could not be reached, and how many new seeds would decide it."""
+    parts = [verdict.reading if verdict.reading != "undecidable" else "", verdict.undecidable]
+    parts.append(f"the true value is {verdict.bound}" if verdict.bound else "")
+    if verdict.verdict == INCONCLUSIVE and not verdict.undecidable:
+        needed = verdict.seeds_needed
+        parts.append(f"{needed} new seeds would decide" if needed else "more than 1000 new seeds would be needed")
+    return "; ".join(part for part in parts if part)

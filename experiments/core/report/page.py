@@ -1,0 +1,216 @@
+"""The report: one self-contained page a teacher would project, and the index of all of them."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import shlex
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import jinja2
+
+from experiments.core import catalogue, records
+from experiments.core.definitions import CHECKED, INFERENTIAL, NONE
+from experiments.core.drawing import Drawing
+from experiments.core.report import wording
+from experiments.core.results import Results, Run, find_measure
+from experiments.core.tuning import FILE as TUNING
+from experiments.core.verdicts import Verdict, read_verdicts
+
+REPORT, INDEX = "report.html", "index.html"
+
+
+def write_report(results: Results, figures: Mapping[str, Drawing]) -> Path:
+    """Write `report.html` of an experiment; its figures must have been saved, as `figures.draw` does.
+
+    Returns:
+        The path of the page.
+    """
+    plan, experiment = results.plan, results.plan.grid.experiment
+    cards = [_card(verdict, results) for verdict in results.verdicts]
+    path = plan.directory / REPORT
+    page = (
+        _templates()
+        .get_template("template.html")
+        .render(
+            title=experiment.title,
+            title_fr=experiment.title_fr,
+            what=plan.title,
+            summary=wording.summary(results.verdicts),
+            exploratory=_exploratory(results),
+            figures=[_picture(plan.directory, name, drawing) for name, drawing in figures.items()],
+            claims=[c for c in cards if c["kind"] in INFERENTIAL and not c["control"]],
+            controls=[c for c in cards if c["kind"] in INFERENTIAL and c["control"]],
+            checks=[c for c in cards if c["kind"] in CHECKED],
+            shown=[c for c in cards if c["kind"] not in (*INFERENTIAL, *CHECKED)],
+            family=sum(bool(verdict.family) for verdict in results.verdicts),
+            tuned=_tuned(plan.directory / TUNING),
+            runs=_runs(results),
+            environment=_environment(results.runs),
+            command=plan.command,
+            single=_single(results),
+        )
+    )
+    records.write_atomically(path, page)
+    return path
+
+
+def write_index(runs: Path) -> Path:
+    """Write `index.html`, which ties together the reports of every directory of `runs` that holds verdicts.
+
+    Returns:
+        The path of the page.
+    """
+    rows, families = [], 0
+    for file in sorted(runs.glob("*/verdicts.json")):
+        directory = file.parent
+        found = read_verdicts(file)
+        official = any(verdict.official for verdict in found)
+        families += official and any(verdict.family for verdict in found)
+        rows.append(
+            {
+                "name": directory.name,
+                "link": quote(f"{directory.name}/{REPORT}") if (directory / REPORT).is_file() else "",
+                "title": _title(found),
+                "summary": wording.summary(found),
+                "official": official,
+            }
+        )
+    path = runs / INDEX
+    records.write_atomically(path, _templates().get_template("index.html").render(rows=rows, families=families))
+    return path
+
+
+def _templates() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _title(found: Sequence[Verdict]) -> str:
+    known = [verdict.experiment for verdict in found if verdict.experiment in catalogue.names()]
+    return catalogue.load(known[0]).title if known else ""
+
+
+def _exploratory(results: Results) -> str:
+    """Why the page, or part of it, is not the official result; empty if all of it is."""
+    some = [verdict.id for verdict in results.verdicts if not verdict.official]
+    if not some:
+        return ""
+    return "everything on this page" if len(some) == len(results.verdicts) else ", ".join(some)
+
+
+def _card(verdict: Verdict, results: Results) -> dict[str, Any]:
+    """What the page says about one claim; pairs of heading and text that are empty are left out."""
+    adjusted = wording.interval_words(verdict.ci_low, verdict.ci_high)
+    plain = wording.interval_words(verdict.ci95_low, verdict.ci95_high)
+    holm = verdict.confidence is not None and bool(verdict.family) and verdict.verdict != NONE
+    facts = {
+        "n": f"{verdict.n}, {verdict.n_diverged or 'none'} diverged" + _also(verdict.n_censored, "censored"),
+        "95 % interval": plain if holm else "",
+        "p (Holm)": wording.p_words(verdict.p_holm),
+        "slide": f"{verdict.lecture_line}, {verdict.slide}" if verdict.source == "lecture" else "beyond the lecture",
+        "kind": verdict.kind if verdict.primary else f"{verdict.kind}, secondary",
+        "status": "official" if verdict.official else "exploratory",
+    }
+    more = {
+        "measure": _measure(verdict, results.plan.grid.name),
+        "conditions": "; ".join(results.plan.grid.condition(c).name for c in verdict.conditions),
+        "scope": verdict.scope,
+        "new seeds to decide": "" if verdict.seeds_needed is None else str(verdict.seeds_needed),
+        "bootstrap, 95 %": wording.interval_words(verdict.bootstrap_low, verdict.bootstrap_high),
+        "correlation of the two conditions over seeds": wording.number(verdict.correlation),
+        "p (exact McNemar)": wording.p_words(verdict.p_mcnemar),
+        "judged on": "the share that arrived in time" if verdict.judged_on == "share" else "",
+        "draws": str(verdict.draws or ""),
+    }
+    return {
+        "id": verdict.id,
+        "kind": verdict.kind,
+        "control": verdict.control,
+        "statement": verdict.statement,
+        "statement_fr": verdict.statement_fr,
+        "verdict": "no verdict" if verdict.verdict == NONE else verdict.verdict,
+        "class": verdict.verdict.lower(),
+        "symbol": wording.SYMBOLS[verdict.verdict],
+        "effect": wording.effect_words(verdict),
+        "interval": adjusted or plain,
+        "level": f"{100 * (verdict.confidence or 0):.2f} %, Holm's level" if holm else "95 %",
+        "threshold": wording.threshold_words(verdict),
+        "remains": wording.what_remains(verdict),
+        "note": verdict.note,
+        "facts": {heading: text for heading, text in facts.items() if text},
+        "more": {heading: text for heading, text in more.items() if text},
+    }
+
+
+def _also(count: int, word: str) -> str:
+    return f", {count} {word}" if count else ""
+
+
+def _measure(verdict: Verdict, experiment: str) -> str:
+    """Name of a measure, and what its function says it is."""
+    function = find_measure(experiment, verdict.measure) if verdict.kind not in CHECKED else None
+    said = (function.__doc__ or "").strip().splitlines() if function else []
+    return f"{verdict.measure}: {said[0]}" if said else verdict.measure
+
+
+def _picture(directory: Path, name: str, drawing: Drawing) -> dict[str, str]:
+    content = base64.b64encode((directory / "figures" / f"{name}.svg").read_bytes()).decode()
+    return {
+        "name": name,
+        "source": f"data:image/svg+xml;base64,{content}",
+        "title": drawing.title.en,
+        "title_fr": drawing.title.fr,
+        "caption": drawing.caption.en,
+        "caption_fr": drawing.caption.fr,
+    }
+
+
+def _tuned(path: Path) -> dict[str, Any]:
+    """The table of `tuning.csv`: a row a condition, a column a value, the chosen one marked."""
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    axis, metric = list(lines[0])[1:3] if lines else ("", "")
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for line in lines:
+        score = wording.number(float(line[metric]))
+        cell = {"value": line[axis], "score": score, "chosen": line["chosen"] == "1", "edge": line["at_edge"] == "1"}
+        rows.setdefault(line["condition"], []).append(cell)
+    return {"axis": axis, "metric": metric, "rows": rows} if rows else {}
+
+
+def _runs(results: Results) -> dict[str, int]:
+    wanted = sum(len(seeds) for seeds in results.plan.run_seeds.values())
+    diverged = sum(run.status == "diverged" for run in results.runs)
+    return {"wanted": wanted, "finished": len(results.runs), "diverged": diverged}
+
+
+def _environment(runs: Sequence[Run]) -> dict[str, str]:
+    """Where the runs were made, flattened; a value in which runs differ is given in all its forms."""
+    flat = [_flatten({**run.result.get("environment", {}), "data": run.result.get("data", {})}) for run in runs]
+    names = reduce(lambda seen, one: seen | dict.fromkeys(one), flat, dict[str, None]())
+    return {name: " / ".join(dict.fromkeys(str(one.get(name, "–")) for one in flat)) for name in names}
+
+
+def _flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        flat |= _flatten(value, f"{prefix}{key} ") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _single(results: Results) -> str:
+    """The command that repeats one run alone."""
+    config = results.runs[-1].directory / records.CONFIG
+    return f"python -m experiments fit --config {shlex.quote(str(config))}"

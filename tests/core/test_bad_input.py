@@ -1,0 +1,390 @@
+"""Every mistake a person can make: one line that names the nearest valid thing, exit code 2, nothing written."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from datamodules import sources
+from datamodules.images import FashionMNIST
+from experiments.core import catalogue
+from experiments.core.definitions import Axes, Claim, Experiment, Tuning, axes
+
+SILENT = ("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false")
+
+
+@pytest.fixture
+def refused(command, here):
+    """Call a command that must be refused; gives the one line it printed."""
+
+    def check(*args: str | Path) -> str:
+        before = {path: path.read_bytes() for path in here.rglob("*") if path.is_file()}
+        answer = command(*args)
+        assert answer.code == 2, answer.out + answer.err
+        assert answer.err.startswith("error: ")
+        assert answer.err.count("\n") == 1
+        assert answer.err.endswith("\n")
+        assert "Traceback" not in answer.err + answer.out
+        assert before == {path: path.read_bytes() for path in here.rglob("*") if path.is_file()}
+        assert not (here / "runs").is_dir()
+        return answer.err.removeprefix("error: ").rstrip("\n")
+
+    return check
+
+
+@pytest.fixture
+def edited(here, base_yaml):
+    """base.yaml with one text replaced by another, in the current directory."""
+
+    def write(old: str, new: str) -> Path:
+        text = base_yaml.read_text()
+        assert text.count(old) == 1
+        (here / "edited.yaml").write_text(text.replace(old, new))
+        return Path("edited.yaml")
+
+    return write
+
+
+FIT_OPTIONS = {
+    # Names
+    "--model.dpth=3": "unknown key 'model.dpth' of FullyConnected; did you mean 'depth'?",
+    "--model.init_args.dpth=3": "unknown key 'model.dpth' of FullyConnected; did you mean 'depth'?",
+    "--modl.depth=3": "unknown option '--modl.depth'; did you mean 'model'?",
+    "--trainer.max_epoch=3": "unknown key 'trainer.max_epoch'; did you mean 'max_epochs'?",
+    "--traner.max_epochs=3": "unknown option '--traner.max_epochs'; did you mean 'trainer.max_epochs'?",
+    "--conf=a.yaml": "unknown option '--conf'; did you mean 'config'?",
+    "--model.depth.foo=3": "unknown option '--model.depth.foo'; a class argument is model.NAME",
+    "--model.activation=sigmoidd": "unknown activation 'sigmoidd': did you mean 'sigmoid'?",
+    "--model.normalization=bach": "unknown normalization 'bach': did you mean 'batch'?",
+    "--model.initialization=xaver": "unknown initialization 'xaver': did you mean 'xavier'?",
+    "--model.optimizer=sdg": "unknown optimizer 'sdg': did you mean 'sgd'?",
+    "--model=FullyConected": "unknown model 'FullyConected'; did you mean 'FullyConnected'?",
+    "--data=Digit": "unknown data set 'Digit'; did you mean 'Digits'?",
+    "--data.class_path=FashonMNIST": "unknown data set 'FashonMNIST'; did you mean 'FashionMNIST'?",
+    "--trainer.callbacks+=GradientFlo": "unknown callback 'GradientFlo'; did you mean 'GradientFlow'?",
+    "--trainer.logger=TensorBordLogger": "unknown logger 'TensorBordLogger'; did you mean 'TensorBoardLogger'?",
+    "--trainer.accelerator=gpuu": "You selected an invalid accelerator name",
+    "--model.help=FullyConected": "unknown model 'FullyConected'; did you mean 'FullyConnected'?",
+    # What Lightning's CLI would add, and silently replace what the model says
+    "--optimizer=SGD": "unknown option '--optimizer'",
+    "--lr_scheduler=OneCycleLR": "unknown option '--lr_scheduler'",
+    # Classes from elsewhere
+    "--model=sklearn.svm.SVC": "class path 'sklearn.svm.SVC' lies outside this project, Lightning and torch",
+    "--model=os.system": "class path 'os.system' lies outside this project, Lightning and torch",
+    "--model=torch.nn.Linear": "class path 'torch.nn.Linear' is no LightningModule; valid: FullyConnected",
+    "--model=lightning_modules.FullyConected": "does not exist; did you mean 'FullyConnected'?",
+    # Types
+    "--model.depth=abc": "model.depth: expected int; it is abc",
+    "--model.depth=1.5": "model.depth: expected int; it is 1.5",
+    "--model.lr=abc": "model.lr: expected float; it is abc",
+    "--model.lr=nan": "model.lr: expected float; it is nan",
+    "--model.residual=maybe": "model.residual: expected bool; it is maybe",
+    "--model.hidden=[1,2": "model.hidden: expected list",
+    "--trainer.max_epochs=abc": "trainer.max_epochs: expected int; it is abc",
+    "--trainer.precision=foo": "trainer.precision: expected int or Literal",
+    "--seed_everything=abc": "seed_everything must be a whole number >= 0, for example 1000; it is 'abc'",
+    "--seed_everything=true": "seed_everything must be a whole number >= 0, for example 1000; it is True",
+    # Ranges
+    "--model.lr=0": "lr must be a finite number > 0, not 0.0",
+    "--model.lr=-1e-3": "lr must be a finite number > 0, not -0.001",
+    "--model.depth=0": "depth must be a whole number >= 1, not 0",
+    "--model.depth=-2": "depth must be a whole number >= 1, not -2",
+    "--model.width=0": "width must be a whole number >= 1, not 0",
+    "--data.batch_size=0": "batch_size must be >= 1, not 0",
+    "--data.batch_size=-64": "batch_size must be >= 1, not -64",
+    "--data.num_train=9999": "num_train + num_val + num_test must be <= 1797",
+    "--seed_everything=-1": "seed_everything must be a whole number >= 0, for example 1000; it is -1",
+    "--trainer.max_epochs=0": "trainer.max_epochs must be at least 1; it is 0",
+    "--trainer.max_steps=0": "trainer.max_steps must be at least 1; it is 0",
+    "--trainer.limit_train_batches=0": "trainer.limit_train_batches must be greater than 0; it is 0",
+    "--trainer.accumulate_grad_batches=0": "trainer.accumulate_grad_batches must be at least 1; it is 0",
+    "--trainer.gradient_clip_val=-1": "trainer.gradient_clip_val must be greater than 0; it is -1",
+    "--trainer.gradient_clip_val=1": "GradientClipping and trainer.gradient_clip_val both clip the gradient",
+    "--model.dropout=1": "dropout must be a finite number >= 0 and < 1, not 1.0",
+    # Not for a hand
+    "--model.num_classes=3": "model.num_classes is not set by hand: it comes from the data set",
+    "--model.init_args.num_features=3": "model.num_features is not set by hand: it comes from the data set",
+    "--model.seed=3": "model.seed is not set by hand: it comes from seed_everything",
+    "--data.seed=3": "data.seed is not set by hand: it comes from seed_everything",
+    "--data.num_classes=3": "unknown key 'data.num_classes' of Digits",
+    # Shape of the command line
+    "stray": "'stray' is not an option; options begin with --",
+    "-x=1": "unknown option '-x'; options begin with --",
+    "--model.depth": "option --model.depth has no value",
+    "--ckpt_path=none.ckpt": "ckpt_path 'none.ckpt' does not exist",
+    "--trainer.profiler=foo": "it can only be one of",
+}
+
+
+@pytest.mark.parametrize("option", FIT_OPTIONS)
+def test_options_of_fit(refused, base_yaml, option):
+    line = refused("fit", "--config", base_yaml, *SILENT, option)
+    assert FIT_OPTIONS[option] in line
+    assert len(line) < 400
+
+
+@pytest.mark.parametrize("command_name", ["validate", "test", "predict"])
+def test_the_other_subcommands_pass_through_the_same_door(refused, base_yaml, command_name):
+    assert "did you mean 'depth'?" in refused(command_name, "--config", base_yaml, "--model.dpth=3")
+
+
+@pytest.mark.parametrize(
+    "pair", [("--model.depth=3", "--model.depth=4"), ("--model.depth=3", "--model.init_args.depth=4")]
+)
+def test_an_option_given_twice(refused, base_yaml, pair):
+    assert refused("fit", "--config", base_yaml, *pair).endswith("is given twice")
+
+
+YAML_EDITS = {
+    ("depth: 8", "dpeth: 8"): "unknown key 'model.dpeth' of FullyConnected; did you mean 'depth'?",
+    ("trainer:\n", "trainr:\n"): "config file 'edited.yaml': unknown key 'trainr'; did you mean 'trainer'?",
+    ("max_epochs: 10", "max_epoch: 10"): "unknown key 'trainer.max_epoch'; did you mean 'max_epochs'?",
+    ("init_args:\n    depth", "init_arg:\n    depth"): "unknown key 'model.init_arg'; did you mean 'init_args'?",
+    ("max_norm: 10.0", "maxnorm: 10.0"): "unknown key 'trainer.callbacks[2].maxnorm' of GradientClipping",
+    ("depth: 8", "depth: 8\n    depth: 9"): "config file 'edited.yaml', line 8: key 'depth' is given twice",
+    ("depth: 8", "depth: eight"): "model.depth: expected int; it is eight",
+    ("depth: 8", "depth: [8]"): "model.depth: expected int; it is [8]",
+    ("depth: 8", "depth: 0"): "depth must be a whole number >= 1, not 0",
+    ("depth: 8", "depth: 8\n    num_classes: 3"): "model.num_classes is not set by hand: it comes from the data set",
+    ("depth: 8", "depth: 8\n    seed: 3"): "model.seed is not set by hand: it comes from seed_everything",
+    ("activation: sigmoid", "activation: sigmod"): "unknown activation 'sigmod': did you mean 'sigmoid'?",
+    ("lr: 0.05", "lr: 0"): "lr must be a finite number > 0, not 0",
+    ("batch_size: 64", "batch_size: 0"): "batch_size must be >= 1, not 0",
+    ("batch_size: 64", "batch_size: big"): "data.batch_size: expected int; it is big",
+    ("  init_args:\n    batch_size: 64\n", ""): "data: Digits needs batch_size",
+    ("max_norm: 10.0", "max_norm: 0"): "max_norm must be greater than 0; it is 0",
+    ("max_norm: 10.0", "max_norm: -1.0"): "max_norm must be greater than 0; it is -1",
+    ("max_norm: 10.0", "max_norm: big"): "trainer.callbacks.max_norm: expected float; it is big",
+    ("max_norm: 10.0, ", ""): "trainer.callbacks: GradientClipping needs max_norm",
+    ("GradientFlow,", "GradientFlo,"): "unknown callback 'GradientFlo'; did you mean 'GradientFlow'?",
+    ("class_path: Digits", "class_path: Digit"): "unknown data set 'Digit'; did you mean 'Digits'?",
+    ("class_path: FullyConnected", "class_path: os.path.join"): "lies outside this project, Lightning and torch",
+    ("  class_path: FullyConnected\n", ""): "model needs a class_path; valid: FullyConnected",
+    ("seed_everything: 1000\n", ""): "seed_everything must be a whole number >= 0, for example 1000; it is None",
+    ("seed_everything: 1000", "seed_everything: true"): "seed_everything must be a whole number >= 0",
+    ("max_epochs: 10", "max_epochs: 10\n  gradient_clip_val: 1.0"): "both clip the gradient: give one of them",
+    ("seed_everything: 1000", "on: 1\nseed_everything: 1000"): "line 3: a key must be a word; put True in quotes",
+    ("model:\n", "model: [\n"): "config file 'edited.yaml' is not YAML, line",
+}
+
+
+@pytest.mark.parametrize("edit", YAML_EDITS, ids=lambda edit: " ".join(edit[1].split()) or f"no {edit[0].strip()}")
+def test_yaml_with_one_mistake(refused, edited, edit):
+    line = refused("fit", "--config", edited(*edit), *SILENT)
+    assert YAML_EDITS[edit] in line
+    assert len(line) < 400
+
+
+FILES = {
+    "": "config file 'bad.yaml' holds no mapping of keys to values",
+    "just text": "config file 'bad.yaml' holds no mapping of keys to values",
+    "- a\n- b\n": "config file 'bad.yaml' holds no mapping of keys to values",
+    "a: [1": "config file 'bad.yaml' is not YAML, line",
+    "\x00": "config file 'bad.yaml' is not YAML",
+    "? [1]\n: 2\n": "config file 'bad.yaml', line 1: a key must be a word",
+    "seed_everything: 1\nmodel: 3\ndata: Digits\n": "model must be a mapping of keys to values; it is 3",
+    "seed_everything: 1\nmodel: FullyConnected\ndata: Digits\ntrainer: [1]\n": "trainer must be a mapping",
+    "seed_everything: 1\nmodel: FullyConnected\n": "the config names no data; valid: Digits, FashionMNIST",
+    "seed_everything: 1\ndata: Digits\n": "the config names no model; valid: FullyConnected",
+    "seed_everything: 1\nmodel: {class_path: FullyConnected, init_args: 3}\n": "model.init_args must be a mapping",
+}
+
+
+@pytest.mark.parametrize("text", FILES, ids=repr)
+def test_files_that_are_no_config(refused, here, text):
+    (here / "bad.yaml").write_text(text)
+    assert FILES[text] in refused("fit", "--config", "bad.yaml")
+    # An option on top meets the same mistake.
+    assert refused("fit", "--config", "bad.yaml", "--model.depth=3")
+
+
+def test_a_file_of_bytes(refused, here):
+    (here / "bad.yaml").write_bytes(b"\xff\xfe\x00")
+    assert "config file 'bad.yaml' cannot be read: 'utf-8'" in refused("fit", "--config", "bad.yaml")
+
+
+def test_config_files_that_are_not_there(refused, here, base_yaml):
+    assert refused("fit", "--config", "none.yaml") == "config file 'none.yaml' does not exist"
+    near = base_yaml.with_name("smok.yaml")
+    assert f"did you mean '{base_yaml.with_name('smoke.yaml')}'?" in refused(
+        "fit", "--config", base_yaml, "--config", near
+    )
+    assert "is a directory" in refused("fit", "--config", here).lower()
+    assert refused("fit", "--config") == "option --config has no value"
+    assert refused("fit") == "nothing to do without a config: --config FILE"
+
+
+@pytest.mark.parametrize("order", [("base", "overlay"), ("overlay", "base")])
+def test_callbacks_that_are_appended_are_checked_too(refused, here, base_yaml, order):
+    (here / "overlay.yaml").write_text("trainer: {callbacks+: [{class_path: GradientFlo}]}\n")
+    files = {"base": base_yaml, "overlay": Path("overlay.yaml")}
+    assert "GradientFlo" in refused("fit", *(f"--config={files[name]}" for name in order))
+
+
+def test_data_that_are_absent_without_a_network(refused, base_yaml, monkeypatch):
+    def no_network(*_, **__):
+        raise OSError("Network is unreachable")
+
+    monkeypatch.setattr("urllib.request.urlopen", no_network)
+    absent = dataclasses.replace(sources.FASHION_MNIST, system=Path("/nonexistent"))
+    monkeypatch.setattr(FashionMNIST, "source", absent)
+    overlay = base_yaml.with_name("fashion_mnist.yaml")
+    line = refused("fit", "--config", base_yaml, "--config", overlay, "--data.root=nowhere", *SILENT)
+    assert "FashionMNIST is not in nowhere" in line
+    assert "install Debian's package dataset-fashion-mnist" in line
+    line = refused("run", "vanishing", "--scale=smoke", "--data=fashion_mnist", "--data.root=elsewhere")
+    assert "FashionMNIST is not in elsewhere" in line
+
+
+def test_runs_that_cannot_be_written(refused, here, base_yaml):
+    (here / "runs").write_text("a file in its place")
+    expected = f"results cannot be written to '{{}}': '{here / 'runs'}' is not a directory"
+    assert refused("run", "vanishing", "--scale=smoke") == expected.format("runs/vanishing-smoke")
+    assert expected.partition("'{}'")[2] in refused("fit", "--config", base_yaml, *SILENT)
+    assert "is not a directory" in refused("fit", "--config", base_yaml, "--trainer.default_root_dir=runs/x", *SILENT)
+
+
+COMMANDS = {
+    "frobnicate": "unknown command 'frobnicate'; valid: claims, fit, list,",
+    "fitt --config x": "unknown command 'fitt'; did you mean 'fit'?",
+    "--hlp": "unknown option '--hlp'; did you mean '--help'?",
+    "list --foo": "unknown option '--foo'",
+    "list vanishing": "unknown option 'vanishing'",
+    "claims vanishin": "unknown experiment 'vanishin'; did you mean 'vanishing'?",
+    "run": "the following arguments are required: experiment",
+    "run vanishin": "unknown experiment 'vanishin'; did you mean 'vanishing'?",
+    "report vanishin": "unknown experiment 'vanishin'; did you mean 'vanishing'?",
+    "run core": "unknown experiment 'core'",
+    "run vanishing --scale smoky": "unknown scale 'smoky'; did you mean 'smoke'?",
+    "run vanishing --logger tensorbord": "unknown logger 'tensorbord'; did you mean 'tensorboard'?",
+    "run vanishing --data digit": "unknown data set 'digit'; did you mean 'digits'?",
+    "run vanishing --scal smoke": "unknown option '--scal'; did you mean '--scale'?",
+    "run vanishing --seeds 0": "argument --seeds: must be a whole number of at least 1; it is 0",
+    "run vanishing --seeds -3": "argument --seeds: must be a whole number of at least 1; it is -3",
+    "run vanishing --seeds ten": "argument --seeds: must be a whole number of at least 1; it is 'ten'",
+    "run vanishing --jobs 0": "argument --jobs: must be a whole number of at least 1; it is 0",
+    "run vanishing --jobs 1.5": "argument --jobs: must be a whole number of at least 1; it is '1.5'",
+    "run vanishing --seeds 2 --seeds 3": "option --seeds is given twice",
+    "run vanishing --model.depth=2 --model.depth=3": "option --model.depth is given twice",
+    "run vanishing stray": "unknown option 'stray'",
+    "run vanishing --model.depth 3": "option --model.depth needs its value in the same word: --model.depth=VALUE",
+    "run vanishing --seed_everything=3": "did you mean '--seeds'?",
+    "run vanishing --config=x.yaml": "unknown option '--config=x.yaml'",
+    "run vanishing --model.wdth=3": "unknown key 'model.wdth' of FullyConnected; did you mean 'width'?",
+    "run vanishing --model.optimizer=sdg": "unknown optimizer 'sdg': did you mean 'sgd'?",
+    "run vanishing --model.width=0": "width must be a whole number >= 1, not 0",
+    "run vanishing --data.batch_size=0": "batch_size must be >= 1, not 0",
+    "run vanishing --model.width=abc": "model.width: expected int; it is abc",
+    "run vanishing --model.num_classes=3": "model.num_classes is not set by hand: it comes from the data set",
+    "run vanishing --trainer.max_epochs=0": "trainer.max_epochs must be at least 1; it is 0",
+    "run vanishing --model.depth=3": "'--model.depth=3' cannot hold for every run: the grid of 'vanishing' varies it",
+}
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_commands(refused, line):
+    assert COMMANDS[line] in refused(*line.split())
+
+
+@pytest.mark.parametrize("line", ["report vanishing", "report vanishing --scale smoke", "reference vanishing"])
+def test_a_report_of_nothing(refused, line):
+    assert "holds no finished run; first: python -m experiments run vanishing" in refused(*line.split())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "-h",
+        "--help",
+        "run --help",
+        "report --help",
+        "list --help",
+        "claims -h",
+        "fit --help",
+        "fit --config BASE --help",
+        "fit --model.help FullyConnected",
+        "fit --model.help=FullyConnected",
+        "fit --data.help FashionMNIST",
+        "fit --trainer.callbacks.help GradientFlow",
+        "fit --print_config",
+        "validate --help",
+        "test -h",
+        "predict --help",
+    ],
+)
+def test_help_is_help(command, here, base_yaml, line):
+    answer = command(*line.replace("BASE", str(base_yaml)).split())
+    assert (answer.code, answer.err) == (0, "")
+    assert len(answer.out) > 80
+    assert "pytest" not in answer.out.splitlines()[0]
+    assert not list(here.iterdir())
+
+
+# What only the author of an experiment can get wrong: shown before anything is run.
+
+
+def claim(**fields) -> Claim:
+    usual = {"id": "L1-x", "statement": "s", "statement_fr": "s", "slide": "s", "kind": "effect", "above": 0.1}
+    return Claim(**{**usual, "measure": "left_plateau", "where": {"depth": 8}, **fields})
+
+
+def define(monkeypatch, *claims: Claim, grid: list[Axes] | None = None, tuning: Tuning | None = None) -> None:
+    """Put another definition in the place of the one in experiments/vanishing/experiment.py."""
+    grid = grid or [axes(activation=["sigmoid", "relu"], depth=[1, 8])]
+    written = Experiment(title="t", title_fr="t", grid=grid, claims=claims, figures=(), data=("digits",), tuning=tuning)
+    monkeypatch.setattr(catalogue.part("vanishing", "experiment"), "experiment", written)
+
+
+AUTHORS = {
+    "where names no condition": (
+        lambda m: define(m, claim(where={"activation": "relu", "depth": 4})),
+        "claim L1-x: no condition of 'vanishing' is 'activation=relu,depth=4'; nearest: ",
+    ),
+    "minus names no condition": (
+        lambda m: define(m, claim(where={"depth": 8}, minus={"activation": "tanh"})),
+        "claim L1-x: no condition of 'vanishing' is 'activation=tanh'; nearest: ",
+    ),
+    "conditions": (
+        lambda m: define(m, claim(where=None, contrast="largest_deviation", conditions=[{"depth": 2}])),
+        "claim L1-x: no condition of 'vanishing' is 'depth=2'; nearest: ",
+    ),
+    "contrast": (
+        lambda m: define(m, claim(where=None, contrast="largest_deviatio", conditions=[{"depth": 1}])),
+        "unknown contrast 'largest_deviatio'; did you mean 'largest_deviation'?",
+    ),
+    "check": (
+        lambda m: define(m, claim(kind="exact", check="sigmoid_identity", above=None, tolerance=0.0)),
+        "unknown check 'sigmoid_identity'; did you mean 'sigmoid_identities'?",
+    ),
+    "axis": (
+        lambda m: define(m, grid=[axes(detph=[1, 2])]),
+        "axis 'detph' is no argument of model, data or trainer; did you mean 'depth'?",
+    ),
+    "overlay": (lambda m: define(m, grid=[axes(config="initialisation")]), "did you mean"),
+    "unsafe name": (
+        lambda m: define(m, grid=[axes(activation="../relu")]),
+        "condition 'activation=../relu' of 'vanishing' cannot be the name of a directory",
+    ),
+    "same name": (
+        lambda m: define(m, grid=[axes(lr=[0.10000001, 0.10000002])]),
+        "two conditions of 'vanishing' would share the directory 'lr=0.1'",
+    ),
+    "nothing tunes it": (
+        lambda m: define(m, grid=[axes(momentum="tuned")]),
+        "condition 'momentum=tuned' has momentum tuned, which the experiment's tuning does not do",
+    ),
+    "n that cannot confirm": (
+        lambda m: define(m, claim(kind="proportion", above=0.5, n=3)),
+        "experiments/vanishing/experiment.py: ",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", AUTHORS)
+def test_definitions(refused, monkeypatch, mistake):
+    define_it, expected = AUTHORS[mistake]
+    define_it(monkeypatch)
+    assert expected in refused("run", "vanishing", "--scale=smoke")

@@ -1,0 +1,375 @@
+"""The real Lightning CLI with the real YAML: what a run leaves, that it repeats bit for bit, and each subcommand."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import json
+import math
+import re
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from datamodules import Digits
+from datamodules.images import FashionMNIST
+from experiments.core import catalogue, records
+from experiments.core.callbacks import Divergence
+from experiments.core.cli import resolve
+
+BASES = sorted(catalogue.ROOT.glob("*/base.yaml"))
+OVERLAYS = sorted(set(catalogue.ROOT.glob("*/*.yaml")) - set(BASES))
+LOGGERS = sorted((catalogue.ROOT / "core" / "configs").glob("*.yaml"))
+OUTCOMES = {f"{split}/{name}" for split in ("train", "val", "test") for name in ("loss", "accuracy")}
+
+
+def label(path: Path) -> str:
+    return f"{path.parent.name}/{path.stem}"
+
+
+def layers(overlay: Path) -> list[Path]:
+    """The files that lie under an overlay, lowest first: `data-scale` lies on `scale` and `data`."""
+    data, _, scale = overlay.stem.partition("-")
+    below = [overlay.with_stem(word) for word in (scale, data) if scale]
+    return [overlay.with_stem("base"), *below, overlay]
+
+
+@pytest.fixture
+def fashion_mnist(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Noise in the place of Fashion-MNIST's files, so that no test needs the real ones."""
+    folder, rng = tmp_path_factory.mktemp("fashion"), np.random.default_rng(0)
+    shapes = [(1500, 28, 28), (1500,), (1000, 28, 28), (1000,)]
+    digests = {}
+    for name, shape in zip(FashionMNIST.source.sha256, shapes, strict=True):
+        header = bytes([0, 0, 8, len(shape)]) + b"".join(length.to_bytes(4, "big") for length in shape)
+        content = header + rng.integers(0, 256 if len(shape) == 3 else 10, shape).astype(np.uint8).tobytes()
+        (folder / f"{name}.gz").write_bytes(gzip.compress(content, 1))
+        digests[name] = hashlib.sha256(content).hexdigest()
+    source = replace(FashionMNIST.source, sha256=digests, num_train=1500, num_test=1000, system=folder)
+    monkeypatch.setattr(FashionMNIST, "source", source)
+
+
+@pytest.mark.parametrize("base", BASES, ids=label)
+def test_every_base_config_trains_as_it_is(fit, result, base):
+    directory = fit("--config", base)
+    assert result(directory)["status"] == "ok"
+    assert set(result(directory)["measures"]) >= OUTCOMES
+    assert (directory / "checkpoints" / "best.ckpt").is_file()
+    assert list(directory.glob("events.out.tfevents.*"))
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS, ids=label)
+def test_every_overlay_trains_on_what_lies_below(fit, result, fashion_mnist, overlay):
+    # Its own size would take minutes; `SMALL` shrinks what it leaves large.
+    directory = fit(*(f"--config={path}" for path in layers(overlay)))
+    content = result(directory)
+    assert content["status"] == "ok"
+    config = yaml.safe_load((directory / "config.yaml").read_text())
+    without_validation = config["trainer"]["limit_val_batches"] == 0
+    assert list(directory.rglob("*.ckpt")) == ([] if without_validation else [directory / "checkpoints" / "best.ckpt"])
+    assert set(content["measures"]) >= ({"initial/gradient/delta_a/layer_01"} if without_validation else OUTCOMES)
+    assert content["measures"]["initial/gradient/delta_a/layer_01"] > 0
+
+
+@pytest.mark.parametrize("logger", LOGGERS, ids=label)
+def test_every_logger_leaves_its_files_in_each_run(fit, result, base_yaml, monkeypatch, logger):
+    from experiments.core.plan import LOGGER_FILES
+
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    # Twice in one process: a logger must not go on writing into the first run.
+    for seed in (1, 2):
+        directory = fit("--config", base_yaml, "--config", logger, f"--seed_everything={seed}", "--model.depth=2")
+        assert result(directory)["status"] == "ok"
+        assert list(directory.glob(LOGGER_FILES[logger.stem]))
+        assert not list(directory.glob("events.out.tfevents.*"))
+
+
+def test_without_a_logger(fit, result, base_yaml):
+    directory = fit("--config", base_yaml, "--trainer.logger=false", "--model.depth=2")
+    assert sorted(path.name for path in directory.iterdir()) == [
+        "checkpoints",
+        "config.yaml",
+        "metrics.csv",
+        "result.json",
+    ]
+    assert result(directory)["status"] == "ok"
+
+
+def test_every_number_stands_once_in_metrics_and_last_in_the_result(trained, result):
+    rows = records.read_metrics(trained / "metrics.csv")
+    assert len({row[:3] for row in rows}) == len(rows)
+    measures = result(trained)["measures"]
+    last = {name: value for *_, name, value in rows}
+    own = {n: v for n, v in measures.items() if not n.startswith(("initial/", "test/"))}
+    assert own == last
+    first = {name: value for _, step, name, value in reversed(rows) if step == 0}
+    assert {n.removeprefix("initial/"): v for n, v in measures.items() if n.startswith("initial/")} == first
+    assert all(math.isfinite(value) for value in measures.values())
+
+
+def test_validation_stands_at_the_epochs_that_had_one(command, base_yaml):
+    answer = command(
+        "fit", "--config", base_yaml, "--trainer.max_epochs=5", "--trainer.check_val_every_n_epoch=2",
+        "--data.num_train=64", "--model.depth=1", "--trainer.enable_progress_bar=false",
+    )  # fmt: skip
+    assert answer.code == 0
+    rows = records.read_metrics(answer.directory / "metrics.csv")
+    assert [epoch for epoch, _, name, _ in rows if name == "val/loss"] == [1, 3]
+    assert [epoch for epoch, _, name, _ in rows if name == "train/loss"] == [0, 1, 2, 3, 4]
+
+
+def test_result_names_all_that_is_needed_to_judge_it(trained, result):
+    content = result(trained)
+    assert (content["seed"], content["stack"], content["epochs"], content["steps"]) == (1000, 1, 1, 4)
+    assert content["diverged_at_step"] is None
+    assert content["data"] == {
+        "name": "Digits",
+        "sha256": Digits(batch_size=1, seed=0).sha256,
+        "train": 256,
+        "validation": 297,
+        "test": 300,
+        "disjoint_test": False,
+    }
+    environment = content["environment"]
+    assert environment["versions"]["torch"] == torch.__version__.partition("+")[0]
+    assert (environment["device"], environment["threads"]) == ("cpu", 1)
+    assert set(environment["git"]) == {"commit", "dirty"}
+    assert content["wall_seconds"] > 0
+
+
+def test_the_stored_config_repeats_the_run_bit_for_bit_elsewhere(command, trained, result):
+    answer = command("fit", "--config", trained / "config.yaml")
+    again, original = result(answer.directory), result(trained)
+    assert answer.directory != trained
+    assert again["measures"] == original["measures"]
+    assert again["config_hash"] == original["config_hash"]
+    assert (answer.directory / "metrics.csv").read_bytes() == (trained / "metrics.csv").read_bytes()
+    assert (answer.directory / "config.yaml").read_bytes() == (trained / "config.yaml").read_bytes()
+
+
+@pytest.mark.parametrize("overlay", [path for path in OVERLAYS if path.stem == "initialization"], ids=label)
+def test_a_run_with_overlay_options_and_no_logger_repeats_too(command, fit, result, base_yaml, overlay):
+    options = ("--model.activation=relu", "--model.depth=3", "--trainer.logger=false")
+    first = fit("--config", base_yaml, "--config", overlay, *options)
+    second = command("fit", "--config", first / "config.yaml").directory
+    assert result(second)["measures"] == result(first)["measures"]
+    assert result(second)["config_hash"] == result(first)["config_hash"]
+
+
+def test_another_seed_is_another_run(command, trained, result):
+    other = result(command("fit", "--config", trained / "config.yaml", "--seed_everything=1001").directory)
+    assert other["config_hash"] != result(trained)["config_hash"]
+    for name in ("initial/gradient/delta_a/layer_01", "train/loss", "test/loss"):
+        assert other["measures"][name] != result(trained)["measures"][name]
+
+
+def test_the_stored_config_names_no_place_of_this_machine(trained):
+    text = (trained / "config.yaml").read_text()
+    assert str(trained) not in text
+    assert str(Path.home()) not in text
+
+
+def test_the_checkpoint_holds_weights_and_plain_numbers_only(trained):
+    checkpoint = torch.load(trained / "checkpoints" / "best.ckpt", weights_only=True)
+    plain = (int, float, str, bool, list, type(None))
+    assert all(isinstance(value, plain) for value in checkpoint["hyper_parameters"].values())
+    assert checkpoint["hyper_parameters"]["depth"] == 8
+
+
+def number(answer, name: str) -> float:
+    return float(re.search(rf"{name}\W+([0-9.e+-]+)", answer.out)[1])
+
+
+def test_test_gives_the_accuracy_of_the_result(command, trained, result, here):
+    answer = command("test", "--config", trained / "config.yaml", "--ckpt_path", trained / "checkpoints" / "best.ckpt")
+    assert answer.code == 0, answer.err
+    measures = result(trained)["measures"]
+    assert number(answer, "test/accuracy") == measures["test/accuracy"]
+    assert number(answer, "test/loss") == pytest.approx(measures["test/loss"], rel=1e-12)
+    assert not list(here.iterdir())
+
+
+def test_validate_gives_the_loss_of_the_best_epoch(command, trained, result, here):
+    answer = command("validate", "--config", trained / "config.yaml", f"--ckpt_path={trained}/checkpoints/best.ckpt")
+    assert number(answer, "val/loss") == pytest.approx(result(trained)["measures"]["val/loss"], rel=1e-12)
+    assert not list(here.iterdir())
+
+
+def test_predict_writes_a_row_a_test_sample(command, trained, result):
+    answer = command("predict", "--config", trained / "config.yaml", f"--ckpt_path={trained}/checkpoints/best.ckpt")
+    with answer.directory.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    data = Digits(batch_size=64, seed=1000, num_train=256)
+    data.setup()
+    outputs = np.array([[float(row[f"output_{k}"]) for k in range(10)] for row in rows])
+    predicted = np.array([int(row["predicted"]) for row in rows])
+    assert [int(row["sample"]) for row in rows] == list(range(300))
+    assert (predicted == outputs.argmax(1)).all()
+    accuracy = (predicted == data.test[1].numpy()).mean()
+    assert accuracy == pytest.approx(result(trained)["measures"]["test/accuracy"], abs=1e-12)
+
+
+@pytest.mark.parametrize("change", ["--model.activation=relu", "--model.depth=4", "--seed_everything=1"])
+def test_a_checkpoint_of_another_network_is_refused(command, trained, change):
+    """Lightning would lay the checkpoint's hyper-parameters over the config without a word."""
+    best = trained / "checkpoints" / "best.ckpt"
+    answer = command("test", "--config", trained / "config.yaml", "--ckpt_path", best, change)
+    assert answer.code == 2
+    name = change.strip("-").split("=")[0].split(".")[-1].replace("seed_everything", "seed")
+    assert re.fullmatch(rf"error: '{best}' was trained with {name} \S+; the config says \S+\n", answer.err)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04 truncated"], ids=["empty", "text", "truncated"])
+def test_a_damaged_checkpoint_is_one_line(command, trained, here, content):
+    (here / "bad.ckpt").write_bytes(content)
+    answer = command("test", "--config", trained / "config.yaml", "--ckpt_path=bad.ckpt")
+    assert (answer.code, answer.err) == (2, "error: 'bad.ckpt' is not a checkpoint of a run, or it is damaged\n")
+
+
+def test_a_fit_can_begin_from_a_checkpoint(command, trained, result):
+    best = trained / "checkpoints" / "best.ckpt"
+    answer = command("fit", "--config", trained / "config.yaml", "--ckpt_path", best, "--trainer.max_epochs=2")
+    assert answer.code == 0, answer.err
+    assert (result(answer.directory)["epochs"], result(answer.directory)["steps"]) == (2, 8)
+
+
+def test_print_config_prints_a_config_that_runs_the_same(command, fit, result, here, base_yaml):
+    small = ("--model.depth=2", "--data.num_train=128", "--trainer.max_epochs=1", "--trainer.logger=false")
+    answer = command("fit", "--config", base_yaml, *small, "--print_config")
+    assert answer.code == 0
+    assert yaml.safe_load(answer.out)["model"]["init_args"]["depth"] == 2
+    assert not list(here.iterdir())
+    (here / "printed.yaml").write_text(answer.out)
+    printed = command("fit", "--config", "printed.yaml", "--trainer.enable_progress_bar=false").directory
+    assert result(printed)["config_hash"] == records.config_hash(resolve([f"--config={base_yaml}", *small]))
+
+
+def test_later_configs_lie_over_earlier_ones_and_append_callbacks(here, base_yaml):
+    (here / "a.yaml").write_text("model: {init_args: {depth: 5, width: 32}}\n")
+    (here / "b.yaml").write_text(
+        "model: {init_args: {depth: 6}}\ntrainer: {callbacks+: [{class_path: GradientBySaturation}]}\n"
+    )
+    below = resolve([f"--config={base_yaml}"])
+    config = resolve([f"--config={base_yaml}", "--config=a.yaml", "--config=b.yaml", "--model.width=16"])
+    arguments = config["model"]["init_args"]
+    assert (arguments["depth"], arguments["width"], arguments["activation"]) == (6, 16, "sigmoid")
+    assert config["trainer"]["callbacks"][:-1] == below["trainer"]["callbacks"]
+    assert config["trainer"]["callbacks"][-1]["class_path"].endswith(".GradientBySaturation")
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--trainer.logger=false",
+        "--trainer.logger=CSVLogger",
+        "--trainer.enable_progress_bar=false",
+        "--trainer.default_root_dir=elsewhere",
+        "--trainer.accelerator=cpu",
+        "--trainer.log_every_n_steps=7",
+    ],
+)
+def test_the_hash_leaves_out_how_and_where_a_run_is_executed(here, base_yaml, option):
+    plain = resolve([f"--config={base_yaml}"])
+    options = [option, "--trainer.logger.save_dir=x"] if option.endswith("CSVLogger") else [option]
+    assert records.config_hash(resolve([f"--config={base_yaml}", *options])) == records.config_hash(plain)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--model.lr=0.051",
+        "--model.activation=tanh",
+        "--data.num_train=1199",
+        "--data.batch_size=65",
+        "--trainer.max_epochs=11",
+        "--trainer.gradient_clip_algorithm=value",
+        "--trainer.accumulate_grad_batches=2",
+        "--trainer.limit_train_batches=3",
+        "--trainer.callbacks+=GradientBySaturation",
+        "--seed_everything=1001",
+    ],
+)
+def test_the_hash_holds_all_that_decides_the_result(here, base_yaml, option):
+    plain = resolve([f"--config={base_yaml}"])
+    assert records.config_hash(resolve([f"--config={base_yaml}", option])) != records.config_hash(plain)
+
+
+def test_the_hash_does_not_depend_on_where_the_data_lie(here):
+    config = {"seed_everything": 1, "model": {}, "trainer": {}, "data": {"init_args": {"root": "a", "size": 14}}}
+    other = {**config, "data": {"init_args": {"root": "b", "size": 14}}}
+    smaller = {**config, "data": {"init_args": {"root": "a", "size": 28}}}
+    assert records.config_hash(config) == records.config_hash(other) != records.config_hash(smaller)
+
+
+def test_runs_of_one_second_have_directories_of_their_own(fit, base_yaml, monkeypatch):
+    monkeypatch.setattr("time.strftime", lambda *_: "2026-01-01T00-00-00")
+    options = ("--config", base_yaml, "--model.depth=1", "--trainer.logger=false")
+    assert fit(*options) != fit(*options)
+
+
+def test_a_directory_name_has_no_space_or_colon(command, here, base_yaml):
+    (here / "my config: one.yaml").write_text(base_yaml.read_text())
+    options = (
+        "--model.depth=1",
+        "--trainer.max_epochs=1",
+        "--trainer.enable_progress_bar=false",
+        "--trainer.logger=false",
+    )
+    answer = command("fit", "--config", "my config: one.yaml", *options)
+    assert re.fullmatch(r"my-config--one/[\dT-]+-seed=1000", str(answer.directory.relative_to(here / "runs" / "cli")))
+
+
+def test_a_finished_run_is_not_written_over(command, trained):
+    answer = command("fit", "--config", trained / "config.yaml", f"--trainer.default_root_dir={trained}")
+    assert answer.code == 2
+    assert answer.err == f"error: '{trained}' already holds a run; delete it or choose another directory\n"
+
+
+def test_rows_of_an_interrupted_run_are_not_mixed_with_the_next(fit, here, base_yaml):
+    (here / "run").mkdir()
+    (here / "run" / "metrics.csv").write_text("epoch,step,metric,value\n0,0,train/loss,99.0\n")
+    directory = fit(
+        "--config", base_yaml, "--model.depth=1", "--trainer.logger=false", "--trainer.default_root_dir=run"
+    )
+    assert directory == here / "run"
+    assert 99.0 not in [value for *_, value in records.read_metrics(directory / "metrics.csv")]
+
+
+@pytest.fixture
+def breaks(monkeypatch: pytest.MonkeyPatch):
+    """Let something happen at the end of the second training step."""
+    handler = signal.getsignal(signal.SIGINT)
+
+    def at_second_step(error: BaseException) -> None:
+        def hook(self, trainer, *_):
+            if trainer.global_step == 2:
+                raise error
+
+        monkeypatch.setattr(Divergence, "on_train_batch_end", hook)
+
+    yield at_second_step
+    signal.signal(signal.SIGINT, handler)  # Lightning ignores Ctrl-C once it has seen it
+
+
+def test_a_crash_leaves_its_status_and_error(fit, here, base_yaml, breaks):
+    breaks(RuntimeError("out of luck"))
+    with pytest.raises(RuntimeError, match="out of luck"):
+        fit("--config", base_yaml, "--model.depth=1")
+    (path,) = here.rglob("result.json")
+    content = json.loads(path.read_text())
+    assert (content["status"], content["error"]) == ("failed", "RuntimeError: out of luck")
+    assert "initial/gradient/delta_a/layer_01" not in content["measures"]  # nothing of an unfinished epoch
+
+
+def test_ctrl_c_is_130_and_leaves_no_result(command, here, base_yaml, breaks):
+    breaks(KeyboardInterrupt())
+    answer = command("fit", "--config", base_yaml, "--model.depth=1", "--trainer.enable_progress_bar=false")
+    assert answer.code == 130
+    assert "Traceback" not in answer.err
+    assert not list(here.rglob("result.json"))

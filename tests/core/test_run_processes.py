@@ -1,0 +1,106 @@
+"""The pool as it is: real workers, Ctrl-C and a killed worker in the middle, and the same bytes in the end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from experiments.core import commands
+
+REPOSITORY = Path(commands.__file__).resolve().parents[2]
+LINE = ("run", "tiny", "--logger=csv", "--scale=smoke", "--seeds=4")
+RESULTS = Path("runs/tiny-smoke-seeds=4")
+DOOR = """
+import sys
+
+if __name__ == "__main__":
+    from experiments.core import commands, runner, summary
+
+    runner.show = summary.judge  # neither figures nor report: they have tests of their own
+    sys.exit(commands.main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture
+def start(tiny, here: Path) -> Callable[[], subprocess.Popen[str]]:
+    """Start `run tiny` with two workers, in a process group of its own as a terminal does."""
+    tree = here / "tree"
+    shutil.copytree(REPOSITORY / "experiments" / "core", tree / "experiments" / "core",
+                    ignore=shutil.ignore_patterns("__pycache__"))  # fmt: skip
+    shutil.copytree(tiny.folder, tree / "experiments" / "tiny")
+    (tree / "experiments" / "__init__.py").touch()
+    (tree / "door.py").write_text(DOOR)
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+    def process() -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, str(tree / "door.py"), *LINE, "--jobs=2"],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    return process
+
+
+def results() -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in RESULTS.rglob("result.json")}
+
+
+def wait_for_results(process: subprocess.Popen[str], more_than: int) -> None:
+    while len(results()) <= more_than:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+
+
+def wait_until_alone(group: int) -> None:
+    """No process of the group is left; the last ones may take a moment to go."""
+    for _ in range(500):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.01)
+    raise AssertionError("processes are left behind")
+
+
+def workers(parent: int) -> list[int]:
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds workers in /proc")
+def test_a_killed_worker_and_ctrl_c_cost_nothing_but_time(start, tiny):
+    process = start()
+    wait_for_results(process, more_than=0)
+    before = len(results())
+    os.kill(workers(process.pid)[0], signal.SIGKILL)
+    wait_for_results(process, more_than=before + 2)
+    # Ctrl-C reaches every process of a terminal's group.
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate()
+    assert process.returncode == 130, out + err
+    assert err == "interrupted; what is finished is kept, and the same command goes on from there\n"
+    assert out.count(": failed") == 1
+    assert "worker ended" in out
+    wait_until_alone(process.pid)
+    kept = results()
+    assert 3 <= len(kept) < 22
+
+    # The same command goes on from there, and a run without any worker writes the same bytes.
+    assert tiny.call(*LINE).code == 0
+    assert len(results()) == 22
+    assert {path: results()[path] for path in kept} == kept
+    assert tiny.call(*LINE, "--runs=elsewhere").code == 0
+    for name in ("results.csv", "verdicts.json"):
+        assert (RESULTS / name).read_bytes() == (Path("elsewhere") / RESULTS.name / name).read_bytes()

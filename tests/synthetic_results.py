@@ -1,0 +1,117 @@
+"""Results of the experiment `vanishing` without any training: every number of every run is another one.
+
+What figures, report and dashboards show is compared with these; a wrong column, condition or seed cannot agree.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from experiments.core import records, summary
+from experiments.core.execution import check_function
+from experiments.core.grid import Condition
+from experiments.core.plan import Options, Plan, check_tasks, make_plan
+from experiments.core.results import Results
+
+EPOCHS, STEPS = 3, 10
+DIVERGED = ("normalization=layer", 1001)
+MISSING = ("residual=True", 1002)
+FAILED = ("depth=4", 1000)
+TUNED_LR = 0.03
+
+Wanted = Callable[[str, int], bool]
+
+
+def everything(_condition: str, _seed: int) -> bool:
+    """All runs exist."""
+    return True
+
+
+def build(runs: Path, *, wanted: Wanted = everything, **choice: object) -> Results:
+    """Write the files of all runs of a plan and judge them.
+
+    Args:
+        runs: where.
+        wanted: which runs exist, by condition and seed.
+        choice: what `run` was asked for, as in `Options`.
+    """
+    plan = make_plan("vanishing", Options(runs=runs, **choice))  # type: ignore[arg-type]
+    tuned = {c: TUNED_LR for c in plan.grid.conditions if c.overrides.get("lr") == "tuned"}
+    for place, (condition, seeds) in enumerate(plan.run_seeds.items()):
+        for seed in seeds:
+            if wanted(condition.name, seed) and (condition.name, seed) != MISSING:
+                _write_run(plan, condition, seed, np.random.default_rng([place, seed]))
+    for task in check_tasks(plan):
+        content = {"status": "ok", "seed": task.seed, "measures": check_function(task.check)(task.seed)}
+        records.write_json(task.directory / records.RESULT, content)
+    _write_tuning(plan, list(tuned))
+    return summary.judge(plan, tuned)
+
+
+def _write_run(plan: Plan, condition: Condition, seed: int, rng: np.random.Generator) -> None:
+    directory = plan.directory / condition.name / f"seed={seed}"
+    directory.mkdir(parents=True)
+    overrides = condition.overrides
+    at_start = overrides.get("config") == "initialization"
+    depth = int(overrides.get("depth", 10 if at_start else 8))
+    diverged = (condition.name, seed) == DIVERGED
+    layers = [f"layer_{index + 1:02d}" for index in range(depth)]
+    rows: list[tuple[int, int, str, float]] = []
+    rate = rng.uniform(0.1, 0.9)
+    for index, layer in enumerate(layers):
+        rows.append((0, 0, f"gradient/delta_a/{layer}", 10 ** (rate * (index - depth) + rng.normal(0, 0.05))))
+        for name in ("gradient/weight", "activation/mean", "activation/std"):
+            rows.append((0, 0, f"{name}/{layer}", rng.uniform(0.2, 0.8)))
+    rows += [(0, 0, f"activation/histogram/bin_{i:02d}", share) for i, share in enumerate(rng.dirichlet(np.ones(32)))]
+    for low, high in ((0, 1), (6, 8)):
+        for name in ("delta_a", "derivative"):
+            rows.append((0, 0, f"saturation/{name}/{low}-{high}", rng.uniform(0.1, 0.9)))
+    for epoch in range(0 if at_start else 1 if diverged else EPOCHS):
+        step = STEPS * (epoch + 1)
+        for metric in ("val/loss", "val/accuracy", "train/loss", "train/accuracy"):
+            rows.append((epoch, step, metric, rng.uniform(0.05, 0.95)))
+        rows += [(epoch, step - 5, f"gradient/delta_a/{layer}", rng.uniform(0.1, 0.9)) for layer in layers]
+        rows += [(epoch, step, f"activation/dead/{layer}", rng.uniform(0.0, 0.5)) for layer in layers]
+    if diverged:
+        rows.append((1, 2 * STEPS, "train/loss", math.nan))
+    records.append_metrics(directory / records.METRICS, rows)
+    measures = {name: value for _, _, name, value in rows}
+    measures |= {f"initial/{name}": value for _, step, name, value in rows if step == 0}
+    if not at_start and not diverged:
+        measures |= {"test/accuracy": rng.uniform(0.1, 0.9), "test/loss": rng.uniform(0.1, 0.9)}
+    status = "diverged" if diverged else "failed" if (condition.name, seed) == FAILED else "ok"
+    data = {
+        "name": "Digits",
+        "sha256": "0f" * 32,
+        "train": 1200,
+        "validation": 297,
+        "test": 300,
+        "disjoint_test": False,
+    }
+    environment = {"versions": {"python": "3.11.7", "torch": "2.15.0"}, "device": "cpu", "threads": 1}
+    records.write_json(
+        directory / records.RESULT,
+        {"status": status, "seed": seed, "measures": measures, "data": data, "environment": environment},
+    )
+
+
+def _write_tuning(plan: Plan, conditions: list[Condition]) -> None:
+    with (plan.directory / "tuning.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["condition", "lr", "val/loss", "seeds", "chosen", "at_edge"])
+        for place, condition in enumerate(conditions):
+            for value in (0.01, TUNED_LR, 0.1):
+                edge = place == 0 and value == 0.1
+                chosen = value == TUNED_LR if place else edge
+                writer.writerow([condition.name, value, 1 + place + value, 3, int(chosen), int(edge)])
+
+
+def table(results: Results) -> pd.DataFrame:
+    """results.csv, read back from its file."""
+    return pd.read_csv(results.plan.directory / "results.csv")

@@ -1,0 +1,67 @@
+"""The README tells the truth: its example runs, its table is the reference, its commands exist."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments.core import catalogue, reference
+
+README = (catalogue.ROOT.parent / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_example_runs_and_learns(tmp_path):
+    (example,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-c", example + "\nassert trainer.callback_metrics['test/accuracy'] > 0.9\n"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "test/accuracy" in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", re.findall(r"<!-- verdicts: (\w+) -->", README))
+def test_the_verdict_table_is_the_reference(name):
+    claims = reference.read(name)["claims"]
+    assert reference.with_table(README, name, claims) == README
+    assert {claim["id"] for claim in claims} == {claim.id for claim in catalogue.load(name).claims}
+
+
+def test_the_table_changes_with_the_reference():
+    (name,) = re.findall(r"<!-- verdicts: (\w+) -->", README)
+    claims = reference.read(name)["claims"]
+    claims[0] = {**claims[0], "effect": claims[0]["effect"] + 1}
+    assert reference.with_table(README, name, claims) != README
+
+
+def test_every_file_it_names_is_there():
+    root = catalogue.ROOT.parent
+    named = re.findall(r"`((?:experiments|tests|lightning_modules|datamodules)/[\w/.-]*)`|\]\(([\w/.-]+)\)", README)
+    paths = {first or second for first, second in named}
+    assert paths
+    assert [path for path in paths if not (root / path).exists()] == []
+
+
+def test_every_make_target_it_names_exists():
+    makefile = (catalogue.ROOT.parent / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z][a-z-]*):", makefile, flags=re.MULTILINE))
+    named = set(re.findall(r"make ([a-z][a-z-]*)", README)) - {"alone"}
+    assert {"exp-vanishing", "test", "tensorboard"} <= named
+    assert named - targets == set()
+
+
+def test_thresholds_of_the_reference_are_those_of_the_claims():
+    for name in catalogue.names():
+        kept = {claim["id"]: claim for claim in reference.read(name)["claims"]}
+        for claim in catalogue.load(name).claims:
+            band = None if claim.within is None else [-claim.within, claim.within]
+            given = [v for v in (claim.above, claim.below, band, claim.tolerance) if v is not None]
+            assert kept[claim.id]["threshold"] == (given[0] if given else None)
+            assert kept[claim.id]["n"] == claim.n
+            assert Path(catalogue.ROOT / name / reference.FILE).is_file()
