@@ -72,10 +72,13 @@ def _write_run(plan: Plan, condition: Condition, seed: int, rng: np.random.Gener
     for low, high in ((0, 1), (6, 8)):
         for name in ("delta_a", "derivative"):
             rows.append((0, 0, f"saturation/{name}/{low}-{high}", rng.uniform(0.1, 0.9)))
+    # What is drawn of a start must not be the last value instead.
+    rows += [(0, 1, name, rng.uniform(0.1, 0.9)) for _, _, name, _ in list(rows)]
     for epoch in range(0 if at_start else 1 if diverged else EPOCHS):
         step = STEPS * (epoch + 1)
         for metric in ("val/loss", "val/accuracy", "train/loss", "train/accuracy"):
-            rows.append((epoch, step, metric, rng.uniform(0.05, 0.95)))
+            # A run that diverges may have been good before.
+            rows.append((epoch, step, metric, 0.9 if diverged else rng.uniform(0.05, 0.95)))
         rows += [(epoch, step - 5, f"gradient/delta_a/{layer}", rng.uniform(0.1, 0.9)) for layer in layers]
         rows += [(epoch, step, f"activation/dead/{layer}", rng.uniform(0.0, 0.5)) for layer in layers]
     if diverged:

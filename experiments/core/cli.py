@@ -11,7 +11,7 @@ import pickle
 import re
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,8 @@ class LectureCLI(LightningCLI):
     stem = "fit"
     checkpoint: Path | None = None
     files: tuple[Path, ...] = ()
+    # What files and options say about the trainer, in their own types.
+    asked: Mapping[str, Any] = {}
     run_dir: Path
 
     @classmethod
@@ -68,9 +70,11 @@ class LectureCLI(LightningCLI):
         key = (*(word for word in words if not word.startswith(OF_ONE_RUN)), *(p.read_text() for p in self.files))
         if len(own) < len(OF_ONE_RUN) or key not in _parsed:
             try:
-                _parsed[key] = parser.parse_args(args)  # type: ignore[arg-type]
+                parsed = parser.parse_args(args)  # type: ignore[arg-type]
             except argparse.ArgumentError as error:
                 raise UserError(condense(str(error))) from None
+            records.keep_number_types(parsed.get(self.wanted, parsed).trainer, self.asked)
+            _parsed[key] = parsed
         self.config = _parsed[key].clone()
         if len(own) == len(OF_ONE_RUN):
             config, seed = self.config[self.wanted], int(own["--seed_everything"])
@@ -153,7 +157,7 @@ def run_cli(subcommand: str, args: Sequence[str]) -> None:
     LectureCLI.wanted = subcommand
     LectureCLI.stem = re.sub(r"[^\w.,=+-]", "-", request.files[-1].stem) if request.files else subcommand
     LectureCLI.checkpoint = request.checkpoint
-    LectureCLI.files = request.files
+    LectureCLI.files, LectureCLI.asked = request.files, request.config.get("trainer") or {}
     # Told of a checkpoint, Lightning lays the hyper-parameters in it over the config without a word.
     hidden = ["--ckpt_path=null"] if request.checkpoint else []
     one_line = {"exit_on_error": False}
@@ -178,7 +182,8 @@ def resolve(args: Sequence[str], build: bool = False) -> dict[str, Any]:
         UserError: something asked for is wrong.
     """
     quieten()
-    check_request("fit", args)
+    request = check_request("fit", args)
+    LectureCLI.files, LectureCLI.asked = request.files, request.config.get("trainer") or {}
     cli = _ParserOnly(args=list(args), run=False, parser_kwargs={"exit_on_error": False}, **CLI_SETTINGS)
     if build:
         with _one_line():

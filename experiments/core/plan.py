@@ -184,7 +184,7 @@ class Planner:
         Raises:
             UserError: it is neither on this machine nor to be had.
         """
-        from experiments.core.strict import find_class
+        from experiments.core.classes import find_class
 
         grid = self.plan.grid
         files = [f"--config={path}" for path in grid.files(grid.conditions[0])]

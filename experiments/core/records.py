@@ -72,11 +72,27 @@ def place_inside(part: Any, run_dir: Path) -> None:
             arguments[key] = str(run_dir / arguments[key])
 
 
+def keep_number_types(trainer: Any, asked: Any) -> None:
+    """Undo a conversion between whole numbers and fractions: `limit_train_batches` 1 is a batch, and 1.0 all of them.
+
+    Which of int and float a parser tries first depends on which of the two equal types `int | float` and `float | int`
+    any imported package has written first, because Python keeps only one of them.
+
+    Args:
+        trainer: the trainer's arguments, mended in place.
+        asked: the same, or some of them, in the types that they were given in.
+    """
+    for key, value in asked.items():
+        if type(value) in (int, float) and type(trainer.get(key)) in (int, float) and trainer[key] == value:
+            trainer[key] = value
+
+
 def portable_config(parser: LightningArgumentParser, config: Any, run_dir: Path) -> dict[str, Any]:
     """Return the resolved config as plain mappings, free of the run's own directory: the inverse of `place_inside`."""
     plain: dict[str, Any] = json.loads(parser.dump(config, skip_unset=False, format="json"))
     plain.pop("config", None)
     trainer = plain["trainer"]
+    keep_number_types(trainer, config.trainer)
     trainer["default_root_dir"] = None
     for part in [*_as_list(trainer["logger"]), *_as_list(trainer["callbacks"])]:
         arguments = part.get("init_args") or {}

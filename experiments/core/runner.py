@@ -27,20 +27,20 @@ def run(name: str, choice: Options) -> int:
     print(f"{plan.title}: {plan.directory}")
     with Pool(plan.jobs) as pool:
         trials = tuning.trials(plan, planner)
-        failed = run_missing(pool, planner, [task for trial in trials for task in trial.tasks], "tuning")
+        done = run_missing(pool, planner, [task for trial in trials for task in trial.tasks], "tuning")
         chosen = tuning.choose(plan, trials)
         tasks = [*run_tasks(plan, planner, chosen), *checks]
-        failed += run_missing(pool, planner, tasks, "runs")
+        done += run_missing(pool, planner, tasks, "runs")
     # Where everything failed there is nothing to judge.
-    if not failed or finished_runs(plan, chosen):
-        show(plan, chosen)
-    return 1 if failed else 0
+    if not done["failed"] or finished_runs(plan, chosen):
+        show(plan, chosen, redraw=done.total() > 0)
+    return 1 if done["failed"] else 0
 
 
 def report(name: str, choice: Options) -> int:
     """Judge and draw again from the results that are there, without running anything."""
     plan = make_plan(name, choice)
-    show(plan, tuning.read_chosen(plan))
+    show(plan, tuning.read_chosen(plan), redraw=True)
     return 0
 
 
@@ -54,18 +54,26 @@ def keep(name: str, choice: Options) -> int:
     return 0
 
 
-def show(plan: Plan, chosen: Mapping[Condition, float]) -> None:
-    """Judge the claims, draw figures and report, and print the verdicts."""
+def show(plan: Plan, chosen: Mapping[Condition, float], redraw: bool) -> None:
+    """Judge the claims and print the verdicts; draw figures and report if they are wanted or anything has changed."""
     from experiments.core import dashboards, figures, summary
     from experiments.core.report import page, terminal
 
+    before = _judged(plan)
     results = summary.judge(plan, chosen)
-    drawn = figures.draw(results)
-    dashboards.publish(results, drawn)
-    path = page.write_report(results, drawn)
-    page.write_index(plan.directory.parent)
+    path = plan.directory / page.REPORT
+    if redraw or before != _judged(plan) or not path.is_file():
+        drawn = figures.draw(results)
+        dashboards.publish(results, drawn)
+        page.write_report(results, drawn)
+        page.write_index(plan.directory.parent)
     terminal.print_verdicts(results)
     print(path)
+
+
+def _judged(plan: Plan) -> list[bytes]:
+    paths = [plan.directory / name for name in ("results.csv", "verdicts.json")]
+    return [path.read_bytes() for path in paths if path.is_file()]
 
 
 def run_tasks(plan: Plan, planner: Planner, chosen: Mapping[Condition, float]) -> list[Task]:
@@ -78,8 +86,8 @@ def run_tasks(plan: Plan, planner: Planner, chosen: Mapping[Condition, float]) -
     ]
 
 
-def run_missing(pool: Pool, planner: Planner, tasks: Sequence[Task], title: str) -> int:
-    """Run the tasks that have no valid result yet, and return how many failed."""
+def run_missing(pool: Pool, planner: Planner, tasks: Sequence[Task], title: str) -> Counter[str]:
+    """Run the tasks that have no valid result yet, and count how they ended."""
     states = {task: task.state for task in tasks}
     count = Counter(states.values())
     if count["outdated"]:
@@ -89,4 +97,4 @@ def run_missing(pool: Pool, planner: Planner, tasks: Sequence[Task], title: str)
         print(f"{title}: {count['finished']} of {len(tasks)} are there already")
     if missing:
         planner.load_data()
-    return sum(outcome.status == "failed" for _, outcome in follow(pool.run(missing), len(missing), title))
+    return Counter(outcome.status for _, outcome in follow(pool.run(missing), len(missing), title))

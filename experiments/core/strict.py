@@ -2,50 +2,24 @@
 
 The Lightning CLI accepts several mistakes without a word (an abbreviated option, a size that a link overwrites, an
 epoch count of zero) and reports the others in fifty lines. This pass reads the same files and options, and answers each
-mistake in one line that names the nearest valid thing. It imports classes only from this project, Lightning and torch.
+mistake in one line that names the nearest valid thing.
 """
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch.callbacks
-import lightning.pytorch.loggers
-from lightning import LightningDataModule, LightningModule, Trainer
+from lightning import Trainer
 
-import datamodules
-import experiments.core.callbacks
-import lightning_modules
 from experiments.core.callbacks import GradientClipping
-from experiments.core.errors import UserError, check_known, nearest
+from experiments.core.classes import KNOWN_CLASSES, check_trusted, find_class, known_names, parameters_of
+from experiments.core.errors import UserError, nearest
 from experiments.core.yaml_files import load_yaml, merge, parse_value
 
-TRUSTED = (
-    "lightning_modules",
-    "datamodules",
-    "experiments",
-    "lightning",
-    "torch",
-    "torchvision",
-    "torchmetrics",
-)
-KNOWN_CLASSES = {
-    "model": [lightning_modules],
-    "data": [datamodules],
-    "callback": [experiments.core.callbacks, lightning.pytorch.callbacks],
-    "logger": [lightning.pytorch.loggers],
-}
-BASES: dict[str, type] = {
-    "model": LightningModule,
-    "data": LightningDataModule,
-    "callback": lightning.pytorch.callbacks.Callback,
-    "logger": lightning.pytorch.loggers.Logger,
-}
 # Linked by the Lightning CLI; a value given by hand would be accepted and overwritten.
 LINKED = {
     "model": {"num_features": "the data set", "num_classes": "the data set", "seed": "seed_everything"},
@@ -60,6 +34,8 @@ TRAINER_MINIMUM = {
     "limit_test_batches": 0,
     "log_every_n_steps": 1,
 }
+# May be given as an object, a name of Lightning's, or the path of a class.
+TRAINER_CLASSES = ("accelerator", "plugins", "profiler", "strategy")
 TRAINER_POSITIVE = ("limit_train_batches", "gradient_clip_val")
 FLAGS = ("--print_config", "--help", "-h")
 
@@ -146,9 +122,13 @@ def _apply_option(config: dict[str, Any], name: str, value: str, top_level: set[
         everything = [*valid, *(f"trainer.{p}" for p in parameters_of(Trainer))]
         raise UserError(f"unknown option '{name}'; {nearest(name[2:], everything)}")
     if words[-1] == "help":
-        if value:
-            find_class({"callbacks": "callback"}.get(words[-2], words[-2]), value)
+        kind = {"callbacks": "callback"}.get(words[-2], words[-2])
+        if value and kind in KNOWN_CLASSES:
+            find_class(kind, value)
+        check_trusted(value)
         return
+    if words[-1] == "class_path":
+        check_trusted(value)
     if len(words) > 3:
         return
     parsed = parse_value(value)
@@ -185,6 +165,7 @@ def _check_config(config: Mapping[str, Any]) -> None:
             raise UserError(f"the config names no {kind}; valid: {', '.join(known_names(kind))}")
         check_class(kind, section, key=kind)
     _check_trainer(_as_block("trainer", config.get("trainer")))
+    _check_paths(config)
     checkpoint = config.get("ckpt_path")
     if checkpoint is not None and not Path(str(checkpoint)).is_file():
         siblings = [str(path) for path in Path(str(checkpoint)).parent.glob("*.ckpt")]
@@ -196,8 +177,12 @@ def _check_trainer(trainer: Mapping[str, Any]) -> None:
     for key, value in trainer.items():
         if key not in parameters_of(Trainer):
             raise UserError(f"unknown key 'trainer.{key}'; {nearest(key, parameters_of(Trainer))}")
+        if key in TRAINER_CLASSES and isinstance(value, str):
+            check_trusted(value)
         if not isinstance(value, int | float):
             continue
+        if key == "devices" and value > 1:
+            raise UserError(f"trainer.devices must be 1: data in memory feed one device; it is {value}")
         minimum = TRAINER_MINIMUM.get(key)
         unlimited = key in ("max_steps", "max_epochs") and value == -1
         if minimum is not None and value < minimum and not unlimited:
@@ -211,6 +196,16 @@ def _check_trainer(trainer: Mapping[str, Any]) -> None:
     for logger in _as_list(trainer.get("logger")):
         if not isinstance(logger, bool):
             check_class("logger", logger, key="trainer.logger")
+
+
+def _check_paths(value: Any) -> None:
+    """Look at class paths at any depth."""
+    for item in value if isinstance(value, list) else []:
+        _check_paths(item)
+    for key, item in value.items() if isinstance(value, Mapping) else []:
+        if key == "class_path":
+            check_trusted(str(item))
+        _check_paths(item)
 
 
 def check_class(kind: str, section: Any, key: str) -> type:
@@ -237,43 +232,6 @@ def check_class(kind: str, section: Any, key: str) -> type:
 def argument_names(section: str, config: Mapping[str, Any]) -> set[str]:
     """Names that a config's model, data or trainer takes."""
     return parameters_of(Trainer if section == "trainer" else find_class(section, str(config[section]["class_path"])))
-
-
-def known_names(kind: str) -> list[str]:
-    """The short class names of a kind (model, data, callback, logger), ours first."""
-    return [name for package in KNOWN_CLASSES[kind] for name in package.__all__]
-
-
-def find_class(kind: str, name: str) -> type:
-    """Resolve a short name or a dotted path to a class.
-
-    Raises:
-        UserError: the name is unknown, or the path lies outside this project, Lightning and torch.
-    """
-    if "." not in name:
-        for package in KNOWN_CLASSES[kind]:
-            if name in package.__all__:
-                found: type = getattr(package, name)
-                return found
-        check_known(kind if kind != "data" else "data set", name, known_names(kind))
-    module_name, _, class_name = name.rpartition(".")
-    if module_name.split(".")[0] not in TRUSTED:
-        raise UserError(f"class path '{name}' lies outside this project, Lightning and torch, and is not imported")
-    try:
-        cls = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError):
-        raise UserError(f"class path '{name}' does not exist; {nearest(class_name, known_names(kind))}") from None
-    if not (isinstance(cls, type) and issubclass(cls, BASES[kind])):
-        raise UserError(f"class path '{name}' is no {BASES[kind].__name__}; valid: {', '.join(known_names(kind))}")
-    return cls
-
-
-def parameters_of(cls: type) -> set[str]:
-    """Names of a constructor's arguments; empty if it takes any (`**kwargs`), which the parser then checks."""
-    parameters = inspect.signature(cls).parameters
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return set()
-    return set(parameters)
 
 
 def _class_block(key: str, value: Any) -> dict[str, Any]:

@@ -185,7 +185,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(catalogue, "ROOT", root)
     monkeypatch.setattr(experiments, "__path__", [*experiments.__path__, str(root)])
     monkeypatch.setattr(runner, "Pool", InThisProcess)
-    monkeypatch.setattr(runner, "show", summary.judge)
+    monkeypatch.setattr(runner, "show", lambda plan, chosen, **_: summary.judge(plan, chosen))
     experiment = Tiny(root / "tiny", command)
     for name, text in FILES.items():
         experiment.write(name, text)

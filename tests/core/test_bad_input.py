@@ -72,6 +72,10 @@ FIT_OPTIONS = {
     "--lr_scheduler=OneCycleLR": "unknown option '--lr_scheduler'",
     # Classes from elsewhere
     "--model=sklearn.svm.SVC": "class path 'sklearn.svm.SVC' lies outside this project, Lightning and torch",
+    "--trainer.profiler=evil.Profiler": "class path 'evil.Profiler' lies outside this project, Lightning and torch",
+    "--trainer.strategy.class_path=evil.Strategy": "class path 'evil.Strategy' lies outside this project",
+    "--trainer.logger.init_args.x.class_path=evil.Logger": "class path 'evil.Logger' lies outside this project",
+    "--trainer.profiler.help=evil.Profiler": "class path 'evil.Profiler' lies outside this project",
     "--model=os.system": "class path 'os.system' lies outside this project, Lightning and torch",
     "--model=torch.nn.Linear": "class path 'torch.nn.Linear' is no LightningModule; valid: FullyConnected",
     "--model=lightning_modules.FullyConected": "does not exist; did you mean 'FullyConnected'?",
@@ -101,6 +105,7 @@ FIT_OPTIONS = {
     "--trainer.limit_train_batches=0": "trainer.limit_train_batches must be greater than 0; it is 0",
     "--trainer.accumulate_grad_batches=0": "trainer.accumulate_grad_batches must be at least 1; it is 0",
     "--trainer.gradient_clip_val=-1": "trainer.gradient_clip_val must be greater than 0; it is -1",
+    "--trainer.devices=2": "trainer.devices must be 1: data in memory feed one device; it is 2",
     "--trainer.gradient_clip_val=1": "GradientClipping and trainer.gradient_clip_val both clip the gradient",
     "--model.dropout=1": "dropout must be a finite number >= 0 and < 1, not 1.0",
     # Not for a hand
@@ -162,6 +167,10 @@ YAML_EDITS = {
     ("class_path: Digits", "class_path: Digit"): "unknown data set 'Digit'; did you mean 'Digits'?",
     ("class_path: FullyConnected", "class_path: os.path.join"): "lies outside this project, Lightning and torch",
     ("  class_path: FullyConnected\n", ""): "model needs a class_path; valid: FullyConnected",
+    (
+        "max_epochs: 10",
+        "max_epochs: 10\n  plugins: [{class_path: evil.Plugin}]",
+    ): "class path 'evil.Plugin' lies outside",
     ("seed_everything: 1000\n", ""): "seed_everything must be a whole number >= 0, for example 1000; it is None",
     ("seed_everything: 1000", "seed_everything: true"): "seed_everything must be a whole number >= 0",
     ("max_epochs: 10", "max_epochs: 10\n  gradient_clip_val: 1.0"): "both clip the gradient: give one of them",
@@ -234,6 +243,7 @@ def test_data_that_are_absent_without_a_network(refused, base_yaml, monkeypatch)
     line = refused("fit", "--config", base_yaml, "--config", overlay, "--data.root=nowhere", *SILENT)
     assert "FashionMNIST is not in nowhere" in line
     assert "install Debian's package dataset-fashion-mnist" in line
+    define(monkeypatch)  # two conditions instead of forty
     line = refused("run", "vanishing", "--scale=smoke", "--data=fashion_mnist", "--data.root=elsewhere")
     assert "FashionMNIST is not in elsewhere" in line
 
@@ -333,8 +343,8 @@ def claim(**fields) -> Claim:
 
 def define(monkeypatch, *claims: Claim, grid: list[Axes] | None = None, tuning: Tuning | None = None) -> None:
     """Put another definition in the place of the one in experiments/vanishing/experiment.py."""
-    grid = grid or [axes(activation=["sigmoid", "relu"], depth=[1, 8])]
-    written = Experiment(title="t", title_fr="t", grid=grid, claims=claims, figures=(), data=("digits",), tuning=tuning)
+    grid, data = grid or [axes(activation=["sigmoid", "relu"], depth=[1, 8])], ("digits", "fashion_mnist")
+    written = Experiment(title="t", title_fr="t", grid=grid, claims=claims, figures=(), data=data, tuning=tuning)
     monkeypatch.setattr(catalogue.part("vanishing", "experiment"), "experiment", written)
 
 

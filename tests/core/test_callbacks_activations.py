@@ -90,11 +90,11 @@ def test_dead_units_are_those_no_validation_sample_activates(network, samples, t
 
 
 def test_a_unit_active_in_one_batch_of_many_lives(network, samples, train):
-    """The first unit answers to one sample of the last validation batch only."""
+    """The first unit answers to one sample of the second of three validation batches only."""
     module, statistics = network(depth=1, activation="relu", lr=1e-9), ActivationStatistics()
     x, y = samples(24, seed=1)
     x[:, 0] = -1.0
-    x[-1, 0] = 1.0
+    x[12, 0] = 1.0
     with torch.no_grad():
         module.network.hidden[0].linear.weight[0] = torch.tensor([1.0, 0, 0, 0, 0, 0])
         module.network.hidden[0].linear.weight[1:] = 0

@@ -195,6 +195,18 @@ def test_test_gives_the_accuracy_of_the_result(command, trained, result, here):
     assert not list(here.iterdir())
 
 
+def test_the_best_weights_are_tested_and_not_the_last(command, base_yaml, result):
+    options = ("--model.depth=1", "--model.activation=relu", "--model.lr=0.7", "--data.num_train=256")
+    quiet = ("--trainer.max_epochs=6", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false")
+    directory = command("fit", "--config", base_yaml, *options, *quiet).directory
+    losses = [value for *_, name, value in records.read_metrics(directory / "metrics.csv") if name == "val/loss"]
+    assert losses[-1] > 1.1 * min(losses)  # else best and last are the same
+    best = f"--ckpt_path={directory}/checkpoints/best.ckpt"
+    assert number(command("validate", "--config", directory / "config.yaml", best), "val/loss") == min(losses)
+    tested = number(command("test", "--config", directory / "config.yaml", best), "test/loss")
+    assert result(directory)["measures"]["test/loss"] == pytest.approx(tested, rel=1e-12)
+
+
 def test_validate_gives_the_loss_of_the_best_epoch(command, trained, result, here):
     answer = command("validate", "--config", trained / "config.yaml", f"--ckpt_path={trained}/checkpoints/best.ckpt")
     assert number(answer, "val/loss") == pytest.approx(result(trained)["measures"]["val/loss"], rel=1e-12)

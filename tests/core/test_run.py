@@ -56,7 +56,8 @@ def test_every_run_and_check_is_there(ran):
         files = {path.name for path in (PLACE / name).iterdir()}
         wanted = {"result.json", "run.log"} | (set() if "check" in name else {"config.yaml", "metrics.csv", "csv"})
         assert files - {"checkpoints"} == wanted
-    assert not list((PLACE / "start").rglob("*.ckpt"))
+    trained = {f"{name}/seed={seed}/checkpoints/best.ckpt" for name in SMOKE_RUNS[:3] for seed in (1000, 1001)}
+    assert {str(path.relative_to(PLACE)) for path in PLACE.rglob("*.ckpt")} == trained
     assert [(row["condition"], row["seed"]) for row in table(PLACE)] == [
         (name, str(seed)) for name in SMOKE_RUNS for seed in (1000, 1001)
     ]

@@ -31,7 +31,7 @@ def sigma(a: float) -> float:
 
 
 BY_HAND = {
-    "identity": (lambda a: a, lambda a: 1.0),
+    "identity": (lambda a: a, lambda _: 1.0),
     "sigmoid": (sigma, lambda a: sigma(a) * (1 - sigma(a))),
     "tanh": (math.tanh, lambda a: 1 / math.cosh(a) ** 2 if abs(a) < 300 else 0.0),
     "relu": (lambda a: max(a, 0.0), lambda a: float(a > 0)),
@@ -76,7 +76,7 @@ def test_identity_and_relu_have_closed_forms(n_var_w, first_variance, depth):
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh"])
 @pytest.mark.parametrize(("n_var_w", "var_b"), [(1 / 3, 0.0026), (1.0, 0.0), (16.0, 0.0)])
 def test_the_recursion_over_layers(activation, n_var_w, var_b):
-    """q of the next layer = n·Var(w) E[g(a)²] + Var(b); the factor is the geometric mean of sqrt(n·Var(w) E[g'(a)²])."""
+    """q of the next layer is n·Var(w) E[g²] + Var(b); the factor is the geometric mean of sqrt(n·Var(w) E[g'²])."""
     g, slope = BY_HAND[activation]
     q, log_factors = 0.7, []
     for _ in range(4):

@@ -81,9 +81,6 @@ class Recorder(SaveConfigCallback):
 
     def finish(self, trainer: Trainer, datamodule: LightningDataModule | None) -> None:
         """Write `result.json`: from now on the run counts as finished."""
-        step = self.diverged_at(trainer)
-        status = "ok" if step is None else "diverged"
-        self._seal(status, trainer, diverged_at_step=step, data=_describe(datamodule))
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.log_hyperparams(dict(trainer.lightning_module.hparams), self.headline())
@@ -91,6 +88,8 @@ class Recorder(SaveConfigCallback):
         for logger in trainer.loggers:
             logger.finalize("success")
         _close_wandb(trainer)
+        step = self.diverged_at(trainer)
+        self._seal("ok" if step is None else "diverged", trainer, diverged_at_step=step, data=_describe(datamodule))
 
     def headline(self) -> dict[str, float]:
         """The measures of outcome, without the instruments': what a table of hyper-parameters shows."""

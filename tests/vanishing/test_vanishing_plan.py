@@ -1,0 +1,43 @@
+"""The plan of the real experiment: what it predicts of every condition is what a run stores."""
+
+import subprocess
+import sys
+
+import pytest
+
+from experiments.core import records
+from experiments.core.cli import resolve
+from experiments.core.plan import Options, Planner, make_plan
+
+IMPORTS_FIRST = """
+import {first}
+import sys
+sys.argv = sys.argv[:1]
+from experiments.core.cli import resolve
+trainer = resolve([
+    "--config=experiments/vanishing/base.yaml",
+    "--config=experiments/vanishing/initialization.yaml",
+    "--trainer.limit_train_batches=1",
+    "--trainer.limit_test_batches=1.0",
+])["trainer"]
+print(repr([trainer[name] for name in ("limit_train_batches", "limit_val_batches", "limit_test_batches")]))
+"""
+
+
+def test_conditions_that_share_files_are_resolved_as_if_each_were_parsed_alone(tmp_path):
+    plan = make_plan("vanishing", Options(runs=tmp_path))
+    planner = Planner(plan)
+    hashes = set()
+    for condition in plan.grid.conditions:
+        (task,) = planner.tasks(condition, [1007], {"lr": 0.2}, tmp_path / condition.name)
+        alone = records.config_hash({**resolve(task.args), "seed_everything": 1007})
+        assert task.config_hash == alone, condition.name
+        hashes.add(alone)
+    assert len(hashes) == len(plan.grid.conditions)
+
+
+@pytest.mark.parametrize("first", ["lightning", "experiments.core.runner", "torchvision.transforms.v2"])
+def test_one_batch_stays_one_batch_whatever_was_imported_before(first):
+    code = IMPORTS_FIRST.format(first=first)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[1, 0, 1.0]"
