@@ -54,17 +54,19 @@ def collect(plan: Plan, runs: Sequence[Run], checks: Mapping[str, Sequence[Run]]
     samples = {}
     for claim in plan.grid.experiment.claims:
         if claim.kind in CHECKED:
-            samples[claim.id] = _checked(checks.get(claim.check, ()))
+            samples[claim.id] = _checked(checks.get(claim.check, ()), min(claim.n, plan.seeds))
         elif claim.measure:
             samples[claim.id] = _measured(plan, claim, by_place)
     return samples
 
 
-def _checked(checks: Sequence[Run]) -> Sample:
+def _checked(checks: Sequence[Run], wanted: int) -> Sample:
+    missing = wanted - len(checks)
     return Sample(
         np.array([check["error"] for check in checks]),
         draws=int(sum(check["draws"] for check in checks)),
         counterexamples=int(sum(check.recorded.get("counterexamples", 0.0) for check in checks)),
+        undecidable=f"{missing} of {wanted} checks failed or are missing" if missing > 0 else "",
     )
 
 

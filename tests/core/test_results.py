@@ -111,7 +111,16 @@ def test_checks_become_errors_draws_and_counterexamples(tiny):
     ]
     sample = samples.collect(tiny.plan(), [], {"zero": checks})["L4-check"]
     assert (sample.values.tolist(), sample.draws, sample.counterexamples) == ([1e-9, 2e-9], 1000, 3)
-    assert len(samples.collect(tiny.plan(), [], {})["L4-check"].values) == 0
+    assert sample.undecidable == ""
+
+
+@pytest.mark.parametrize("there", [0, 1])
+def test_a_check_that_failed_for_a_seed_decides_nothing(tiny, there):
+    result = {"status": "ok", "measures": {"error": 0.0, "draws": 500.0}}
+    checks = [Run(Condition(()), 1000, Path("nowhere"), {}, result)] * there
+    sample = samples.collect(tiny.plan(), [], {"zero": checks})["L4-check"]
+    assert sample.undecidable == f"{2 - there} of 2 checks failed or are missing"
+    assert len(sample.values) == there
 
 
 def test_contrasts_are_found_by_name(tiny):

@@ -159,6 +159,18 @@ def test_a_run_that_fails_stops_nothing_is_shown_and_is_tried_again(tiny):
     assert {row["condition"] for row in table(place)} == set(SMOKE_RUNS)
 
 
+@pytest.mark.parametrize("seeds", ["1001", "1000, 1001"])
+def test_a_check_that_crashes_is_shown_and_never_passes(ran, seeds):
+    """Not even if the other seeds are sound."""
+    ran.edit("checks.py", 'return {"error": 0.0', f'return {{"error": 1 / (seed not in ({seeds},)) - 1')
+    answer = ran.run("--scale=smoke")
+    assert answer.code == 1
+    assert answer.out.count("failed (0.0 s); ZeroDivisionError: division by zero") == seeds.count("100")
+    (verdict,) = [row for row in json.loads((PLACE / "verdicts.json").read_text())["claims"] if row["id"] == "L4-check"]
+    assert verdict["verdict"] == "NONE"
+    assert "checks failed or are missing" in verdict["undecidable"]
+
+
 def test_a_crash_in_training_is_kept_with_its_error(tiny, monkeypatch):
     def crash(self):
         raise RuntimeError("the power\nfailed")
