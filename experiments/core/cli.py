@@ -154,6 +154,11 @@ def run_cli(subcommand: str, args: Sequence[str]) -> None:
     # One thread: a sum split over threads rounds otherwise, and a run must repeat bit for bit wherever it is run.
     torch.set_num_threads(1)
     request = check_request(subcommand, args)
+    asks_for_help = any(
+        word in ("--help", "-h") or word.startswith(("--print_config", "--model.help")) for word in args
+    )
+    if subcommand != "fit" and request.checkpoint is None and not asks_for_help:
+        raise UserError(f"{subcommand} needs the weights of a run: give --ckpt_path <run>/checkpoints/best.ckpt")
     LectureCLI.wanted = subcommand
     LectureCLI.stem = re.sub(r"[^\w.,=+-]", "-", request.files[-1].stem) if request.files else subcommand
     LectureCLI.checkpoint = request.checkpoint

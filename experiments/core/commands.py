@@ -55,7 +55,8 @@ def main(args: Sequence[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; what is finished is kept, and the same command goes on from there", file=sys.stderr)
+        kept = "; what is finished is kept, and the same command goes on from there" if args[0] == "run" else ""
+        print(f"interrupted{kept}", file=sys.stderr)
         return 130
 
 

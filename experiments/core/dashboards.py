@@ -157,6 +157,8 @@ def _write_wandb(results: Results, figures: Mapping[str, Drawing]) -> None:
             run.log(means, step=step)
         run.log({f"figures/{name}": _image(plan.directory, name, drawing) for name, drawing in figures.items()})
         run.summary.update(outcomes)
+    # Finishing a run may return before its last rows are on the disk; ending W&B's own process does not.
+    wandb.teardown()
 
 
 def _image(directory: Path, name: str, drawing: Drawing) -> Any:

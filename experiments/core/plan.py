@@ -55,7 +55,8 @@ class Plan:
     @property
     def official(self) -> bool:
         """Whether data, scale and overrides are the frozen ones; each claim's n is looked at besides."""
-        return self.grid.scale == "quick" and not self.overrides
+        frozen = self.grid.data == self.grid.experiment.data[0] and self.grid.scale == "quick"
+        return frozen and not self.overrides
 
     @property
     def title(self) -> str:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from experiments.core import tuning
+from experiments.core.errors import UserError
 from experiments.core.execution import Pool, Task
 from experiments.core.grid import Condition
 from experiments.core.plan import Options, Plan, Planner, check_tasks, make_plan
@@ -45,11 +46,21 @@ def report(name: str, choice: Options) -> int:
 
 
 def keep(name: str, choice: Options) -> int:
-    """Make the official results that are there the reference of their experiment."""
+    """Make the official results that are there the reference of their experiment.
+
+    Raises:
+        UserError: some runs are missing, or were made by another version of the config.
+    """
     from experiments.core import reference, summary
 
     plan = make_plan(name, choice)
-    for path in reference.keep(summary.judge(plan, tuning.read_chosen(plan))):
+    chosen = tuning.read_chosen(plan)
+    states = Counter(task.state for task in [*run_tasks(plan, Planner(plan), chosen), *check_tasks(plan)])
+    if states.total() > states["finished"]:
+        raise UserError(
+            f"{states.total() - states['finished']} of {states.total()} runs are missing or outdated: run them"
+        )
+    for path in reference.keep(summary.judge(plan, chosen)):
         print(path)
     return 0
 

@@ -385,3 +385,11 @@ def test_ctrl_c_is_130_and_leaves_no_result(command, here, base_yaml, breaks):
     assert answer.code == 130
     assert "Traceback" not in answer.err
     assert not list(here.rglob("result.json"))
+
+
+@pytest.mark.parametrize("subcommand", ["validate", "test", "predict"])
+def test_an_untrained_network_is_not_evaluated(subcommand, command, trained):
+    answer = command(subcommand, "--config", trained / "config.yaml")
+    assert answer.code == 2
+    assert "--ckpt_path" in answer.err
+    assert answer.err.count("\n") == 1

@@ -41,3 +41,14 @@ def test_one_batch_stays_one_batch_whatever_was_imported_before(first):
     code = IMPORTS_FIRST.format(first=first)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[1, 0, 1.0]"
+
+
+def test_only_the_frozen_data_set_and_scale_are_official(tmp_path):
+    assert make_plan("vanishing", Options(runs=tmp_path)).official
+    assert not make_plan("vanishing", Options(runs=tmp_path, data="fashion_mnist")).official
+    assert not make_plan("vanishing", Options(runs=tmp_path, scale="full")).official
+
+
+def test_at_most_sixteen_conditions_are_trained(tmp_path):
+    trained = [c for c in make_plan("vanishing", Options(runs=tmp_path)).grid.conditions if "config" not in c.overrides]
+    assert 0 < len(trained) <= 16
