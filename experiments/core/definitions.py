@@ -179,7 +179,7 @@ class Claim:
 class Experiment:
     """One phenomenon of the lecture: a grid over a base config, claims and figures.
 
-    The folder of the definition gives the name, `base.yaml` and the overlays: `<scale>.yaml`, `<data>.yaml` and
+    The folder of the definition gives the name, `base.yaml` and the overlays: `<data>.yaml`, `<scale>.yaml` and
     `<data>-<scale>.yaml` are applied where they exist, in this order.
     """
 

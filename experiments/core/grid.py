@@ -96,11 +96,11 @@ class Grid:
         return catalogue.folder(self.name)
 
     def files(self, condition: Condition) -> list[Path]:
-        """Config files of a condition, lowest first: base, scale, data, both, then the condition's own overlay."""
+        """Config files of a condition, lowest first: base, data, scale, both, then the condition's own overlay."""
         return self._files(condition.overrides)
 
     def _files(self, overrides: Overrides) -> list[Path]:
-        overlays = [self.scale, self.data, f"{self.data}-{self.scale}"]
+        overlays = [self.data, self.scale, f"{self.data}-{self.scale}"]
         found = [path for word in overlays if (path := self.folder / f"{word}.yaml").is_file()]
         own = [self.folder / f"{overrides['config']}.yaml"] if "config" in overrides else []
         return [self.folder / "base.yaml", *found, *own]
