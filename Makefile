@@ -51,7 +51,8 @@ reference: environment ## Keep the official results of EXP as the reference: ref
 	@$(PYTHON) -m experiments reference $(subst -,_,$(EXP)) $(ARGS)
 
 tensorboard: environment ## The dashboard on runs/, for this machine only (from another one: ssh -L 6006:localhost:6006)
-	@$(PYTHON) -m tensorboard.main --logdir runs --host localhost $(ARGS)
+	@echo "One line a condition: http://localhost:6006/?runFilter=dashboard#timeseries (every seed: without the filter)"
+	@$(PYTHON) -m tensorboard.main --logdir runs --host localhost --port 6006 $(ARGS)
 
 # --- Development
 
