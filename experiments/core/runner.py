@@ -57,9 +57,8 @@ def keep(name: str, choice: Options) -> int:
     chosen = tuning.read_chosen(plan)
     states = Counter(task.state for task in [*run_tasks(plan, Planner(plan), chosen), *check_tasks(plan)])
     if states.total() > states["finished"]:
-        raise UserError(
-            f"{states.total() - states['finished']} of {states.total()} runs are missing or outdated: run them"
-        )
+        missing = states.total() - states["finished"]
+        raise UserError(f"{missing} of {states.total()} runs are missing or outdated; first: {plan.command}")
     for path in reference.keep(summary.judge(plan, chosen)):
         print(path)
     return 0

@@ -298,9 +298,14 @@ def test_commands(refused, line):
     assert COMMANDS[line] in refused(*line.split())
 
 
-@pytest.mark.parametrize("line", ["report vanishing", "report vanishing --scale smoke", "reference vanishing"])
+@pytest.mark.parametrize("line", ["report vanishing", "report vanishing --scale smoke"])
 def test_a_report_of_nothing(refused, line):
     assert "holds no finished run; first: python -m experiments run vanishing" in refused(*line.split())
+
+
+def test_a_reference_of_nothing(refused):
+    message = refused("reference", "vanishing")
+    assert "runs are missing or outdated; first: python -m experiments run vanishing" in message
 
 
 @pytest.mark.parametrize(
