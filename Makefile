@@ -7,7 +7,7 @@
 ## JOBS=2                           worker processes
 ## LOGGER=tensorboard|wandb|csv     where curves go besides our own files; wandb works offline, without a login
 ## DATA=digits|fashion_mnist        one of the data sets that the experiment declares
-## EXP=vanishing                    the experiment that `claims`, `report` and `reference` are about (default: all)
+## EXP=vanishing                    the experiment that `claims`, `report`, `reference`, `tensorboard` are about
 ## ARGS="..."                       any further options of the command behind the target
 ## TORCH=cpu|default                small CPU builds of torch and torchvision, or the registry's; remembered
 ## PYTHON=...                       an interpreter of yours that has the packages, instead of .venv
@@ -50,9 +50,11 @@ report: environment ## Statistics, figures and HTML again from the finished runs
 reference: environment ## Keep the official results of EXP as the reference: reference.json, picture, README's table
 	@$(PYTHON) -m experiments reference $(subst -,_,$(EXP)) $(ARGS)
 
-tensorboard: environment ## The dashboard on runs/, for this machine only (from another one: ssh -L 6006:localhost:6006)
-	@echo "One line a condition: http://localhost:6006/?runFilter=dashboard#timeseries (every seed: without the filter)"
-	@$(PYTHON) -m tensorboard.main --logdir runs --host localhost --port 6006 $(ARGS)
+# Above 500 runs TensorBoard shows none until some are ticked: by default it gets the dashboards, one line a condition.
+tensorboard: environment ## The dashboards of runs/, for this machine only; EXP=vanishing: every single seed of one
+	@spec=$$(for folder in runs/*/dashboard; do name=$${folder%/dashboard}; printf '%s:%s,' "$${name##*/}" "$$folder"; done); \
+	    $(PYTHON) -m tensorboard.main --host localhost --port 6006 \
+	    $(if $(EXP),--logdir runs/$(subst -,_,$(EXP)),--logdir_spec "$${spec%,}") $(ARGS)
 
 # --- Development
 
