@@ -1,15 +1,18 @@
 """What all data modules share: tensors in memory, splits from the seed, statistics from the training split only."""
 
 import hashlib
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
+import torch
 from lightning import LightningDataModule
 from torch import Tensor
 
-from datamodules.loader import TensorLoader
+from datamodules.loader import TensorLoader, generator
 
 EVALUATION_BATCH_SIZE = 1024
 # An experiment's means rest on ten seeds unless a claim asks for more.
@@ -22,7 +25,7 @@ class Source:
 
     Args:
         x: inputs, (n, …), in the type of the source.
-        y: targets, (n,).
+        y: targets, (n,) or (n, columns).
     """
 
     x: Tensor
@@ -38,6 +41,19 @@ class Source:
         return digest.hexdigest()
 
 
+@dataclass(frozen=True)
+class About:
+    """What a person wants to know about a data set before using it."""
+
+    # Of the whole set; 0 where as many are made as are asked for.
+    samples: int
+    # Who published it and when, with the address of its home page if it has one.
+    source: str
+    licence: str
+    # What it costs to fetch, for example "30 MB"; empty if nothing needs to be fetched.
+    download: str = ""
+
+
 class Split(NamedTuple):
     """Rows of a source: three index tensors without a common element."""
 
@@ -50,55 +66,108 @@ def standardization(x: Tensor, *, per_feature: bool) -> tuple[Tensor, Tensor]:
     """Return the mean and the standard deviation (divided by n) to standardise with; 1 where nothing varies.
 
     Args:
-        x: inputs of the training split, (n, features).
-        per_feature: one pair a feature, (features,) each; otherwise one for all of them, (1,) each.
+        x: inputs of the training split, (n, features) or (n, channels, …).
+        per_feature: one pair a feature, shaped like a sample; otherwise one a channel, (channels, 1, …), which is one
+            for all features where a sample has a single axis.
     """
+    channels = x.shape[1] if x.dim() > 2 else 1
+    groups, shape = (x[0].numel(), x.shape[1:]) if per_feature else (channels, (channels, *[1] * (x.dim() - 2)))
     # Double precision: the rounded result must not depend on the order in which threads add.
-    columns = x.double() if per_feature else x.double().reshape(-1, 1)
-    std = columns.std(dim=0, correction=0).where(columns.amax(dim=0) > columns.amin(dim=0), 1.0)
-    return columns.mean(dim=0).float(), std.float()
+    columns = x.double().reshape(len(x), groups, -1).transpose(0, 1).reshape(groups, -1)
+    std = columns.std(dim=1, correction=0).where(columns.amax(dim=1) > columns.amin(dim=1), 1.0)
+    return columns.mean(dim=1).float().reshape(shape), std.float().reshape(shape)
+
+
+def stratified(order: Tensor, labels: Tensor) -> Tensor:
+    """Rearrange an order so that each of its parts, from the front or from the end, holds the classes in proportion.
+
+    Args:
+        order: rows of the source, (n,), shuffled.
+        labels: label of each row of the source.
+    """
+    of_rows = labels[order]
+    place = torch.empty(len(order), dtype=torch.float64)
+    for label in range(int(of_rows.max()) + 1):
+        (members,) = torch.where(of_rows == label)
+        place[members] = (torch.arange(len(members), dtype=torch.float64) + 0.5) / len(members)
+    return order[place.argsort(stable=True)]
 
 
 class InMemoryDataModule(LightningDataModule, ABC):
-    """A data set that fits in memory. `setup` fills `train`, `val` and `test`: x (n, features) float32 and y (n,) each.
+    """A data set that fits in memory. `setup` fills `train`, `val` and `test`, each a pair (x, y).
 
-    A subclass says where the data come from (`load`), who goes where (`split`), and how an input becomes a row of
-    numbers (`features`). A training batch of one sample, also as the rest at the end of an epoch, is allowed: only a
-    network that normalises over the batch cannot take it, and it says so.
+    Inputs x are (n, *sample_shape) float32. Targets y are labels (n,) int64, or (n, num_classes) float32 for several
+    labels a sample and for regression.
+
+    A subclass sets `sample_shape` and `num_classes`, calls this constructor, and says where the data come from (`load`)
+    and how an input becomes numbers (`features`). Unless it says otherwise (`split`), one permutation per seed is cut
+    up: validation from its front, training after it, the test sample from its end. A larger training split therefore
+    contains the smaller one, and none of the three sizes moves another part. A training batch of one sample, also as
+    the rest at the end of an epoch, is allowed: only a network that normalises over the batch cannot take it, and it
+    says so.
 
     Args:
-        batch_size: samples per training batch.
+        batch_size: samples per training batch, or "full" for all of them.
         seed: fixes the split, the test sample and the order of the training samples, each by a generator of its own.
         num_train: training samples.
         num_val: validation samples.
         num_test: test samples.
         standardize: subtract the mean of the training split and divide by its standard deviation.
+        stratify: keep the shares of the classes the same in training, validation and test samples.
+        label_noise: probability that a training label is replaced by one drawn uniformly from all classes (Zhang et
+            al. 2017); the validation and test labels stay.
+        duplicates: further copies of every training sample: mass without variation.
+        permute: rearrange the features (of an image, its pixels, alike in each channel) by one permutation, the same
+            for all samples, drawn from the seed.
 
     Raises:
-        ValueError: a size is below 1, the seed is negative, or the batch is larger than the training split.
+        ValueError: a number is out of range, the parts exceed the data, or the batch is larger than the training split.
     """
 
-    num_features: int
+    # What the command line and the results call it.
+    name: ClassVar[str]
+    about: ClassVar[About]
+    sample_shape: tuple[int, ...]
     num_classes: int
     # Columns of a table have their own units; the pixels of an image share one.
     per_feature: ClassVar[bool] = True
 
     def __init__(
-        self, *, batch_size: int, seed: int, num_train: int, num_val: int, num_test: int, standardize: bool
+        self,
+        *,
+        batch_size: int | Literal["full"],
+        seed: int,
+        num_train: int,
+        num_val: int,
+        num_test: int,
+        standardize: bool = True,
+        stratify: bool = False,
+        label_noise: float = 0.0,
+        duplicates: int = 0,
+        permute: bool = False,
     ) -> None:
         super().__init__()
-        sizes = {"batch_size": batch_size, "num_train": num_train, "num_val": num_val, "num_test": num_test}
-        for key, size in sizes.items():
+        for key, size in {"num_train": num_train, "num_val": num_val, "num_test": num_test}.items():
             if size < 1:
                 raise ValueError(f"{key} must be >= 1, not {size}")
-        if seed < 0:
-            raise ValueError(f"seed must be >= 0, not {seed}")
-        if batch_size > num_train:
-            raise ValueError(f"batch_size must be <= num_train = {num_train}, not {batch_size}")
-        self.batch_size = batch_size
+        for key, least in {"seed": seed, "duplicates": duplicates}.items():
+            if least < 0:
+                raise ValueError(f"{key} must be >= 0, not {least}")
+        if not 0 <= label_noise <= 1:
+            raise ValueError(f"label_noise must lie in [0, 1], not {label_noise}")
+        available = num_train * (1 + duplicates)
+        self.batch_size = available if batch_size == "full" else batch_size
+        if not isinstance(self.batch_size, int) or self.batch_size < 1:
+            raise ValueError(f"batch_size must be >= 1 or 'full', not {batch_size}")
+        if self.batch_size > available:
+            raise ValueError(f"batch_size must be <= num_train = {available}, not {batch_size}")
         self.seed = seed
         self.n_train, self.n_val, self.n_test = num_train, num_val, num_test
         self.standardize = standardize
+        self.stratify = stratify
+        self.label_noise = label_noise
+        self.duplicates = duplicates
+        self.permute = permute
         self.indices: Split | None = None
         self.train: tuple[Tensor, Tensor]
         self.val: tuple[Tensor, Tensor]
@@ -111,12 +180,32 @@ class InMemoryDataModule(LightningDataModule, ABC):
         """Return the whole data set, read once per process."""
 
     @abstractmethod
-    def split(self) -> Split:
-        """Choose the rows of the three parts; depends on the seed and the sizes only."""
-
-    @abstractmethod
     def features(self, x: Tensor) -> Tensor:
-        """Turn inputs as the source holds them, (n, …), into (n, num_features) float32, before standardisation."""
+        """Turn inputs as the source holds them, (n, …), into (n, *sample_shape) float32, before standardisation."""
+
+    def split(self) -> Split:
+        """Choose the rows of the three parts."""
+        order = self.drawn(torch.arange(len(self.load().x)), "split")
+        wanted = self.n_train + self.n_val + self.n_test
+        if wanted > len(order):
+            raise ValueError(
+                f"num_train + num_val + num_test must be <= {len(order)}, the samples there are, not {wanted}"
+            )
+        return Split(
+            train=order[self.n_val : self.n_val + self.n_train],
+            val=order[: self.n_val],
+            test=order[len(order) - self.n_test :],
+        )
+
+    def drawn(self, rows: Tensor, purpose: str) -> Tensor:
+        """Shuffle rows of the source, with the classes in proportion if that is asked for."""
+        order = rows[torch.randperm(len(rows), generator=generator(self.seed, purpose))]
+        return stratified(order, self.load().y) if self.stratify else order
+
+    @property
+    def num_features(self) -> int:
+        """Size of a flattened sample."""
+        return math.prod(self.sample_shape)
 
     @property
     def num_disjoint_tests(self) -> int:
@@ -134,18 +223,50 @@ class InMemoryDataModule(LightningDataModule, ABC):
         return self.load().sha256
 
     def setup(self, stage: str = "fit") -> None:
-        """Read, split and scale the data, once for all stages."""
+        """Read, split and scale the data, once for all stages.
+
+        Raises:
+            ValueError: the data do not suffice for the split, or a value is not a finite number.
+        """
         if self.indices is not None:
             return
         source, indices = self.load(), self.split()
-        train, val, test = (self.features(source.x[rows]) for rows in indices)
+        parts = [self.features(source.x[rows]) for rows in indices]
+        for part, rows in zip(parts, indices, strict=True):
+            broken = ~part.flatten(1).isfinite().all(1)
+            if broken.any():
+                raise ValueError(f"{type(self).__name__}: sample {int(rows[broken][0])} has a value that is not finite")
+        if self.permute:
+            parts = [self._permuted(x) for x in parts]
         if self.standardize:
-            mean, std = standardization(train, per_feature=self.per_feature)
-            train, val, test = ((x - mean) / std for x in (train, val, test))
-        self.train, self.val, self.test = (
-            (x, source.y[rows]) for x, rows in zip((train, val, test), indices, strict=True)
-        )
+            mean, std = standardization(parts[0], per_feature=self.per_feature)
+            parts = [(x - mean) / std for x in parts]
+        y = self.targets([source.y[rows] for rows in indices])
+        train, self.val, self.test = zip(parts, y, strict=True)
+        self.train = self._changed(*train)
         self.indices = indices
+
+    def targets(self, parts: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Turn the targets of training, validation and test split, as the source holds them, into what is learnt."""
+        return parts
+
+    def _permuted(self, x: Tensor) -> Tensor:
+        """Rearrange the features of a sample, or the pixels of an image in each of its channels."""
+        first = 2 if x.dim() > 2 else 1
+        flat = x.flatten(first)
+        return flat[..., torch.randperm(flat.shape[-1], generator=generator(self.seed, "permutation"))].reshape(x.shape)
+
+    def _changed(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Add label noise and duplicates to the training split."""
+        if self.label_noise:
+            if y.dtype != torch.int64:
+                raise ValueError(f"label_noise needs one label a sample, which {type(self).__name__} does not have")
+            draws = generator(self.seed, "label noise")
+            # More noise changes the same labels, in the same way, and some more.
+            hit = torch.rand(len(y), generator=draws) < self.label_noise
+            y = torch.where(hit, torch.randint(self.num_classes, y.shape, generator=draws), y)
+        copies = [1 + self.duplicates, *[1] * (x.dim() - 1)]
+        return (x.repeat(copies), y.repeat(copies[: y.dim()])) if self.duplicates else (x, y)
 
     def train_dataloader(self) -> TensorLoader:
         """Batches of the training split in the order of the seed and the epoch.

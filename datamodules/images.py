@@ -1,7 +1,7 @@
 """Data sets of small images; they share one format, one way to pool and one way to draw test samples."""
 
 from functools import cache
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -36,16 +36,15 @@ class FashionMNIST(InMemoryDataModule):
     The files are looked for in `root`, in the folder of Debian's package dataset-fashion-mnist and in `data/`, else
     downloaded into `data/`. Their content is verified.
 
+    Without standardisation, pixels lie between 0 and 1.
+
     Args:
-        batch_size: samples per training batch.
-        seed: fixes the split, the test sample and the order of the training samples.
         size: 28 for the original pixels, 14 for the means of 2 × 2 of them.
         num_train: training samples.
         num_val: validation samples.
         num_test: test samples.
-        standardize: subtract the mean of all pixels of the training split and divide by their standard deviation;
-            otherwise pixels lie between 0 and 1.
         root: a folder that holds the four files, or torchvision's root folder.
+        options: of `InMemoryDataModule`.
 
     Raises:
         ValueError: a size is out of range, or the training and validation splits together exceed 60,000.
@@ -59,23 +58,14 @@ class FashionMNIST(InMemoryDataModule):
     def __init__(
         self,
         *,
-        batch_size: int,
-        seed: int,
         size: Literal[14, 28] = 14,
         num_train: int = 5000,
         num_val: int = 1000,
         num_test: int = 1000,
-        standardize: bool = True,
         root: str | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            batch_size=batch_size,
-            seed=seed,
-            num_train=num_train,
-            num_val=num_val,
-            num_test=num_test,
-            standardize=standardize,
-        )
+        super().__init__(num_train=num_train, num_val=num_val, num_test=num_test, **options)
         if size not in SIZES:
             raise ValueError(f"size must be 14 or 28, not {size}")
         if num_train + num_val > self.source.num_train:
@@ -86,7 +76,7 @@ class FashionMNIST(InMemoryDataModule):
         if num_test > self.source.num_test:
             raise ValueError(f"num_test must be <= {self.source.num_test}, the test images there are, not {num_test}")
         self.size = size
-        self.num_features = size * size
+        self.sample_shape = (1, size, size)
         self.root = root
 
     @property
@@ -100,7 +90,7 @@ class FashionMNIST(InMemoryDataModule):
 
     def split(self) -> Split:
         """Draw training and validation rows from the training images, and take the seed's block of the test images."""
-        drawn = torch.randperm(self.source.num_train, generator=generator(self.seed, "split"))
+        drawn = self.drawn(torch.arange(self.source.num_train), "split")
         # One order for all seeds: only so are the blocks of two seeds disjoint.
         blocks = torch.randperm(self.source.num_test, generator=generator(0, "test"))
         first = (self.seed % self.num_disjoint_tests) * self.n_test
@@ -111,6 +101,5 @@ class FashionMNIST(InMemoryDataModule):
         )
 
     def features(self, x: Tensor) -> Tensor:
-        """Pool to `size` × `size` by the mean, bring the pixels from 0 … 255 to 0 … 1, and flatten."""
-        pooled = F.avg_pool2d(x.unsqueeze(1).float(), SIDE // self.size)
-        return pooled.flatten(1) / BRIGHTEST
+        """Pool to `size` × `size` by the mean, and bring the pixels from 0 … 255 to 0 … 1."""
+        return F.avg_pool2d(x.unsqueeze(1).float(), SIDE // self.size) / BRIGHTEST

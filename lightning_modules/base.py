@@ -12,8 +12,8 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from lightning_modules.layers import check_count, check_number, choose
-from lightning_modules.losses import LOSSES, Loss, Measure
+from lightning_modules.layers import check_count, check_number
+from lightning_modules.losses import Loss, build_loss
 from lightning_modules.optimization import build_optimizer, build_schedule, check_schedule, optimizer_arguments
 from lightning_modules.penalties import penalized, penalty
 
@@ -37,8 +37,8 @@ class EpochMeans:
 
         Args:
             samples: size of the batch.
-            means: scalars, without gradient, averaged over the batch.
-            totals: scalars, summed over the batch.
+            means: without gradient, averaged over the batch; of any shape, the same in every batch.
+            totals: the same, summed over the batch.
         """
         self._samples += samples
         for values, weight in ((means, samples), (totals, 1)):
@@ -46,7 +46,7 @@ class EpochMeans:
                 if name not in self._totals:
                     # MPS knows no double precision.
                     precise = torch.float32 if value.device.type == "mps" else torch.float64
-                    self._totals[name] = torch.zeros((), dtype=precise, device=value.device)
+                    self._totals[name] = torch.zeros(value.shape, dtype=precise, device=value.device)
                 self._totals[name].add_(value, alpha=weight)
 
     def compute(self) -> dict[str, Tensor]:
@@ -65,26 +65,32 @@ class LectureModule(lightning.LightningModule, ABC):
     """A network with the lecture's standard training function around it.
 
     A subclass says what its network is (`configure_network`); it sets the attributes that this needs before it calls
-    this constructor. Batches are pairs (inputs, targets).
+    this constructor, and hands on its own `**training`: a name that does not exist is a TypeError here, and the
+    command line knows the names below for every subclass. Batches are pairs (inputs, targets).
 
-    Logged, one value an epoch: `train/loss`, `train/accuracy` and, where there is one, `train/penalty`, taken while
-    the weights change; `lr`, the rate of the epoch's last step; `val/…` and `test/…`. All are means over samples.
+    Logged, one value an epoch: `train/loss`, what the loss counts beside it (`train/accuracy` of class labels,
+    `train/exact_match` and `train/micro_f1` of several labels a sample, `train/r2` of numbers) and, where there is one,
+    `train/penalty`, taken while the weights change; `lr`, the rate of the epoch's last step; `val/…` and `test/…`.
     `train/loss` is the loss on the data: the penalty is minimised with it, but not counted in it.
 
     Args:
-        seed: seed of the initial weights.
-        loss: "cross_entropy" or "mse".
-        optimizer: "sgd", "adam", "adamw", "rmsprop" or "adagrad".
-        lr: learning rate; with a schedule, its largest value.
-        momentum: sgd, rmsprop; 0 if not given.
-        nesterov: sgd; look ahead along the momentum.
-        weight_decay: of the weights; if not given .01 for adamw, else 0.
-        beta1: adam, adamw; .9 if not given.
-        beta2: adam, adamw; .999 if not given.
-        schedule: "constant", "step", "cosine", "linear" or "one_cycle", per step over the whole training.
-        warmup: share of all steps during which the learning rate rises to `lr`.
-        l1: factor of the penalty Σ|w|.
-        l2: factor of the penalty Σw².
+        seed: seed of the initial weights; one stream a layer, so that conditions share what they can.
+        loss: cross_entropy, one_hot_mse (integer labels), bce (several labels a sample) or mse (targets of the outputs'
+            shape); naive_cross_entropy and naive_bce are as the formulas are written, and not safe numerically.
+        output_activation: one_hot_mse: identity (if not given), sigmoid or softmax.
+        reduction: one_hot_mse, bce: mean (if not given) or sum over the outputs.
+        optimizer: sgd, adam, adamw, rmsprop or adagrad. One that does not use an argument given below is an error.
+        lr: learning rate, > 0; with a schedule, its largest value.
+        momentum: sgd, rmsprop: in [0, 1); 0 if not given.
+        nesterov: sgd: look ahead along the momentum, which must be > 0.
+        weight_decay: any optimizer: decay of the weights (not biases), >= 0; if not given .01 for adamw, else 0.
+        beta1: adam, adamw: decay of the mean gradient, in [0, 1); .9 if not given.
+        beta2: adam, adamw: decay of the mean squared gradient, in [0, 1); .999 if not given.
+        schedule: constant; step (a tenth at 1/2 and again at 3/4); cosine or linear (to 0); one_cycle (up in 30 %, then
+            down). Stepped per step over the whole training.
+        warmup: share of all steps, in [0, 1), during which the learning rate rises linearly to lr; not with one_cycle.
+        l1: factor of the penalty Σ|w| (weights, not biases), >= 0.
+        l2: factor of the penalty Σw² (weights, not biases), >= 0; under plain sgd the same as weight_decay = 2·l2.
 
     Raises:
         ValueError: a name that does not exist, a number out of range, or a hyper-parameter that the chosen optimiser
@@ -96,6 +102,8 @@ class LectureModule(lightning.LightningModule, ABC):
         *,
         seed: int,
         loss: str = "cross_entropy",
+        output_activation: str | None = None,
+        reduction: str | None = None,
         optimizer: str = "adam",
         lr: float = 1e-3,
         momentum: float | None = None,
@@ -117,6 +125,8 @@ class LectureModule(lightning.LightningModule, ABC):
         check_number("l2", l2, minimum=0)
         self.seed = seed
         self.loss = loss
+        self.output_activation = output_activation
+        self.reduction = reduction
         self.optimizer = optimizer
         self.lr = lr
         self.optimizer_arguments = optimizer_arguments(
@@ -133,7 +143,6 @@ class LectureModule(lightning.LightningModule, ABC):
         self.l1 = l1
         self.l2 = l2
         self.criterion = self.configure_losses()
-        self.totals = self.configure_metrics()
         self.network = self.configure_network()
         self._means = {stage: EpochMeans() for stage in ("train", "val", "test")}
 
@@ -143,11 +152,7 @@ class LectureModule(lightning.LightningModule, ABC):
 
     def configure_losses(self) -> Loss:
         """Choose the loss."""
-        return choose("loss", self.loss, LOSSES)
-
-    def configure_metrics(self) -> Mapping[str, Measure]:
-        """Choose what is counted beside the loss: by name, totals over the batch."""
-        return self.criterion.totals
+        return build_loss(self.loss, self.output_activation, self.reduction)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build the optimiser and, unless the rate is constant, the schedule that follows it step by step."""
@@ -214,7 +219,7 @@ class LectureModule(lightning.LightningModule, ABC):
         if batch_idx == 0:
             self._means[stage].reset()
         outputs = outputs.detach()
-        totals = {name: total(outputs, targets) for name, total in self.totals.items()}
+        totals = {name: total(outputs, targets) for name, total in self.criterion.totals.items()}
         self._means[stage].add(len(inputs), means=means, totals=totals)
         return objective
 
@@ -225,6 +230,7 @@ class LectureModule(lightning.LightningModule, ABC):
         return trainer.is_last_batch or (accumulated and trainer.global_step + 1 == trainer.max_steps)
 
     def _log_means(self, stage: str, more: dict[str, Any]) -> None:
-        values = {f"{stage}/{name}": mean for name, mean in self._means[stage].compute().items()}
+        summary = self.criterion.summarize(self._means[stage].compute())
+        values = {f"{stage}/{name}": mean for name, mean in summary.items()}
         # One value an epoch, already a mean: another batch size would only multiply and divide it.
         self.log_dict({**values, **more}, on_step=False, on_epoch=True, batch_size=1)

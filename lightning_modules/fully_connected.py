@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -166,7 +167,6 @@ class FullyConnected(LectureModule):
     Args:
         num_features: size of a flattened sample; the data module knows it.
         num_classes: number of outputs: of classes, or of target columns for mse; the data module knows it.
-        seed: seed of the initial weights; one stream a layer, so that conditions share what they can.
         depth: number of hidden layers, >= 1.
         width: units of each hidden layer, >= 1.
         hidden: units of each hidden layer as a list, nearest the input first; instead of depth and width.
@@ -177,19 +177,7 @@ class FullyConnected(LectureModule):
         gain: factor of the initial weights of hidden layers; n·Var(w) grows by its square.
         dropout: probability of a hidden unit's output to be dropped, in [0, 1).
         residual: add a hidden layer's input to its output wherever both have the same size.
-        loss: cross_entropy (integer labels) or mse (targets of the outputs' shape).
-        optimizer: sgd, adam, adamw, rmsprop or adagrad. One that does not use an argument given below is an error.
-        lr: learning rate, > 0; with a schedule, its largest value.
-        momentum: sgd, rmsprop: in [0, 1); 0 if not given.
-        nesterov: sgd: look ahead along the momentum, which must be > 0.
-        weight_decay: any optimizer: decay of the weights (not biases), >= 0; if not given .01 for adamw, else 0.
-        beta1: adam, adamw: decay of the mean gradient, in [0, 1); .9 if not given.
-        beta2: adam, adamw: decay of the mean squared gradient, in [0, 1); .999 if not given.
-        schedule: constant; step (a tenth at 1/2 and again at 3/4); cosine or linear (to 0); one_cycle (up in 30 %, then
-            down). Stepped per step over the whole training.
-        warmup: share of all steps, in [0, 1), during which the learning rate rises linearly to lr; not with one_cycle.
-        l1: factor of the penalty Σ|w| (weights, not biases), >= 0.
-        l2: factor of the penalty Σw² (weights, not biases), >= 0; under plain sgd the same as weight_decay = 2·l2.
+        training: of `LectureModule`.
 
     Raises:
         ValueError: a name that does not exist, a number out of range, or an option that would have no effect.
@@ -200,7 +188,6 @@ class FullyConnected(LectureModule):
         *,
         num_features: int,
         num_classes: int,
-        seed: int,
         depth: int | None = None,
         width: int | None = None,
         hidden: list[int] | None = None,
@@ -211,21 +198,10 @@ class FullyConnected(LectureModule):
         gain: float = 1.0,
         dropout: float = 0.0,
         residual: bool = False,
-        loss: str = "cross_entropy",
-        optimizer: str = "adam",
-        lr: float = 1e-3,
-        momentum: float | None = None,
-        nesterov: bool | None = None,
-        weight_decay: float | None = None,
-        beta1: float | None = None,
-        beta2: float | None = None,
-        schedule: str = "constant",
-        warmup: float = 0.0,
-        l1: float = 0.0,
-        l2: float = 0.0,
+        **training: Any,
     ) -> None:
         check_count("num_features", num_features)
-        check_count("num_classes", num_classes, minimum=2 if loss == "cross_entropy" else 1)
+        check_count("num_classes", num_classes)
         self.num_features = num_features
         self.num_classes = num_classes
         self.widths = hidden_widths(depth, width, hidden)
@@ -236,21 +212,7 @@ class FullyConnected(LectureModule):
         self.gain = gain
         self.dropout = dropout
         self.residual = residual
-        super().__init__(
-            seed=seed,
-            loss=loss,
-            optimizer=optimizer,
-            lr=lr,
-            momentum=momentum,
-            nesterov=nesterov,
-            weight_decay=weight_decay,
-            beta1=beta1,
-            beta2=beta2,
-            schedule=schedule,
-            warmup=warmup,
-            l1=l1,
-            l2=l2,
-        )
+        super().__init__(**training)
 
     def configure_network(self) -> FullyConnectedNetwork:
         """Build the network."""

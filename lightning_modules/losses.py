@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lightning_modules.layers import choose
+
 Measure = Callable[[Tensor, Tensor], Tensor]
 Check = Callable[[Tensor, Tensor], None]
+Means = dict[str, Tensor]
+
+
+def _unchanged(means: Means) -> Means:
+    return means
 
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss and what goes with it; every function takes (outputs, targets)."""
+    """A loss and what goes with it; every function of tensors takes (outputs, targets)."""
 
     # Scalar, the mean over the batch.
     mean: Measure
@@ -23,8 +31,10 @@ class Loss:
     check_shape: Check
     # Raises ValueError on targets out of range; reads their values, so an accelerator waits for it.
     check_values: Check
-    # Scalars, totals over the batch: an epoch's mean is its total over its number of samples.
+    # Totals over the batch, of any shape: an epoch's mean is its total over its number of samples.
     totals: Mapping[str, Measure] = field(default_factory=dict)
+    # From an epoch's means to what is logged: for numbers that are no means over samples themselves.
+    summarize: Callable[[Means], Means] = _unchanged
 
 
 def count_correct(outputs: Tensor, labels: Tensor) -> Tensor:
@@ -32,15 +42,22 @@ def count_correct(outputs: Tensor, labels: Tensor) -> Tensor:
     return (outputs.argmax(1) == labels).sum()
 
 
-def check_label_shape(outputs: Tensor, labels: Tensor) -> None:
-    """Require one integer label a sample.
+def check_label_shape(name: str, outputs: Tensor, labels: Tensor) -> None:
+    """Require one integer label a sample, and at least two outputs.
+
+    Args:
+        name: of the loss, for the message.
+        outputs: (batch, classes).
+        labels: (batch,).
 
     Raises:
         ValueError: another shape or type, such as a column, one-hot rows or floats.
     """
+    if outputs.shape[1] < 2:
+        raise ValueError(f"{name} needs at least 2 classes, not {outputs.shape[1]}")
     if labels.shape != outputs.shape[:1] or labels.dtype != torch.int64:
         raise ValueError(
-            f"cross_entropy needs labels of shape {tuple(outputs.shape[:1])} and type torch.int64, "
+            f"{name} needs labels of shape {tuple(outputs.shape[:1])} and type torch.int64, "
             f"not {tuple(labels.shape)} and {labels.dtype}"
         )
 
@@ -59,26 +76,182 @@ def check_label_range(outputs: Tensor, labels: Tensor) -> None:
         raise ValueError(f"label {wrong} is out of range: {classes} classes have labels 0 to {classes - 1}")
 
 
-def check_same_shape(outputs: Tensor, targets: Tensor) -> None:
+def check_same_shape(name: str, outputs: Tensor, targets: Tensor) -> None:
     """Require targets of the outputs' own shape and type.
+
+    Args:
+        name: of the loss, for the message.
+        outputs: (batch, outputs).
+        targets: (batch, outputs).
 
     Raises:
         ValueError: another shape, which torch would broadcast: a column against a vector is a wrong loss.
     """
     if targets.shape != outputs.shape or targets.dtype != outputs.dtype:
         raise ValueError(
-            f"mse needs targets of the outputs' shape {tuple(outputs.shape)} and type {outputs.dtype}, "
+            f"{name} needs targets of the outputs' shape {tuple(outputs.shape)} and type {outputs.dtype}, "
             f"not {tuple(targets.shape)} and {targets.dtype}"
         )
 
 
-def _accept(outputs: Tensor, targets: Tensor) -> None:
+def check_binary(_outputs: Tensor, targets: Tensor) -> None:
+    """Require targets that are 0 or 1.
+
+    Raises:
+        ValueError: another value.
+    """
+    wrong = targets[(targets != 0) & (targets != 1)]
+    if wrong.numel():
+        raise ValueError(f"a target of {wrong[0].item():g} is out of range: each label is there (1) or not (0)")
+
+
+def _accept(_outputs: Tensor, _targets: Tensor) -> None:
     """Accept every value: a regression's targets have no range."""
 
 
-LOSSES: dict[str, Loss] = {
-    # Softmax and negative log-likelihood of integer labels in one, by logsumexp: no overflow.
-    "cross_entropy": Loss(F.cross_entropy, check_label_shape, check_label_range, {"accuracy": count_correct}),
-    # Squared error, mean over the batch and over the outputs.
-    "mse": Loss(F.mse_loss, check_same_shape, _accept),
+# --- Class labels
+
+OUTPUT_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "identity": lambda a: a,
+    "sigmoid": torch.sigmoid,
+    "softmax": partial(torch.softmax, dim=1),
 }
+REDUCTIONS = ("mean", "sum")
+
+
+def naive_cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Compute −log softmax as it is written, e^z / Σ e^z: in float32 it overflows to nan from z = 89 on.
+
+    `cross_entropy` is the same number by −z + log Σ e^z with the largest z taken out. Slide "Fonction de coût".
+    """
+    exponentials = outputs.exp()
+    shares = exponentials / exponentials.sum(1, keepdim=True)
+    return -shares.gather(1, labels[:, None]).log().mean()
+
+
+def one_hot_mse(outputs: Tensor, labels: Tensor, output_activation: str, reduction: str) -> Tensor:
+    """Compute the squared distance between the activated outputs and the label's one-hot vector, mean over the batch.
+
+    Args:
+        outputs: (batch, classes).
+        labels: (batch,).
+        output_activation: a key of `OUTPUT_ACTIVATIONS`.
+        reduction: "mean" or "sum" over the classes. The mean, torch's default, makes the gradient smaller by the
+            number of classes.
+    """
+    activated = OUTPUT_ACTIVATIONS[output_activation](outputs)
+    squares = (activated - F.one_hot(labels, outputs.shape[1]).to(outputs.dtype)).square()
+    return (squares.sum(1) if reduction == "sum" else squares.mean(1)).mean()
+
+
+# --- Several labels a sample
+
+
+def bce(outputs: Tensor, targets: Tensor, reduction: str) -> Tensor:
+    """Binary cross-entropy of independent labels from their logits: both of the lecture's terms under one minus sign.
+
+    Args:
+        outputs: logits, (batch, labels).
+        targets: 0 or 1, (batch, labels).
+        reduction: "mean" or "sum" over the labels; always the mean over the batch.
+    """
+    cost = F.binary_cross_entropy_with_logits(outputs, targets, reduction="none")
+    return (cost.sum(1) if reduction == "sum" else cost.mean(1)).mean()
+
+
+def naive_bce(outputs: Tensor, targets: Tensor, reduction: str) -> Tensor:
+    """Compute the same as written, −(y log ŷ + (1 − y) log(1 − ŷ)): not finite where ŷ rounds to 0 or 1."""
+    probability = torch.sigmoid(outputs)
+    cost = -(targets * probability.log() + (1 - targets) * (1 - probability).log())
+    return (cost.sum(1) if reduction == "sum" else cost.mean(1)).mean()
+
+
+def _count_exact(outputs: Tensor, targets: Tensor) -> Tensor:
+    return ((outputs > 0) == (targets > 0.5)).all(1).sum()
+
+
+def _count_hits(outputs: Tensor, targets: Tensor) -> Tensor:
+    return ((outputs > 0) & (targets > 0.5)).sum()
+
+
+def _count_predicted_and_present(outputs: Tensor, targets: Tensor) -> Tensor:
+    return (outputs > 0).sum() + (targets > 0.5).sum()
+
+
+def _with_micro_f1(means: Means) -> Means:
+    hits, total = means.pop("hits"), means.pop("predicted_and_present")
+    # Nothing predicted where nothing is there: scikit-learn calls this 0.
+    return {**means, "micro_f1": torch.where(total > 0, 2 * hits / total, torch.zeros_like(total))}
+
+
+LABELS: dict[str, Measure] = {
+    "exact_match": _count_exact,
+    "hits": _count_hits,
+    "predicted_and_present": _count_predicted_and_present,
+}
+
+
+# --- Numbers
+
+
+def _sum_squares(outputs: Tensor, targets: Tensor) -> Tensor:
+    return (outputs - targets).double().square().sum(0)
+
+
+def _sum_targets(_outputs: Tensor, targets: Tensor) -> Tensor:
+    return targets.double().sum(0)
+
+
+def _sum_target_squares(_outputs: Tensor, targets: Tensor) -> Tensor:
+    return targets.double().square().sum(0)
+
+
+def _with_r2(means: Means) -> Means:
+    """Add R², the mean over the columns, unless a column does not vary."""
+    error, mean, square = (means.pop(name) for name in NUMBERS)
+    variance = square - mean.square()
+    return {**means, "r2": (1 - error / variance).mean()} if bool((variance > 0).all()) else means
+
+
+NUMBERS: dict[str, Measure] = {
+    "squared_error": _sum_squares,
+    "target": _sum_targets,
+    "target_square": _sum_target_squares,
+}
+
+
+LOSSES = ("cross_entropy", "naive_cross_entropy", "one_hot_mse", "bce", "naive_bce", "mse")
+
+
+def build_loss(name: str, output_activation: str | None = None, reduction: str | None = None) -> Loss:
+    """Build a loss.
+
+    Args:
+        name: "cross_entropy" (softmax and negative log-likelihood of integer labels in one), "naive_cross_entropy"
+            (the same, numerically unsafe), "one_hot_mse" (squared error of one-hot labels), "bce" (several labels a
+            sample), "naive_bce" (the same, numerically unsafe) or "mse" (numbers; mean over batch and outputs).
+        output_activation: one_hot_mse: "identity" (if not given), "sigmoid" or "softmax", applied to the outputs.
+        reduction: one_hot_mse, bce: "mean" (if not given) or "sum" over the outputs.
+
+    Raises:
+        ValueError: a name that does not exist, or an option that the loss would ignore.
+    """
+    choose("loss", name, dict.fromkeys(LOSSES))
+    if output_activation is not None and name != "one_hot_mse":
+        raise ValueError(f"{name} does not use output_activation; one_hot_mse does")
+    if reduction is not None and name not in ("one_hot_mse", "bce", "naive_bce"):
+        raise ValueError(f"{name} does not use reduction; one_hot_mse, bce and naive_bce do")
+    activation, over = output_activation or "identity", reduction or "mean"
+    choose("output_activation", activation, OUTPUT_ACTIVATIONS)
+    choose("reduction", over, dict.fromkeys(REDUCTIONS))
+    if name == "mse":
+        return Loss(F.mse_loss, partial(check_same_shape, name), _accept, NUMBERS, _with_r2)
+    if name in ("bce", "naive_bce"):
+        mean = partial(bce if name == "bce" else naive_bce, reduction=over)
+        return Loss(mean, partial(check_same_shape, name), check_binary, LABELS, _with_micro_f1)
+    of_labels: dict[str, Measure] = {
+        "cross_entropy": F.cross_entropy,
+        "naive_cross_entropy": naive_cross_entropy,
+        "one_hot_mse": partial(one_hot_mse, output_activation=activation, reduction=over),
+    }
+    return Loss(of_labels[name], partial(check_label_shape, name), check_label_range, {"accuracy": count_correct})

@@ -14,10 +14,9 @@ import experiments.core.callbacks
 import lightning_modules
 from experiments.core.errors import UserError, check_known, nearest
 
+OURS = ("lightning_modules", "datamodules", "experiments")
 TRUSTED = (
-    "lightning_modules",
-    "datamodules",
-    "experiments",
+    *OURS,
     "lightning",
     "torch",
     "torchvision",
@@ -76,8 +75,18 @@ def check_trusted(path: str) -> None:
 
 
 def parameters_of(cls: type) -> set[str]:
-    """Names of a constructor's arguments; empty if it takes any (`**kwargs`), which the parser then checks."""
-    parameters = inspect.signature(cls).parameters
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return set()
-    return set(parameters)
+    """Names of a constructor's arguments, and of the constructors that it hands its `**kwargs` on to.
+
+    Empty for a class of others that takes any argument: the parser then checks them.
+    """
+    names: set[str] = set()
+    for ancestor in inspect.getmro(cls):
+        if "__init__" not in vars(ancestor):
+            continue
+        parameters = list(inspect.signature(vars(ancestor)["__init__"]).parameters.values())[1:]
+        names |= {p.name for p in parameters if p.kind is not p.VAR_KEYWORD}
+        if all(p.kind is not p.VAR_KEYWORD for p in parameters):
+            return names
+        if not ancestor.__module__.startswith(OURS):
+            return set()
+    return names

@@ -54,7 +54,7 @@ class LectureCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Take the sizes from the data set and every seed from `seed_everything`."""
-        for size in ("num_features", "num_classes"):
+        for size in ("num_features", "sample_shape", "num_classes"):
             parser.link_arguments(f"data.{size}", f"model.init_args.{size}", apply_on="instantiate")
         for section in ("model", "data"):
             parser.link_arguments("seed_everything", f"{section}.init_args.seed")

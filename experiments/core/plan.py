@@ -191,8 +191,8 @@ class Planner:
         files = [f"--config={path}" for path in grid.files(grid.conditions[0])]
         config = self._resolve([*files, *self.plan.overrides])["data"]
         try:
-            find_class("data", config["class_path"])(**config["init_args"], seed=FIRST_SEED).load()
-        except OSError as error:
+            find_class("data", config["class_path"])(**config["init_args"], seed=FIRST_SEED).setup()
+        except (OSError, ValueError) as error:
             raise UserError(str(error)) from None
 
     def _logger_file(self) -> list[Path]:

@@ -22,7 +22,10 @@ from experiments.core.yaml_files import load_yaml, merge, parse_value
 
 # Linked by the Lightning CLI; a value given by hand would be accepted and overwritten.
 LINKED = {
-    "model": {"num_features": "the data set", "num_classes": "the data set", "seed": "seed_everything"},
+    "model": {
+        **dict.fromkeys(("num_features", "sample_shape", "num_classes"), "the data set"),
+        "seed": "seed_everything",
+    },
     "data": {"seed": "seed_everything"},
 }
 TRAINER_MINIMUM = {
