@@ -1,6 +1,7 @@
 """What all data modules share: tensors in memory, splits from the seed, statistics from the training split only."""
 
 import hashlib
+import heapq
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ import torch
 from lightning import LightningDataModule
 from torch import Tensor
 
+from datamodules.augmentation import Augmentation, parse_operations
 from datamodules.loader import TensorLoader, generator
 
 EVALUATION_BATCH_SIZE = 1024
@@ -52,6 +54,8 @@ class About:
     licence: str
     # What it costs to fetch, for example "30 MB"; empty if nothing needs to be fetched.
     download: str = ""
+    # What `num_classes` counts: "classes", "labels" (several a sample) or "columns" (regression).
+    outputs: Literal["classes", "labels", "columns"] = "classes"
 
 
 class Split(NamedTuple):
@@ -81,16 +85,35 @@ def standardization(x: Tensor, *, per_feature: bool) -> tuple[Tensor, Tensor]:
 def stratified(order: Tensor, labels: Tensor) -> Tensor:
     """Rearrange an order so that each of its parts, from the front or from the end, holds the classes in proportion.
 
+    In such a part, the number of samples of a class is less than one away from its share; in a part from the middle,
+    less than two. Within a class the samples stay in order. The algorithm is R. Tijdeman's (The chairman assignment
+    problem, Discrete Mathematics 32, 1980): of the classes that are behind their share, the one that would be too far
+    behind first.
+
     Args:
         order: rows of the source, (n,), shuffled.
         labels: label of each row of the source.
     """
-    of_rows = labels[order]
-    place = torch.empty(len(order), dtype=torch.float64)
-    for label in range(int(of_rows.max()) + 1):
-        (members,) = torch.where(of_rows == label)
-        place[members] = (torch.arange(len(members), dtype=torch.float64) + 0.5) / len(members)
-    return order[place.argsort(stable=True)]
+    n, class_of = len(order), labels[order]
+    sizes = class_of.bincount()
+    parts = max(2 * int(sizes.count_nonzero()) - 2, 2)  # a class is at most 1 − 1/parts ahead or behind
+    rank = torch.empty_like(order)  # within the class
+    for label, members in enumerate(sizes.tolist()):
+        rank[class_of == label] = torch.arange(members)
+    size = sizes[class_of]
+    earliest = -((-n * (parts * rank + 1)) // (parts * size))
+    latest = ((parts * (rank + 1) - 1) / size.double()).tolist()
+    begin = earliest.argsort(stable=True)
+    place, step = begin.tolist(), earliest[begin].tolist()
+    waiting: list[tuple[float, int]] = []
+    chosen: list[int] = []
+    arrived = 0
+    while len(chosen) < n:
+        while arrived < n and step[arrived] <= len(chosen) + 1:
+            heapq.heappush(waiting, (latest[place[arrived]], place[arrived]))
+            arrived += 1
+        chosen.append(heapq.heappop(waiting)[1])
+    return order[chosen]
 
 
 class InMemoryDataModule(LightningDataModule, ABC):
@@ -102,9 +125,9 @@ class InMemoryDataModule(LightningDataModule, ABC):
     A subclass sets `sample_shape` and `num_classes`, calls this constructor, and says where the data come from (`load`)
     and how an input becomes numbers (`features`). Unless it says otherwise (`split`), one permutation per seed is cut
     up: validation from its front, training after it, the test sample from its end. A larger training split therefore
-    contains the smaller one, and none of the three sizes moves another part. A training batch of one sample, also as
-    the rest at the end of an epoch, is allowed: only a network that normalises over the batch cannot take it, and it
-    says so.
+    contains the smaller one and moves no other part, and so does a larger test sample. A training batch of one sample,
+    also as the rest at the end of an epoch, is allowed: only a network that normalises over the batch cannot take it,
+    and it says so.
 
     Args:
         batch_size: samples per training batch, or "full" for all of them.
@@ -113,19 +136,28 @@ class InMemoryDataModule(LightningDataModule, ABC):
         num_val: validation samples.
         num_test: test samples.
         standardize: subtract the mean of the training split and divide by its standard deviation.
-        stratify: keep the shares of the classes the same in training, validation and test samples.
+        stratify: keep the shares of the classes the same in training, validation and test samples, up to rounding.
         label_noise: probability that a training label is replaced by one drawn uniformly from all classes (Zhang et
             al. 2017); the validation and test labels stay.
         duplicates: further copies of every training sample: mass without variation.
         permute: rearrange the features (of an image, its pixels, alike in each channel) by one permutation, the same
             for all samples, drawn from the seed.
+        augmentation: changes to the training images, drawn anew for every sample and epoch, in this order: one of
+            autoaugment_svhn, autoaugment_cifar10, autoaugment_imagenet or trivial_augment; shift (up to 2 pixels in
+            each direction), flip (left and right, probability .5: digits do not survive it), affine (up to 15 degrees,
+            10 % of the side, 10 % of the size, 5 degrees of shear), erase (a rectangle, probability .5). Other
+            strengths as in shift(3), affine(degrees=30, shear=0) or autoaugment_svhn(copies=8), which lets the epochs
+            take turns with 8 copies made in advance. The labels stay. The images are changed before they are permuted
+            and standardised; the statistics are those of the unchanged ones. What is logged while training, as
+            train/accuracy, is about the changed ones. Duplicates are changed each on its own.
 
     Raises:
-        ValueError: a number is out of range, the parts exceed the data, or the batch is larger than the training split.
+        ValueError: a number is out of range, the parts exceed the data, the batch is larger than the training split, or
+            an augmentation does not exist.
     """
 
     # What the command line and the results call it.
-    name: ClassVar[str]
+    name: str
     about: ClassVar[About]
     sample_shape: tuple[int, ...]
     num_classes: int
@@ -145,6 +177,7 @@ class InMemoryDataModule(LightningDataModule, ABC):
         label_noise: float = 0.0,
         duplicates: int = 0,
         permute: bool = False,
+        augmentation: list[str] | None = None,
     ) -> None:
         super().__init__()
         for key, size in {"num_train": num_train, "num_val": num_val, "num_test": num_test}.items():
@@ -160,7 +193,8 @@ class InMemoryDataModule(LightningDataModule, ABC):
         if not isinstance(self.batch_size, int) or self.batch_size < 1:
             raise ValueError(f"batch_size must be >= 1 or 'full', not {batch_size}")
         if self.batch_size > available:
-            raise ValueError(f"batch_size must be <= num_train = {available}, not {batch_size}")
+            samples = "num_train * (1 + duplicates)" if duplicates else "num_train"
+            raise ValueError(f"batch_size must be <= {samples} = {available}, not {batch_size}")
         self.seed = seed
         self.n_train, self.n_val, self.n_test = num_train, num_val, num_test
         self.standardize = standardize
@@ -168,12 +202,21 @@ class InMemoryDataModule(LightningDataModule, ABC):
         self.label_noise = label_noise
         self.duplicates = duplicates
         self.permute = permute
+        self.augmentation = augmentation
+        self._operations = [] if augmentation is None else parse_operations(augmentation)
+        self._augmented: Augmentation | None = None
+        self._scaling: tuple[Tensor, Tensor] | None = None
         self.indices: Split | None = None
         self.train: tuple[Tensor, Tensor]
         self.val: tuple[Tensor, Tensor]
         self.test: tuple[Tensor, Tensor]
         self._train_loader: TensorLoader | None = None
         self._state_to_resume: dict[str, Any] | None = None
+
+    @classmethod
+    def found(cls) -> str:
+        """Say where the data come from on this machine: a folder, or in words; empty if they must be downloaded."""
+        return "bundled" if cls.about.samples else "made from the seed"
 
     @abstractmethod
     def load(self) -> Source:
@@ -202,6 +245,17 @@ class InMemoryDataModule(LightningDataModule, ABC):
         order = rows[torch.randperm(len(rows), generator=generator(self.seed, purpose))]
         return stratified(order, self.load().y) if self.stratify else order
 
+    def block_of_seed(self, rows: Tensor) -> Tensor:
+        """Shuffle rows the same way for every seed, cut them into blocks of `num_test`, and take the seed's own.
+
+        Only so are the test samples of consecutive seeds disjoint, `num_disjoint_tests` of them.
+        """
+        order = rows[torch.randperm(len(rows), generator=generator(0, "test"))]
+        if self.stratify:
+            order = stratified(order, self.load().y)
+        first = (self.seed % self.num_disjoint_tests) * self.n_test
+        return order[first : first + self.n_test]
+
     @property
     def num_features(self) -> int:
         """Size of a flattened sample."""
@@ -226,21 +280,26 @@ class InMemoryDataModule(LightningDataModule, ABC):
         """Read, split and scale the data, once for all stages.
 
         Raises:
-            ValueError: the data do not suffice for the split, or a value is not a finite number.
+            ValueError: the data do not suffice for the split or for the classes, a value is not a finite number, or an
+                option needs labels, or images, where there are none.
         """
         if self.indices is not None:
             return
-        source, indices = self.load(), self.split()
+        source = self.load()
+        self._check_labels(source.y)
+        indices = self.split()
         parts = [self.features(source.x[rows]) for rows in indices]
         for part, rows in zip(parts, indices, strict=True):
-            broken = ~part.flatten(1).isfinite().all(1)
+            broken = ~torch.stack([t.reshape(len(rows), -1).isfinite().all(1) for t in (part, source.y[rows])]).all(0)
             if broken.any():
                 raise ValueError(f"{type(self).__name__}: sample {int(rows[broken][0])} has a value that is not finite")
+        if self._operations:
+            self._augmented = Augmentation(self._operations, parts[0], seed=self.seed, repeats=1 + self.duplicates)
         if self.permute:
             parts = [self._permuted(x) for x in parts]
         if self.standardize:
-            mean, std = standardization(parts[0], per_feature=self.per_feature)
-            parts = [(x - mean) / std for x in parts]
+            self._scaling = standardization(parts[0], per_feature=self.per_feature)
+            parts = [self._scaled(x) for x in parts]
         y = self.targets([source.y[rows] for rows in indices])
         train, self.val, self.test = zip(parts, y, strict=True)
         self.train = self._changed(*train)
@@ -250,21 +309,37 @@ class InMemoryDataModule(LightningDataModule, ABC):
         """Turn the targets of training, validation and test split, as the source holds them, into what is learnt."""
         return parts
 
+    def _check_labels(self, y: Tensor) -> None:
+        if y.dtype == torch.int64:
+            if self.n_train < self.num_classes:
+                raise ValueError(
+                    f"num_train must be >= {self.num_classes}, the number of classes of {type(self).__name__}, "
+                    f"not {self.n_train}"
+                )
+            return
+        for option in ("stratify", "label_noise"):
+            if getattr(self, option):
+                raise ValueError(f"{option} needs one label a sample, which {type(self).__name__} does not have")
+
     def _permuted(self, x: Tensor) -> Tensor:
         """Rearrange the features of a sample, or the pixels of an image in each of its channels."""
         first = 2 if x.dim() > 2 else 1
         flat = x.flatten(first)
         return flat[..., torch.randperm(flat.shape[-1], generator=generator(self.seed, "permutation"))].reshape(x.shape)
 
+    def _scaled(self, x: Tensor) -> Tensor:
+        if self._scaling is None:
+            return x
+        mean, std = self._scaling
+        return (x - mean) / std
+
     def _changed(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Add label noise and duplicates to the training split."""
         if self.label_noise:
-            if y.dtype != torch.int64:
-                raise ValueError(f"label_noise needs one label a sample, which {type(self).__name__} does not have")
-            draws = generator(self.seed, "label noise")
-            # More noise changes the same labels, in the same way, and some more.
-            hit = torch.rand(len(y), generator=draws) < self.label_noise
-            y = torch.where(hit, torch.randint(self.num_classes, y.shape, generator=draws), y)
+            # More noise, or more samples, change the same labels in the same way, and some more.
+            hit = torch.rand(len(y), generator=generator(self.seed, "label noise")) < self.label_noise
+            drawn = torch.randint(self.num_classes, y.shape, generator=generator(self.seed, "noisy label"))
+            y = torch.where(hit, drawn, y)
         copies = [1 + self.duplicates, *[1] * (x.dim() - 1)]
         return (x.repeat(copies), y.repeat(copies[: y.dim()])) if self.duplicates else (x, y)
 
@@ -280,12 +355,19 @@ class InMemoryDataModule(LightningDataModule, ABC):
             )
         # Over-fitting a few batches needs the same ones every epoch; Lightning can freeze only its own samplers.
         shuffle = self.trainer is None or not self.trainer.overfit_batches  # type: ignore[attr-defined]
-        loader = TensorLoader(self.train, batch_size=self.batch_size, seed=self.seed, shuffle=shuffle)
+        inputs = self._augmented_inputs if self._augmented else None
+        loader = TensorLoader(self.train, batch_size=self.batch_size, seed=self.seed, shuffle=shuffle, inputs=inputs)
         if self._state_to_resume is not None:
             loader.load_state_dict(self._state_to_resume)
             self._state_to_resume = None
         self._train_loader = loader
         return loader
+
+    def _augmented_inputs(self, rows: Tensor, epoch: int) -> Tensor:
+        """Return some rows of the training inputs as an epoch shows them."""
+        assert self._augmented is not None
+        x = self._augmented(rows, epoch)
+        return self._scaled(self._permuted(x) if self.permute else x)
 
     def val_dataloader(self) -> TensorLoader:
         """Batches of the validation split as it lies."""

@@ -1,4 +1,4 @@
-"""Data sets of small images; they share one format, one way to pool and one way to draw test samples."""
+"""Data sets of small images whose authors set a test set apart; they share one way to draw samples from either part."""
 
 from functools import cache
 from typing import Any, ClassVar, Literal
@@ -8,8 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from datamodules import sources
-from datamodules.base import InMemoryDataModule, Source, Split
-from datamodules.loader import generator
+from datamodules.base import About, InMemoryDataModule, Source, Split
 
 SIDE = 28
 BRIGHTEST = 255
@@ -17,48 +16,43 @@ SIZES = (14, 28)
 
 
 @cache
-def _load(source: sources.IdxSource, root: str | None) -> Source:
-    # 0.4 s, once per process, most of it unpacking: not worth a second copy on the disk.
-    files = sources.read(source, root)
-    x = torch.cat([files["train-images-idx3-ubyte"], files["t10k-images-idx3-ubyte"]])
-    y = torch.cat([files["train-labels-idx1-ubyte"], files["t10k-labels-idx1-ubyte"]])
-    return Source(x, y.long())
+def _load(source: sources.ImageSource, root: str | None) -> Source:
+    # 0.4 s for Fashion-MNIST, once per process, most of it unpacking: not worth a second copy on the disk.
+    return Source(*sources.read(source, root))
 
 
-class FashionMNIST(InMemoryDataModule):
-    """70,000 photographs of clothes, 28 × 28 grey pixels, 10 classes (Xiao, Rasul and Vollgraf, 2017).
+class Images(InMemoryDataModule):
+    """Images in ten classes, with a training set and a test set of their authors.
 
-    Training and validation samples are drawn per seed from the 60,000 training images; a larger training split contains
-    the smaller one of the same seed, and moves neither validation nor test. The 10,000 test images are shuffled once,
-    the same way for every seed, and cut into blocks of `num_test`; a seed tests on block `seed % number of blocks`.
-    With 1,000 test samples the seeds 1000 … 1009 thus have disjoint ones, and with 333 the seeds 1000 … 1029.
+    Training and validation samples are drawn per seed from the official training images; a larger training split
+    contains the smaller one of the same seed, and moves neither validation nor test. The official test images are
+    shuffled once, the same way for every seed, and cut into blocks of `num_test`; a seed tests on block
+    `seed % number of blocks`. With 10,000 test images and blocks of 1,000 the seeds 1000 … 1009 thus have disjoint
+    ones, and with blocks of 333 the seeds 1000 … 1029.
 
-    The files are looked for in `root`, in the folder of Debian's package dataset-fashion-mnist and in `data/`, else
+    The files are looked for in `root`, in the folder of a Debian package if there is one, and in `data/`, else
     downloaded into `data/`. Their content is verified.
 
-    Without standardisation, pixels lie between 0 and 1.
+    Without standardisation, pixels lie between 0 and 1; with it, one mean and one deviation serve a channel.
 
     Args:
-        size: 28 for the original pixels, 14 for the means of 2 × 2 of them.
         num_train: training samples.
         num_val: validation samples.
         num_test: test samples.
-        root: a folder that holds the four files, or torchvision's root folder.
+        root: a folder that holds the files, or torchvision's root folder.
         options: of `InMemoryDataModule`.
 
     Raises:
-        ValueError: a size is out of range, or the training and validation splits together exceed 60,000.
+        ValueError: a number is out of range, or a part exceeds the images there are.
     """
 
-    name = "fashion_mnist"
     num_classes = 10
     per_feature = False
-    source: ClassVar[sources.IdxSource] = sources.FASHION_MNIST
+    source: ClassVar[sources.ImageSource]
 
     def __init__(
         self,
         *,
-        size: Literal[14, 28] = 14,
         num_train: int = 5000,
         num_val: int = 1000,
         num_test: int = 1000,
@@ -66,8 +60,6 @@ class FashionMNIST(InMemoryDataModule):
         **options: Any,
     ) -> None:
         super().__init__(num_train=num_train, num_val=num_val, num_test=num_test, **options)
-        if size not in SIZES:
-            raise ValueError(f"size must be 14 or 28, not {size}")
         if num_train + num_val > self.source.num_train:
             raise ValueError(
                 f"num_train + num_val must be <= {self.source.num_train}, the training images there are, "
@@ -75,9 +67,12 @@ class FashionMNIST(InMemoryDataModule):
             )
         if num_test > self.source.num_test:
             raise ValueError(f"num_test must be <= {self.source.num_test}, the test images there are, not {num_test}")
-        self.size = size
-        self.sample_shape = (1, size, size)
         self.root = root
+
+    @classmethod
+    def found(cls) -> str:
+        """Say in which folder the files are, if no `root` is given; empty if they must be downloaded."""
+        return str(sources.find(cls.source) or "")
 
     @property
     def num_disjoint_tests(self) -> int:
@@ -85,21 +80,100 @@ class FashionMNIST(InMemoryDataModule):
         return self.source.num_test // self.n_test
 
     def load(self) -> Source:
-        """Return all images: x (70000, 28, 28) uint8, the training images first, and y (70000,)."""
+        """Return all images, the training images first: x (n, …) uint8 and y (n,)."""
         return _load(self.source, self.root)
 
     def split(self) -> Split:
         """Draw training and validation rows from the training images, and take the seed's block of the test images."""
         drawn = self.drawn(torch.arange(self.source.num_train), "split")
-        # One order for all seeds: only so are the blocks of two seeds disjoint.
-        blocks = torch.randperm(self.source.num_test, generator=generator(0, "test"))
-        first = (self.seed % self.num_disjoint_tests) * self.n_test
         return Split(
             train=drawn[self.n_val : self.n_val + self.n_train],
             val=drawn[: self.n_val],
-            test=self.source.num_train + blocks[first : first + self.n_test],
+            test=self.block_of_seed(self.source.num_train + torch.arange(self.source.num_test)),
         )
+
+
+class GreyImages(Images):
+    """Grey images of 28 × 28 pixels.
+
+    Args:
+        size: 28 for the original pixels, 14 for the means of 2 × 2 of them.
+        options: of `Images`.
+    """
+
+    def __init__(self, *, size: Literal[14, 28] = 14, **options: Any) -> None:
+        super().__init__(**options)
+        if size not in SIZES:
+            raise ValueError(f"size must be 14 or 28, not {size}")
+        self.size = size
+        self.sample_shape = (1, size, size)
 
     def features(self, x: Tensor) -> Tensor:
         """Pool to `size` × `size` by the mean, and bring the pixels from 0 … 255 to 0 … 1."""
         return F.avg_pool2d(x.unsqueeze(1).float(), SIDE // self.size) / BRIGHTEST
+
+
+class ColourImages(Images):
+    """Images of 32 × 32 pixels in red, green and blue."""
+
+    sample_shape = (3, 32, 32)
+
+    def features(self, x: Tensor) -> Tensor:
+        """Bring the pixels from 0 … 255 to 0 … 1."""
+        return x.float() / BRIGHTEST
+
+
+class FashionMNIST(GreyImages):
+    """70,000 photographs of clothes, 28 × 28 grey pixels, 10 classes (Xiao, Rasul and Vollgraf, 2017)."""
+
+    name = "fashion_mnist"
+    about = About(
+        samples=70_000,
+        source="H. Xiao, K. Rasul and R. Vollgraf 2017; https://github.com/zalandoresearch/fashion-mnist",
+        licence="MIT",
+        download="31 MB",
+    )
+    source = sources.FASHION_MNIST
+
+
+class MNIST(GreyImages):
+    """70,000 handwritten digits, 28 × 28 grey pixels, 10 classes (LeCun, Bottou, Bengio and Haffner, 1998)."""
+
+    name = "mnist"
+    about = About(
+        samples=70_000,
+        source="Y. LeCun, C. Cortes and C. Burges 1998; http://yann.lecun.com/exdb/mnist",
+        licence="CC BY-SA 3.0, as commonly stated",
+        download="12 MB",
+    )
+    source = sources.MNIST
+
+
+class SVHN(ColourImages):
+    """99,289 digits of house numbers in photographs, 32 × 32 colour pixels, 10 classes (Netzer et al., 2011).
+
+    The data of the table on the slide "Data augmentation: comment automatiser le processus?". The 531,131 further,
+    easier training images of the authors are not used.
+    """
+
+    name = "svhn"
+    about = About(
+        samples=99_289,
+        source="Y. Netzer et al. 2011; http://ufldl.stanford.edu/housenumbers",
+        licence="for non-commercial use only",
+        download="246 MB",
+    )
+    source = sources.SVHN
+
+
+class CIFAR10(ColourImages):
+    """60,000 photographs of animals and vehicles, 32 × 32 colour pixels, 10 classes (Krizhevsky, 2009)."""
+
+    name = "cifar10"
+    about = About(
+        samples=60_000,
+        source="A. Krizhevsky, V. Nair and G. Hinton 2009; https://www.cs.toronto.edu/~kriz/cifar.html",
+        licence="none stated; used in research",
+        download="170 MB",
+    )
+    source = sources.CIFAR10

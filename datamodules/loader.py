@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -26,6 +26,8 @@ class TensorLoader:
         batch_size: samples per batch; one larger than n gives a single batch.
         seed: what the order of the samples depends on, together with the epoch.
         shuffle: draw a new order every epoch; otherwise the samples come as they lie.
+        inputs: called with the rows of a batch, (b,), and the epoch, it gives what takes the place of the rows of the
+            first tensor: augmented images.
 
     Raises:
         ValueError: `batch_size` is below 1, or the tensors differ in length.
@@ -34,7 +36,15 @@ class TensorLoader:
     # Lightning looks for a sampler here as well.
     batch_sampler = None
 
-    def __init__(self, tensors: Sequence[Tensor], *, batch_size: int, seed: int, shuffle: bool = True) -> None:
+    def __init__(
+        self,
+        tensors: Sequence[Tensor],
+        *,
+        batch_size: int,
+        seed: int,
+        shuffle: bool = True,
+        inputs: Callable[[Tensor, int], Tensor] | None = None,
+    ) -> None:
         lengths = [len(tensor) for tensor in tensors]
         if len(set(lengths)) != 1:
             raise ValueError(f"the tensors of a loader must have the same length, not {lengths}")
@@ -44,6 +54,7 @@ class TensorLoader:
         self.batch_size = batch_size
         self.seed = seed
         self.shuffle = shuffle
+        self.inputs = inputs
         self.epoch = 0
         self.position = 0  # batches of this epoch already handed out
         self._start = 0  # where the next iteration begins: not at 0 only after a resume
@@ -54,11 +65,14 @@ class TensorLoader:
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         # A generator runs from its first next() on, and must: Lightning calls iter() before set_epoch().
         self.position, self._start = self._start, 0
-        order = self.order(self.epoch)
+        epoch, order = self.epoch, self.order(self.epoch)
         for first in range(self.position * self.batch_size, len(order), self.batch_size):
             self.position += 1
             index = order[first : first + self.batch_size]
-            yield tuple(tensor[index] for tensor in self.tensors)
+            if self.inputs is None:
+                yield tuple(tensor[index] for tensor in self.tensors)
+            else:
+                yield self.inputs(index, epoch), *(tensor[index] for tensor in self.tensors[1:])
 
     @property
     def sampler(self) -> "TensorLoader":

@@ -3,6 +3,23 @@
 `__all__` lists the classes that the command line knows by their short name.
 """
 
+from lightning_modules.convolutional import Convolutional
 from lightning_modules.fully_connected import FullyConnected
+from lightning_modules.input_optimization import InputOptimization
+from lightning_modules.linear import LinearModel, LinearStack
+from lightning_modules.modular import Modular
+from lightning_modules.perceptron import Perceptron
+from lightning_modules.recurrent import Recurrent
+from lightning_modules.two_layer import TwoLayer
 
-__all__ = ["FullyConnected"]
+__all__ = [
+    "Convolutional",
+    "FullyConnected",
+    "InputOptimization",
+    "LinearModel",
+    "LinearStack",
+    "Modular",
+    "Perceptron",
+    "Recurrent",
+    "TwoLayer",
+]

@@ -9,8 +9,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from lightning_modules.base import LectureModule
-from lightning_modules.layers import check_count, check_number, choose
+from lightning_modules.layers import check_count, choose
 from lightning_modules.layers.activations import activation as build_activation
+from lightning_modules.layers.dropout import dropout as build_dropout
 from lightning_modules.layers.initialization import initialize_linear, linear, weight_generator
 from lightning_modules.layers.normalization import POSITIONS
 from lightning_modules.layers.normalization import normalization as build_normalization
@@ -28,8 +29,10 @@ class HiddenLayer(nn.Module):
         activation: see `layers.activations`.
         normalization: see `layers.normalization`.
         normalization_position: "before" or "after" the activation.
-        dropout: probability of a unit's output to be dropped, per sample.
+        dropout: probability of a unit's output to be dropped.
+        dropout_mask: see `layers.dropout`.
         residual: add the layer's input to its output.
+        bias: whether the linear map has one.
     """
 
     def __init__(
@@ -40,13 +43,15 @@ class HiddenLayer(nn.Module):
         normalization: str,
         normalization_position: str,
         dropout: float,
+        dropout_mask: str | None,
         residual: bool,
+        bias: bool,
     ) -> None:
         super().__init__()
-        self.linear = linear(in_features, out_features)
+        self.linear = linear(in_features, out_features, bias)
         self.normalization = build_normalization(normalization, out_features)
         self.activation = build_activation(activation)
-        self.dropout = nn.Dropout(dropout) if dropout else None
+        self.dropout = build_dropout(dropout, dropout_mask)
         self.normalize_first = normalization_position == "before"
         self.residual = residual
 
@@ -80,7 +85,9 @@ class FullyConnectedNetwork(nn.Module):
         initialization: see `layers.initialization`; of all layers.
         gain: factor of the initial weights of the hidden layers.
         dropout: probability of a hidden unit's output to be dropped, in [0, 1).
+        dropout_mask: see `layers.dropout`.
         residual: add a hidden layer's input to its output wherever both have the same size.
+        bias: whether the linear maps have one.
 
     Raises:
         ValueError: a name that does not exist, a number out of range, or an option without effect.
@@ -99,10 +106,11 @@ class FullyConnectedNetwork(nn.Module):
         initialization: str = "default",
         gain: float = 1.0,
         dropout: float = 0.0,
+        dropout_mask: str | None = None,
         residual: bool = False,
+        bias: bool = True,
     ) -> None:
         super().__init__()
-        check_number("dropout", dropout, minimum=0, below=1)
         position = "before" if normalization_position is None else normalization_position
         choose("normalization_position", position, POSITIONS)
         if normalization_position is not None and normalization == "none":
@@ -115,10 +123,20 @@ class FullyConnectedNetwork(nn.Module):
             raise ValueError(f"residual=True has no effect: no two consecutive layers of {sizes} have the same size")
         self.in_features = in_features
         self.hidden = nn.ModuleList(
-            HiddenLayer(before, after, activation, normalization, position, dropout, residual and before == after)
+            HiddenLayer(
+                before,
+                after,
+                activation,
+                normalization,
+                position,
+                dropout,
+                dropout_mask,
+                residual and before == after,
+                bias,
+            )
             for before, after in pairs
         )
-        self.output = linear(sizes[-1], out_features)
+        self.output = linear(sizes[-1], out_features, bias)
         for name, module in self.named_modules():
             if isinstance(module, nn.Linear):
                 factor = 1.0 if module is self.output else gain
@@ -170,13 +188,16 @@ class FullyConnected(LectureModule):
         depth: number of hidden layers, >= 1.
         width: units of each hidden layer, >= 1.
         hidden: units of each hidden layer as a list, nearest the input first; instead of depth and width.
-        activation: identity, sigmoid, tanh, relu, leaky_relu, elu, gelu or silu.
+        activation: identity, sign, sign_straight_through, sigmoid, tanh, relu, leaky_relu, elu, gelu or silu.
         normalization: of hidden layers: none, batch or layer.
         normalization_position: before (if not given) or after the activation; only with a normalization.
-        initialization: default (torch's, n·Var(w) = 1/3), xavier (1), he (2) or orthogonal (1).
+        initialization: default (torch's, n·Var(w) = 1/3), xavier (1), he (2), orthogonal (1) or zero (0).
         gain: factor of the initial weights of hidden layers; n·Var(w) grows by its square.
         dropout: probability of a hidden unit's output to be dropped, in [0, 1).
+        dropout_mask: sample (if not given), a mask for each sample; or batch, one an iteration for all its samples;
+            only with dropout.
         residual: add a hidden layer's input to its output wherever both have the same size.
+        bias: whether the linear layers have one.
         training: of `LectureModule`.
 
     Raises:
@@ -197,7 +218,9 @@ class FullyConnected(LectureModule):
         initialization: str = "default",
         gain: float = 1.0,
         dropout: float = 0.0,
+        dropout_mask: str | None = None,
         residual: bool = False,
+        bias: bool = True,
         **training: Any,
     ) -> None:
         check_count("num_features", num_features)
@@ -211,7 +234,9 @@ class FullyConnected(LectureModule):
         self.initialization = initialization
         self.gain = gain
         self.dropout = dropout
+        self.dropout_mask = dropout_mask
         self.residual = residual
+        self.bias = bias
         super().__init__(**training)
 
     def configure_network(self) -> FullyConnectedNetwork:
@@ -227,5 +252,7 @@ class FullyConnected(LectureModule):
             initialization=self.initialization,
             gain=self.gain,
             dropout=self.dropout,
+            dropout_mask=self.dropout_mask,
             residual=self.residual,
+            bias=self.bias,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -14,6 +14,7 @@ from lightning_modules.layers import choose
 
 Measure = Callable[[Tensor, Tensor], Tensor]
 Check = Callable[[Tensor, Tensor], None]
+Function = Callable[[Tensor], Tensor]
 Means = dict[str, Tensor]
 
 
@@ -43,18 +44,16 @@ def count_correct(outputs: Tensor, labels: Tensor) -> Tensor:
 
 
 def check_label_shape(name: str, outputs: Tensor, labels: Tensor) -> None:
-    """Require one integer label a sample, and at least two outputs.
+    """Require one integer label a sample.
 
     Args:
         name: of the loss, for the message.
-        outputs: (batch, classes).
+        outputs: (batch, outputs).
         labels: (batch,).
 
     Raises:
         ValueError: another shape or type, such as a column, one-hot rows or floats.
     """
-    if outputs.shape[1] < 2:
-        raise ValueError(f"{name} needs at least 2 classes, not {outputs.shape[1]}")
     if labels.shape != outputs.shape[:1] or labels.dtype != torch.int64:
         raise ValueError(
             f"{name} needs labels of shape {tuple(outputs.shape[:1])} and type torch.int64, "
@@ -62,18 +61,28 @@ def check_label_shape(name: str, outputs: Tensor, labels: Tensor) -> None:
         )
 
 
-def check_label_range(outputs: Tensor, labels: Tensor) -> None:
+def check_class_shape(name: str, outputs: Tensor, labels: Tensor) -> None:
+    """Require one integer label a sample, and an output for each of at least two classes; see `check_label_shape`."""
+    if outputs.shape[1] < 2:
+        raise ValueError(f"{name} needs at least 2 classes, not {outputs.shape[1]}")
+    check_label_shape(name, outputs, labels)
+
+
+def check_label_range(labels: Tensor, classes: int) -> None:
     """Require labels from 0 to classes - 1.
 
     Raises:
         ValueError: a label outside. Torch itself would skip a label of -100 without a word, and abort the process
             for others on a GPU.
     """
-    classes = outputs.shape[1]
     low, high = (int(bound) for bound in labels.aminmax())
     if low < 0 or high >= classes:
         wrong = low if low < 0 else high
         raise ValueError(f"label {wrong} is out of range: {classes} classes have labels 0 to {classes - 1}")
+
+
+def _check_class_range(outputs: Tensor, labels: Tensor) -> None:
+    check_label_range(labels, outputs.shape[1])
 
 
 def check_same_shape(name: str, outputs: Tensor, targets: Tensor) -> None:
@@ -111,59 +120,57 @@ def _accept(_outputs: Tensor, _targets: Tensor) -> None:
 
 # --- Class labels
 
-OUTPUT_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+OUTPUT_ACTIVATIONS: dict[str, Function] = {
     "identity": lambda a: a,
     "sigmoid": torch.sigmoid,
     "softmax": partial(torch.softmax, dim=1),
 }
-REDUCTIONS = ("mean", "sum")
+# Over a sample's outputs; over the batch it is always the mean. The mean over the outputs, torch's default, makes the
+# gradient smaller by their number.
+REDUCTIONS: dict[str, Function] = {"mean": partial(torch.mean, dim=1), "sum": partial(torch.sum, dim=1)}
 
 
 def naive_cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
     """Compute −log softmax as it is written, e^z / Σ e^z: in float32 it overflows to nan from z = 89 on.
 
-    `cross_entropy` is the same number by −z + log Σ e^z with the largest z taken out. Slide "Fonction de coût".
+    `cross_entropy` is the same number by −z + log Σ e^z with the largest z taken out. Slide "SoftMax".
     """
     exponentials = outputs.exp()
     shares = exponentials / exponentials.sum(1, keepdim=True)
     return -shares.gather(1, labels[:, None]).log().mean()
 
 
-def one_hot_mse(outputs: Tensor, labels: Tensor, output_activation: str, reduction: str) -> Tensor:
+def one_hot_mse(outputs: Tensor, labels: Tensor, *, activate: Function, reduce: Function) -> Tensor:
     """Compute the squared distance between the activated outputs and the label's one-hot vector, mean over the batch.
 
     Args:
         outputs: (batch, classes).
         labels: (batch,).
-        output_activation: a key of `OUTPUT_ACTIVATIONS`.
-        reduction: "mean" or "sum" over the classes. The mean, torch's default, makes the gradient smaller by the
-            number of classes.
+        activate: see `OUTPUT_ACTIVATIONS`.
+        reduce: over the classes, see `REDUCTIONS`.
     """
-    activated = OUTPUT_ACTIVATIONS[output_activation](outputs)
-    squares = (activated - F.one_hot(labels, outputs.shape[1]).to(outputs.dtype)).square()
-    return (squares.sum(1) if reduction == "sum" else squares.mean(1)).mean()
+    targets = F.one_hot(labels, outputs.shape[1]).to(outputs.dtype)
+    return reduce((activate(outputs) - targets).square()).mean()
 
 
 # --- Several labels a sample
 
 
-def bce(outputs: Tensor, targets: Tensor, reduction: str) -> Tensor:
+def bce(outputs: Tensor, targets: Tensor, *, reduce: Function) -> Tensor:
     """Binary cross-entropy of independent labels from their logits: both of the lecture's terms under one minus sign.
 
     Args:
         outputs: logits, (batch, labels).
         targets: 0 or 1, (batch, labels).
-        reduction: "mean" or "sum" over the labels; always the mean over the batch.
+        reduce: over the labels, see `REDUCTIONS`.
     """
-    cost = F.binary_cross_entropy_with_logits(outputs, targets, reduction="none")
-    return (cost.sum(1) if reduction == "sum" else cost.mean(1)).mean()
+    return reduce(F.binary_cross_entropy_with_logits(outputs, targets, reduction="none")).mean()
 
 
-def naive_bce(outputs: Tensor, targets: Tensor, reduction: str) -> Tensor:
+def naive_bce(outputs: Tensor, targets: Tensor, *, reduce: Function) -> Tensor:
     """Compute the same as written, −(y log ŷ + (1 − y) log(1 − ŷ)): not finite where ŷ rounds to 0 or 1."""
     probability = torch.sigmoid(outputs)
-    cost = -(targets * probability.log() + (1 - targets) * (1 - probability).log())
-    return (cost.sum(1) if reduction == "sum" else cost.mean(1)).mean()
+    return reduce(-(targets * probability.log() + (1 - targets) * (1 - probability).log())).mean()
 
 
 def _count_exact(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -194,23 +201,30 @@ LABELS: dict[str, Measure] = {
 # --- Numbers
 
 
+def _precise(values: Tensor) -> Tensor:
+    # The variance is a difference of two sums. MPS knows no double precision.
+    return values if values.device.type == "mps" else values.double()
+
+
 def _sum_squares(outputs: Tensor, targets: Tensor) -> Tensor:
-    return (outputs - targets).double().square().sum(0)
+    return _precise(outputs - targets).square().sum(0)
 
 
 def _sum_targets(_outputs: Tensor, targets: Tensor) -> Tensor:
-    return targets.double().sum(0)
+    return _precise(targets).sum(0)
 
 
 def _sum_target_squares(_outputs: Tensor, targets: Tensor) -> Tensor:
-    return targets.double().square().sum(0)
+    return _precise(targets).square().sum(0)
 
 
 def _with_r2(means: Means) -> Means:
-    """Add R², the mean over the columns, unless a column does not vary."""
+    """Add R², the mean over the columns, unless a column does not vary, where it is not defined."""
     error, mean, square = (means.pop(name) for name in NUMBERS)
     variance = square - mean.square()
-    return {**means, "r2": (1 - error / variance).mean()} if bool((variance > 0).all()) else means
+    # Of equal targets, rounding can leave a little more than 0.
+    varies = variance > 100 * torch.finfo(square.dtype).eps * square
+    return {**means, "r2": (1 - error / variance).mean()} if bool(varies.all()) else means
 
 
 NUMBERS: dict[str, Measure] = {
@@ -220,7 +234,27 @@ NUMBERS: dict[str, Measure] = {
 }
 
 
-LOSSES = ("cross_entropy", "naive_cross_entropy", "one_hot_mse", "bce", "naive_bce", "mse")
+# The options that each loss uses.
+LOSSES: dict[str, tuple[str, ...]] = {
+    "cross_entropy": (),
+    "naive_cross_entropy": (),
+    "one_hot_mse": ("output_activation", "reduction"),
+    "bce": ("reduction",),
+    "naive_bce": ("reduction",),
+    "mse": (),
+}
+
+
+def check_unused(name: str, uses: Sequence[str], options: Mapping[str, object]) -> None:
+    """Refuse the options of a loss that were given (are not None) and that it does not use.
+
+    Raises:
+        ValueError: there is one; the message names the losses that use it.
+    """
+    for option, value in options.items():
+        if value is not None and option not in uses:
+            users = [loss for loss, used in LOSSES.items() if option in used]
+            raise ValueError(f"{name} does not use {option}={value}; these losses do: {', '.join(users)}")
 
 
 def build_loss(name: str, output_activation: str | None = None, reduction: str | None = None) -> Loss:
@@ -236,22 +270,18 @@ def build_loss(name: str, output_activation: str | None = None, reduction: str |
     Raises:
         ValueError: a name that does not exist, or an option that the loss would ignore.
     """
-    choose("loss", name, dict.fromkeys(LOSSES))
-    if output_activation is not None and name != "one_hot_mse":
-        raise ValueError(f"{name} does not use output_activation; one_hot_mse does")
-    if reduction is not None and name not in ("one_hot_mse", "bce", "naive_bce"):
-        raise ValueError(f"{name} does not use reduction; one_hot_mse, bce and naive_bce do")
-    activation, over = output_activation or "identity", reduction or "mean"
-    choose("output_activation", activation, OUTPUT_ACTIVATIONS)
-    choose("reduction", over, dict.fromkeys(REDUCTIONS))
+    uses = choose("loss", name, LOSSES)
+    check_unused(name, uses, {"output_activation": output_activation, "reduction": reduction})
+    activate = choose("output_activation", output_activation or "identity", OUTPUT_ACTIVATIONS)
+    reduce = choose("reduction", reduction or "mean", REDUCTIONS)
     if name == "mse":
         return Loss(F.mse_loss, partial(check_same_shape, name), _accept, NUMBERS, _with_r2)
     if name in ("bce", "naive_bce"):
-        mean = partial(bce if name == "bce" else naive_bce, reduction=over)
-        return Loss(mean, partial(check_same_shape, name), check_binary, LABELS, _with_micro_f1)
+        cost = partial(bce if name == "bce" else naive_bce, reduce=reduce)
+        return Loss(cost, partial(check_same_shape, name), check_binary, LABELS, _with_micro_f1)
     of_labels: dict[str, Measure] = {
         "cross_entropy": F.cross_entropy,
         "naive_cross_entropy": naive_cross_entropy,
-        "one_hot_mse": partial(one_hot_mse, output_activation=activation, reduction=over),
+        "one_hot_mse": partial(one_hot_mse, activate=activate, reduce=reduce),
     }
-    return Loss(of_labels[name], partial(check_label_shape, name), check_label_range, {"accuracy": count_correct})
+    return Loss(of_labels[name], partial(check_class_shape, name), _check_class_range, {"accuracy": count_correct})

@@ -10,17 +10,17 @@ from torch import Tensor, nn
 from lightning_modules.layers.normalization import NORMALIZATIONS
 
 # Their parameter called `weight` is a scale, not a weight between two layers.
-SCALES = tuple(module for module in NORMALIZATIONS.values() if module is not None)
+SCALES = (*(module for module in NORMALIZATIONS.values() if module is not None), nn.BatchNorm2d)
 
 
 def penalized(network: nn.Module) -> list[nn.Parameter]:
-    """List the weights that penalties and weight decay act on: no biases, no normalisation's scale or shift."""
+    """List the weights that penalties and weight decay act on: no biases, no scale of a normalisation, none frozen."""
     return [
         parameter
         for module in network.modules()
         if not isinstance(module, SCALES)
         for name, parameter in module.named_parameters(recurse=False)
-        if name.startswith("weight")
+        if name.startswith("weight") and parameter.requires_grad
     ]
 
 

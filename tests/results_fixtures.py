@@ -7,6 +7,7 @@ from synthetic_results import build
 
 from experiments.core import figures
 from experiments.core.drawing import Drawing
+from experiments.core.execution import Pool
 from experiments.core.results import Results
 
 
@@ -19,4 +20,4 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
 @pytest.fixture(scope="session")
 def drawn(results: Results) -> dict[str, Drawing]:
     """All figures of these results, saved."""
-    return figures.draw(results)
+    return figures.draw(results, Pool(jobs=1))

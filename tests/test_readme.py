@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,16 +29,16 @@ def test_the_example_runs_and_learns(tmp_path):
 
 @pytest.mark.parametrize("name", re.findall(r"<!-- verdicts: (\w+) -->", README))
 def test_the_verdict_table_is_the_reference(name):
-    claims = reference.read(name)["claims"]
-    assert reference.with_table(README, name, claims) == README
-    assert {claim["id"] for claim in claims} == {claim.id for claim in catalogue.load(name).claims}
+    verdicts = reference.read(name).verdicts
+    assert reference.with_table(README, name, verdicts) == README
+    assert {verdict.id for verdict in verdicts} == {claim.id for claim in catalogue.load(name).claims}
 
 
 def test_the_table_changes_with_the_reference():
     (name,) = re.findall(r"<!-- verdicts: (\w+) -->", README)
-    claims = reference.read(name)["claims"]
-    claims[0] = {**claims[0], "effect": claims[0]["effect"] + 1}
-    assert reference.with_table(README, name, claims) != README
+    first, *others = reference.read(name).verdicts
+    assert first.effect is not None
+    assert reference.with_table(README, name, [replace(first, effect=first.effect + 1), *others]) != README
 
 
 def test_every_file_it_names_is_there():
@@ -58,10 +59,10 @@ def test_every_make_target_it_names_exists():
 
 def test_thresholds_of_the_reference_are_those_of_the_claims():
     for name in catalogue.names():
-        kept = {claim["id"]: claim for claim in reference.read(name)["claims"]}
+        kept = {verdict.id: verdict for verdict in reference.read(name).verdicts}
         for claim in catalogue.load(name).claims:
-            band = None if claim.within is None else [-claim.within, claim.within]
+            band = None if claim.within is None else (-claim.within, claim.within)
             given = [v for v in (claim.above, claim.below, band, claim.tolerance) if v is not None]
-            assert kept[claim.id]["threshold"] == (given[0] if given else None)
-            assert kept[claim.id]["n"] == claim.n
+            assert kept[claim.id].threshold == (given[0] if given else None)
+            assert kept[claim.id].n == claim.n
             assert Path(catalogue.ROOT / name / reference.FILE).is_file()

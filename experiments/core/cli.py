@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import csv
+import functools
 import itertools
+import json
 import logging
 import pickle
 import re
@@ -17,7 +20,7 @@ from typing import Any
 
 import torch
 from jsonargparse import Namespace
-from lightning import LightningDataModule, LightningModule
+from lightning import LightningDataModule, LightningModule, seed_everything
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
@@ -27,11 +30,10 @@ from experiments.core.callbacks.instrument import callbacks_of
 from experiments.core.callbacks.recorder import Recorder
 from experiments.core.errors import UserError
 from experiments.core.strict import check_request
+from experiments.core.yaml_files import parse_value
 
 RUNS = Path("runs")
-# Options that every run of a condition has for itself, and what was parsed from the others.
-OF_ONE_RUN = ("--seed_everything=", "--trainer.default_root_dir=")
-_parsed: dict[tuple[str, ...], Namespace] = {}
+QUIET = ("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false")
 
 
 class LectureCLI(LightningCLI):
@@ -42,7 +44,6 @@ class LectureCLI(LightningCLI):
     # Set by `run_cli`: the stem of the config file, which names the run's directory when nobody gave one.
     stem = "fit"
     checkpoint: Path | None = None
-    files: tuple[Path, ...] = ()
     # What files and options say about the trainer, in their own types.
     asked: Mapping[str, Any] = {}
     run_dir: Path
@@ -60,35 +61,36 @@ class LectureCLI(LightningCLI):
             parser.link_arguments("seed_everything", f"{section}.init_args.seed")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parse; what the strict pass leaves to the parser (wrong types above all) becomes one line.
+        """Parse; what the strict pass leaves to the parser (wrong types above all) becomes one line."""
+        try:
+            self.config = parser.parse_args(args)  # type: ignore[arg-type]
+        except argparse.ArgumentError as error:
+            raise UserError(condense(str(error))) from None
+        records.keep_number_types(self.chosen.trainer, self.asked)
 
-        Parsing takes as long as training a small network, and the runs of a condition differ in seed and directory
-        only: where both are given as `--name=value`, as the grid does, a process parses the rest once.
-        """
-        words = args if isinstance(args, list) else []
-        own = dict(word.split("=", 1) for word in words if word.startswith(OF_ONE_RUN))
-        key = (*(word for word in words if not word.startswith(OF_ONE_RUN)), *(p.read_text() for p in self.files))
-        if len(own) < len(OF_ONE_RUN) or key not in _parsed:
-            try:
-                parsed = parser.parse_args(args)  # type: ignore[arg-type]
-            except argparse.ArgumentError as error:
-                raise UserError(condense(str(error))) from None
-            records.keep_number_types(parsed.get(self.wanted, parsed).trainer, self.asked)
-            _parsed[key] = parsed
-        self.config = _parsed[key].clone()
-        if len(own) == len(OF_ONE_RUN):
-            config, seed = self.config[self.wanted], int(own["--seed_everything"])
-            config.seed_everything = config.model.init_args.seed = config.data.init_args.seed = seed
-            config.trainer.default_root_dir = own["--trainer.default_root_dir"]
+    @property
+    def chosen(self) -> Namespace:
+        """The config of the subcommand, or the only one there is."""
+        chosen: Namespace = self.config.get(self.wanted, self.config)
+        return chosen
+
+    def portable_config(self) -> dict[str, Any]:
+        """The resolved config as plain mappings that say nothing of where they are run."""
+        plain = json.loads(self.parser.dump(self.config, skip_unset=False, format="json"))
+        plain = plain.get(self.wanted, plain)
+        plain.pop("config", None)
+        records.keep_number_types(plain["trainer"], self.chosen.trainer)
+        plain["trainer"]["default_root_dir"] = None
+        return plain  # type: ignore[no-any-return]
 
     def before_instantiate_classes(self) -> None:
         """Choose the run's directory and place what loggers and callbacks write inside it."""
-        config = self.config[self.subcommand]
+        config = self.chosen
         if self.checkpoint is not None:
             config.ckpt_path, config.weights_only = str(self.checkpoint), True
         self.run_dir = Path(config.trainer.default_root_dir or self._new_directory(config.seed_everything))
-        self.save_config_kwargs = {"run_dir": self.run_dir}
-        if self.subcommand != "fit":
+        self.save_config_kwargs = {"run_dir": self.run_dir, "stored_config": self.portable_config()}
+        if self.wanted != "fit":
             config.trainer.logger = False
             return
         if records.read_result(self.run_dir) is not None:
@@ -112,7 +114,7 @@ class LectureCLI(LightningCLI):
             super().instantiate_classes()
             if self.datamodule is not None:
                 self.datamodule.prepare_data()
-                self.datamodule.setup(self.subcommand)
+                self.datamodule.setup(self.wanted)
         if self.checkpoint is not None:
             _check_checkpoint(self.checkpoint, self.model)
 
@@ -162,7 +164,7 @@ def run_cli(subcommand: str, args: Sequence[str]) -> None:
     LectureCLI.wanted = subcommand
     LectureCLI.stem = re.sub(r"[^\w.,=+-]", "-", request.files[-1].stem) if request.files else subcommand
     LectureCLI.checkpoint = request.checkpoint
-    LectureCLI.files, LectureCLI.asked = request.files, request.config.get("trainer") or {}
+    LectureCLI.asked = request.config.get("trainer") or {}
     # Told of a checkpoint, Lightning lays the hyper-parameters in it over the config without a word.
     hidden = ["--ckpt_path=null"] if request.checkpoint else []
     one_line = {"exit_on_error": False}
@@ -176,34 +178,105 @@ def run_cli(subcommand: str, args: Sequence[str]) -> None:
         raise
 
 
-def resolve(args: Sequence[str], build: bool = False) -> dict[str, Any]:
-    """Return the fully resolved config that `fit` with these arguments would store.
+class ConditionCLI(LectureCLI):
+    """Parses once, and then trains one run after another: parsing takes as long as training a small network."""
+
+    def __init__(self, args: Sequence[str]) -> None:
+        request = check_request("fit", args)
+        LectureCLI.wanted, LectureCLI.checkpoint = "fit", None
+        LectureCLI.asked = request.config.get("trainer") or {}
+        self._parsed: Namespace | None = None
+        super().__init__(args=[*args, *QUIET], run=False, parser_kwargs={"exit_on_error": False}, **CLI_SETTINGS)
+        self._parsed, self._portable = self.config, super().portable_config()
+        self.choose([])
+
+    def before_instantiate_classes(self) -> None:
+        """Build nothing while parsing."""
+        if self._parsed is not None:
+            super().before_instantiate_classes()
+
+    def instantiate_classes(self) -> None:
+        """Build nothing while parsing."""
+        if self._parsed is not None:
+            super().instantiate_classes()
+
+    def choose(self, options: Sequence[str]) -> bool:
+        """Lay `--section.name=value` over what was parsed, without parsing again.
+
+        Returns:
+            Whether that could be done: an option whose value is of another type than the one it replaces needs the
+            parser.
+        """
+        assert self._parsed is not None
+        self.config, self._chosen = self._parsed.clone(), copy.deepcopy(self._portable)
+        for option in options:
+            key, _, text = option.removeprefix("--").replace(".init_args.", ".").partition("=")
+            section, _, name = key.partition(".")
+            inner = () if section == "trainer" else ("init_args",)
+            value = parse_value(text)
+            for config in (self.config, self._chosen):
+                place = functools.reduce(lambda part, word: part[word], inner, config[section])
+                if name not in place or type(place[name]) is not type(value):
+                    return False
+                place[name] = value
+        return True
+
+    def portable_config(self) -> dict[str, Any]:
+        """The config of the run that was trained last; only the seed is its own."""
+        return {**self._chosen, "seed_everything": self.config.seed_everything}
+
+    def build(self) -> None:
+        """Build network, data module, callbacks and loggers once, which finds values out of range."""
+        with _one_line():
+            self.parser.instantiate(self.config)
+
+    def fit_seed(self, seed: int, directory: Path) -> None:
+        """Do what `fit` does with this seed in this directory."""
+        config = self.config = self.config.clone()
+        config.seed_everything = config.model.init_args.seed = config.data.init_args.seed = seed
+        config.trainer.default_root_dir = str(directory)
+        seed_everything(seed, workers=True, verbose=False)
+        self.before_instantiate_classes()
+        self.instantiate_classes()
+        self.trainer.fit(self.model, self.datamodule)
+        self.after_fit()
+
+
+def condition(args: Sequence[str]) -> ConditionCLI:
+    """Return the parsed config of one condition; a process parses the same files once.
 
     Args:
-        args: the command line after `fit`.
-        build: also build network, data module, callbacks and loggers once, which finds values out of range.
+        args: the command line after `fit`, each option in one word; `--config=FILE` first.
 
     Raises:
         UserError: something asked for is wrong.
     """
     quieten()
-    request = check_request("fit", args)
-    LectureCLI.files, LectureCLI.asked = request.files, request.config.get("trainer") or {}
-    cli = _ParserOnly(args=list(args), run=False, parser_kwargs={"exit_on_error": False}, **CLI_SETTINGS)
-    if build:
-        with _one_line():
-            cli.parser.instantiate(cli.config)
-    return records.portable_config(cli.parser, cli.config, Path())
+    files = [word for word in args if word.startswith("--config=")]
+    contents = tuple(Path(word.partition("=")[2]).read_text(encoding="utf-8") for word in files)
+    parsed = _parse_once(tuple(files), contents)
+    if not parsed.choose([word for word in args if word not in files]):
+        parsed = _parse_once(tuple(args), contents)
+        parsed.choose([])
+    return parsed
 
 
-class _ParserOnly(LectureCLI):
-    """Parses and builds nothing."""
+@functools.lru_cache(maxsize=16)
+def _parse_once(args: tuple[str, ...], contents: tuple[str, ...]) -> ConditionCLI:
+    del contents  # they are what the files held when they were parsed
+    return ConditionCLI(args)
 
-    def before_instantiate_classes(self) -> None:
-        pass
 
-    def instantiate_classes(self) -> None:
-        pass
+def run_seed(args: Sequence[str], seed: int, directory: Path) -> None:
+    """Train one run of a condition; what it leaves is what `run_cli("fit", …)` would leave.
+
+    Args:
+        args: see `condition`; without seed and directory.
+        seed: of the run.
+        directory: of the run.
+    """
+    torch.set_num_threads(1)
+    condition(args).fit_seed(seed, directory)
 
 
 CLI_SETTINGS: dict[str, Any] = {
@@ -244,7 +317,8 @@ def condense(message: str) -> str:
     given = re.search(r"(?:Got|Given) value: ([^\n]+)", inner)
     if not (expected and given):
         return " ".join(message.split())
-    wanted = " or ".join(dict.fromkeys(re.sub(r"<class '(?:\w+\.)*(\w+)'>|typing\.", r"\1", word) for word in expected))
+    named = r"<class '(?:\w+\.)*(\w+)'>|typing\.|Literal\[(.+)\]"
+    wanted = " or ".join(dict.fromkeys(re.sub(named, r"\1\2", word) for word in expected))
     nested = re.fullmatch(r"NestedArg\(key='[^']+', val=(.+)\)", given[1])
     return f"{'.'.join(dict.fromkeys(keys))}: expected {wanted}; it is {nested[1] if nested else given[1]}"
 

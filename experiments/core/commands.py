@@ -46,6 +46,18 @@ RUN_OPTIONS: dict[str, dict[str, Any]] = {
     "--runs": {"default": "runs", "help": "where results are kept (default: runs)"},
 }
 
+PICTURE_OPTIONS: dict[str, dict[str, Any]] = {
+    "--data": {"default": "FashionMNIST", "help": "a data set of images (default: FashionMNIST); `data` lists them"},
+    "--policy": {
+        "default": "autoaugment_svhn",
+        "help": "as in a data set's option `augmentation`: shift(3) (default: autoaugment_svhn)",
+    },
+    "--seed": {"type": int, "default": 1000, "help": "chooses the images and the draws (default: 1000)"},
+    "--rows": {"type": _count, "default": 3, "help": "rows of the picture (default: 3)"},
+    "--size": {"type": _count, "help": "side of the images, where the data set has this option: 28"},
+    "--out": {"help": "the file: .png, .svg or .pdf (default: one in runs/augmentations)"},
+}
+
 
 def main(args: Sequence[str]) -> int:
     """Run one command and return its exit code: 0, 1 if a run failed, 2 for a user's mistake, 130 after Ctrl-C."""
@@ -67,7 +79,7 @@ def _dispatch(args: list[str]) -> int:
         run_cli(args[0], args[1:])
         return 0
     parser = _build_parser()
-    commands = [*TRAINING, "run", "report", "list", "claims", "reference"]
+    commands = [*TRAINING, "run", "report", "list", "claims", "reference", "data", "augmentations"]
     if args and not args[0].startswith("-"):
         check_known("command", args[0], commands)
     names = [word.partition("=")[0] for word in args if word.startswith("--")]
@@ -77,9 +89,10 @@ def _dispatch(args: list[str]) -> int:
     options, extra = parser.parse_known_args(args)
     if extra and not (options.command in ("run", "report") and all(_is_override(word) for word in extra)):
         word = next(word for word in extra if not (options.command in ("run", "report") and _is_override(word)))
-        if word.startswith(OVERRIDES):
+        if word.startswith(OVERRIDES) and "=" not in word:
             raise UserError(f"option {word} needs its value in the same word: {word}=VALUE")
-        known = [*RUN_OPTIONS, "--help"] if options.command in ("run", "report", "reference") else ["--help"]
+        own = {"augmentations": PICTURE_OPTIONS, **dict.fromkeys(("run", "report", "reference"), RUN_OPTIONS)}
+        known = [*own.get(options.command, ()), "--help"]
         raise UserError(f"unknown option '{word}'; {nearest(word.partition('=')[0], known)}")
     if options.command is None:
         parser.print_help()
@@ -88,6 +101,14 @@ def _dispatch(args: list[str]) -> int:
         return _list()
     if options.command == "claims":
         return _claims(options.experiment)
+    if options.command == "data":
+        from experiments.core import data
+
+        return data.show(options.name) if options.name else data.show_all()
+    if options.command == "augmentations":
+        from experiments.core import augmentations
+
+        return augmentations.draw(**{name: value for name, value in vars(options).items() if name != "command"})
     check_known("experiment", options.experiment, catalogue.names())
     from experiments.core import plan, runner
 
@@ -120,7 +141,7 @@ def _build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(
-        dest="command", metavar="{run,report,list,claims,reference,fit,validate,test,predict}"
+        dest="command", metavar="{run,report,list,claims,reference,data,augmentations,fit,validate,test,predict}"
     )
     chosen = _Parser(add_help=False, allow_abbrev=False)
     chosen.add_argument("experiment", help="its name; `list` shows them")
@@ -137,6 +158,11 @@ def _build_parser() -> argparse.ArgumentParser:
     commands.add_parser("list", help="list the experiments", allow_abbrev=False)
     claims = commands.add_parser("claims", help="list claims, as frozen before their run", allow_abbrev=False)
     claims.add_argument("experiment", nargs="?")
+    data = commands.add_parser("data", help="list the data sets, or fetch one", allow_abbrev=False)
+    data.add_argument("name", nargs="?", help="tell more about this one, and download it if it is not here")
+    pictures = commands.add_parser("augmentations", help="draw what an augmentation does", allow_abbrev=False)
+    for name, arguments in PICTURE_OPTIONS.items():
+        pictures.add_argument(name, **arguments)
     return parser
 
 

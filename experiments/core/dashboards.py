@@ -6,6 +6,7 @@ Both are views. The single seeds log themselves, each in its own directory; noth
 from __future__ import annotations
 
 import shutil
+import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,10 +94,20 @@ def _write_tensorboard(results: Results, figures: Mapping[str, Drawing]) -> None
         shown.update(lines)
     with SummaryWriter(str(folder / "figures")) as writer:
         for name, drawing in figures.items():
-            writer.add_figure(f"figures/{name}", drawing.figure, close=False)
+            _write_png(writer, f"figures/{name}", results.plan.directory / "figures" / f"{name}.png")
             writer.add_text(f"figures/{name}", f"**{drawing.title.en}.** {drawing.caption.en}")
         if shown:
             writer.add_custom_scalars(_layout(shown))
+
+
+def _write_png(writer: Any, name: str, path: Path) -> None:
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    content = path.read_bytes()
+    width, height = struct.unpack(">II", content[16:24])
+    # `add_image` would decode the file and encode it again, which takes longer than drawing it.
+    image = Summary.Image(height=height, width=width, colorspace=4, encoded_image_string=content)
+    writer.file_writer.add_summary(Summary(value=[Summary.Value(tag=name, image=image)]))
 
 
 def _write_band(writer: Any, metric: str, band: Band) -> None:

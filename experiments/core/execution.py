@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -18,14 +19,14 @@ from concurrent.futures import Future, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar
 
 from pebble import ProcessPool
 
 from experiments.core import records
 from experiments.core.errors import UserError, check_known
 
-QUIET = ("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,9 @@ def execute(task: Task) -> Outcome:
             if task.check:
                 _run_check(task)
             else:
-                from experiments.core.cli import run_cli
+                from experiments.core.cli import run_seed
 
-                directory = f"--trainer.default_root_dir={task.directory}"
-                run_cli("fit", [*task.args, f"--seed_everything={task.seed}", directory, *QUIET])
+                run_seed(task.args, task.seed, task.directory)
     except Exception as error:
         with (task.directory / "run.log").open("a", encoding="utf-8") as log:
             traceback.print_exc(file=log)
@@ -127,12 +127,20 @@ def _start_worker() -> None:
     sys.argv = ["python -m experiments"]
 
 
+# What every run needs and takes seconds to import; nothing of this project, whose place only the workers know.
+SHARED_IMPORTS = ("lightning.pytorch.cli", "torch.utils.tensorboard", "sklearn.datasets")
+
+
 class Pool:
-    """A pool of workers, started when first used; a worker that dies costs its own task and no other."""
+    """A pool of workers; one that dies costs its own task and no other.
+
+    Where the system can, workers are copies of one process that has imported what they need; elsewhere each imports it.
+    """
 
     def __init__(self, jobs: int) -> None:
         self.jobs = jobs
         self._pool: ProcessPool | None = None
+        self._starting: threading.Thread | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -140,6 +148,8 @@ class Pool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._starting is not None:
+            self._starting.join()
         if self._pool is not None:
             if kind is None:
                 self._pool.close()  # type: ignore[no-untyped-call]
@@ -147,17 +157,42 @@ class Pool:
                 self._pool.stop()  # type: ignore[no-untyped-call]
             self._pool.join()
 
+    def start(self) -> None:
+        """Start the workers beside what the caller goes on with; the first `run` would start them otherwise."""
+        if self._starting is None:
+            self._starting = threading.Thread(target=self._start)
+            self._starting.start()
+
+    def _start(self) -> None:
+        # Inherited by the workers, and read when they import torch.
+        os.environ["OMP_NUM_THREADS"] = "1"
+        # On macOS a copy of a process that has loaded the system's libraries may crash.
+        method = "forkserver" if sys.platform == "linux" else "spawn"
+        context = multiprocessing.get_context(method)
+        context.set_forkserver_preload(list(SHARED_IMPORTS))
+        self._pool = ProcessPool(max_workers=self.jobs, context=context, initializer=_start_worker)
+        self._pool.schedule(_start_worker)
+
+    def map(self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> list[T]:
+        """Call a function once for each tuple of arguments, on the workers if there are any; return the values."""
+        if self._starting is None:
+            return [function(*call) for call in calls]
+        return [future.result() for future in [self._started().schedule(function, args=list(call)) for call in calls]]
+
+    def _started(self) -> ProcessPool:
+        self.start()
+        assert self._starting is not None
+        self._starting.join()
+        assert self._pool is not None
+        return self._pool
+
     def run(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Outcome]]:
         """Run tasks, the longest first, and yield each as it ends."""
         if not tasks:
             return
-        if self._pool is None:
-            # Inherited by the workers, and read when they import torch.
-            os.environ["OMP_NUM_THREADS"] = "1"
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPool(max_workers=self.jobs, context=context, initializer=_start_worker)
+        pool = self._started()
         ordered = sorted(tasks, key=lambda task: -task.cost)
-        futures: dict[Future[Outcome], Task] = {self._pool.schedule(execute, args=[task]): task for task in ordered}
+        futures: dict[Future[Outcome], Task] = {pool.schedule(execute, args=[task]): task for task in ordered}
         for future in as_completed(futures):
             error = future.exception()
             # Only the death of a worker arrives as an exception: `execute` catches what a run raises.

@@ -18,6 +18,7 @@ from experiments.core.bands import history
 from experiments.core.definitions import CONFIRMED, INCONCLUSIVE, INFERENTIAL, NONE, REFUTED
 from experiments.core.drawing import Drawing, Words
 from experiments.core.errors import UserError, nearest
+from experiments.core.execution import Pool
 from experiments.core.report.wording import effect_words, interval_of, interval_words, threshold_words
 from experiments.core.results import Results, Run, public_functions
 from experiments.core.verdicts import Verdict
@@ -52,8 +53,12 @@ class Panel:
     curves: Sequence[Curve]
 
 
-def draw(results: Results) -> dict[str, Drawing]:
+def draw(results: Results, pool: Pool) -> dict[str, Drawing]:
     """Draw every figure of an experiment, and the forest of its verdicts, into `figures/` as SVG and PNG.
+
+    Args:
+        results: of the experiment.
+        pool: its workers draw, if it has any.
 
     Returns:
         The drawings by name: the experiment's own in its order, `forest` last.
@@ -61,18 +66,21 @@ def draw(results: Results) -> dict[str, Drawing]:
     Raises:
         UserError: neither the experiment's `figures.py` nor `core` has a figure of some name.
     """
-    experiment, folder = results.plan.grid.experiment, results.plan.directory / "figures"
-    functions = {n: find_figure(results.plan.grid.name, n) for n in dict.fromkeys([*experiment.figures, "forest"])}
+    names = list(dict.fromkeys([*results.plan.grid.experiment.figures, "forest"]))
+    for name in names:
+        find_figure(results.plan.grid.name, name)
+    return dict(zip(names, pool.map(_draw_one, [(results, name) for name in names]), strict=True))
+
+
+def _draw_one(results: Results, name: str) -> Drawing:
+    folder = results.plan.directory / "figures"
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = {}
     with mpl.rc_context(d.STYLE):
-        for name, function in functions.items():
-            drawn[name] = function(results)
-            figure = drawn[name].figure
-            figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
-            # The layout is settled now; finding it again for every further picture would cost as much as drawing.
-            figure.set_layout_engine("none")
-            figure.savefig(folder / f"{name}.png", dpi=144)
+        drawn = find_figure(results.plan.grid.name, name)(results)
+        drawn.figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+        # The layout is settled now; finding it again for the other picture would cost as much as drawing.
+        drawn.figure.set_layout_engine("none")
+        drawn.figure.savefig(folder / f"{name}.png", dpi=144)
     return drawn
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -124,13 +123,13 @@ class Planner:
     """Turns conditions into tasks. Importing torch to resolve a config is paid here, once."""
 
     def __init__(self, plan: Plan) -> None:
-        from experiments.core.cli import resolve
+        from experiments.core.cli import ConditionCLI, condition
         from experiments.core.strict import argument_names
 
         self.plan = plan
-        self._resolve = resolve
+        self._condition = condition
+        self._parse = ConditionCLI
         self._argument_names = argument_names
-        self._parsed: dict[tuple[str, ...], dict[str, Any]] = {}
 
     def tasks(
         self, condition: Condition, seeds: Sequence[int], tuned: Mapping[str, float], directory: Path
@@ -146,8 +145,10 @@ class Planner:
             if override.partition("=")[0].replace(".init_args.", ".") in axes:
                 raise UserError(f"'{override}' cannot hold for every run: the grid of '{grid.name}' varies it")
         args = [*files, *chosen, *self.plan.overrides]
-        # What the definition asks for is tried by its runs, what a person adds before any of them.
-        config = self._resolve(args, build=True) if self.plan.overrides else self._resolved(files, chosen)
+        if self.plan.overrides:
+            # What the definition asks for is tried by its runs, what a person adds before any of them.
+            self._parse(args).build()
+        config = self._condition(args).portable_config()
         return [
             Task(
                 label=f"{directory.name} seed={seed}",
@@ -161,24 +162,6 @@ class Planner:
             for seed in seeds
         ]
 
-    def _resolved(self, files: tuple[str, ...], chosen: Sequence[str]) -> dict[str, Any]:
-        """Return what `resolve` returns for these files and options, parsing files that conditions share only once.
-
-        Parsing takes a tenth of a second: an option whose value is of the type it replaces is put into the parsed
-        config, and only with others is everything parsed again.
-        """
-        if files not in self._parsed:
-            self._parsed[files] = self._resolve(files)
-        config = copy.deepcopy(self._parsed[files])
-        for word in chosen:
-            key, _, text = word.removeprefix("--").partition("=")
-            section, _, name = key.partition(".")
-            place, value = config[section] if section == "trainer" else config[section]["init_args"], parse_value(text)
-            if type(place.get(name)) is not type(value):
-                return self._resolve([*files, *chosen])
-            place[name] = value
-        return config
-
     def load_data(self) -> None:
         """Read the data set here, once: if it is missing, no worker needs to find out, and no two download it.
 
@@ -189,7 +172,7 @@ class Planner:
 
         grid = self.plan.grid
         files = [f"--config={path}" for path in grid.files(grid.conditions[0])]
-        config = self._resolve([*files, *self.plan.overrides])["data"]
+        config = self._condition([*files, *self.plan.overrides]).portable_config()["data"]
         try:
             find_class("data", config["class_path"])(**config["init_args"], seed=FIRST_SEED).setup()
         except (OSError, ValueError) as error:

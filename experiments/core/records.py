@@ -9,12 +9,9 @@ import math
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from experiments.core.errors import UserError
-
-if TYPE_CHECKING:
-    from lightning.pytorch.cli import LightningArgumentParser
 
 CONFIG, METRICS, RESULT = "config.yaml", "metrics.csv", "result.json"
 # Arguments of loggers and callbacks that name a place to write; a relative one lies in the run's directory.
@@ -85,27 +82,6 @@ def keep_number_types(trainer: Any, asked: Any) -> None:
     for key, value in asked.items():
         if type(value) in (int, float) and type(trainer.get(key)) in (int, float) and trainer[key] == value:
             trainer[key] = value
-
-
-def portable_config(parser: LightningArgumentParser, config: Any, run_dir: Path) -> dict[str, Any]:
-    """Return the resolved config as plain mappings, free of the run's own directory: the inverse of `place_inside`."""
-    plain: dict[str, Any] = json.loads(parser.dump(config, skip_unset=False, format="json"))
-    plain.pop("config", None)
-    trainer = plain["trainer"]
-    keep_number_types(trainer, config.trainer)
-    trainer["default_root_dir"] = None
-    for part in [*_as_list(trainer["logger"]), *_as_list(trainer["callbacks"])]:
-        arguments = part.get("init_args") or {}
-        for key in PLACED:
-            if arguments.get(key) is not None and Path(arguments[key]).is_relative_to(run_dir):
-                arguments[key] = str(Path(arguments[key]).relative_to(run_dir))
-    return plain
-
-
-def _as_list(value: Any) -> list[Any]:
-    if value is None or isinstance(value, bool):
-        return []
-    return value if isinstance(value, list) else [value]
 
 
 def check_writable(directory: Path) -> None:

@@ -12,7 +12,7 @@ from experiments.core.grid import Condition
 from experiments.core.plan import Options, Plan, Planner, check_tasks, make_plan
 from experiments.core.progress import follow
 from experiments.core.samples import check_contrasts
-from experiments.core.summary import finished_runs
+from experiments.core.summary import VERDICTS, finished_runs
 
 
 def run(name: str, choice: Options) -> int:
@@ -23,25 +23,28 @@ def run(name: str, choice: Options) -> int:
     """
     plan = make_plan(name, choice)
     check_contrasts(name, plan.grid.experiment.claims)
-    checks = check_tasks(plan)
-    planner = Planner(plan)
     print(f"{plan.title}: {plan.directory}")
     with Pool(plan.jobs) as pool:
+        if not (plan.directory / VERDICTS).is_file():
+            pool.start()  # beside the imports of this process
+        checks = check_tasks(plan)
+        planner = Planner(plan)
         trials = tuning.trials(plan, planner)
         done = run_missing(pool, planner, [task for trial in trials for task in trial.tasks], "tuning")
         chosen = tuning.choose(plan, trials)
         tasks = [*run_tasks(plan, planner, chosen), *checks]
         done += run_missing(pool, planner, tasks, "runs")
-    # Where everything failed there is nothing to judge.
-    if not done["failed"] or finished_runs(plan, chosen):
-        show(plan, chosen, redraw=done.total() > 0)
+        # Where everything failed there is nothing to judge.
+        if not done["failed"] or finished_runs(plan, chosen):
+            show(plan, chosen, pool, redraw=done.total() > 0)
     return 1 if done["failed"] else 0
 
 
 def report(name: str, choice: Options) -> int:
     """Judge and draw again from the results that are there, without running anything."""
     plan = make_plan(name, choice)
-    show(plan, tuning.read_chosen(plan), redraw=True)
+    with Pool(plan.jobs) as pool:
+        show(plan, tuning.read_chosen(plan), pool, redraw=True)
     return 0
 
 
@@ -64,7 +67,7 @@ def keep(name: str, choice: Options) -> int:
     return 0
 
 
-def show(plan: Plan, chosen: Mapping[Condition, float], redraw: bool) -> None:
+def show(plan: Plan, chosen: Mapping[Condition, float], pool: Pool, redraw: bool) -> None:
     """Judge the claims and print the verdicts; draw figures and report if they are wanted or anything has changed."""
     from experiments.core import dashboards, figures, summary
     from experiments.core.report import page, terminal
@@ -73,7 +76,7 @@ def show(plan: Plan, chosen: Mapping[Condition, float], redraw: bool) -> None:
     results = summary.judge(plan, chosen)
     path = plan.directory / page.REPORT
     if redraw or before != _judged(plan) or not path.is_file():
-        drawn = figures.draw(results)
+        drawn = figures.draw(results, pool)
         dashboards.publish(results, drawn)
         page.write_report(results, drawn)
         page.write_index(plan.directory.parent)
@@ -82,7 +85,7 @@ def show(plan: Plan, chosen: Mapping[Condition, float], redraw: bool) -> None:
 
 
 def _judged(plan: Plan) -> list[bytes]:
-    paths = [plan.directory / name for name in ("results.csv", "verdicts.json")]
+    paths = [plan.directory / name for name in ("results.csv", VERDICTS)]
     return [path.read_bytes() for path in paths if path.is_file()]
 
 

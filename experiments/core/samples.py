@@ -106,7 +106,8 @@ def _per_seed(plan: Plan, claim: Claim, rows: Sequence[Sequence[Run]], columns: 
 
 
 def _on_test_sample(claim: Claim) -> bool:
-    return claim.measure.startswith("test/")
+    # Recorded, or derived: `test_score` of an experiment's measures.
+    return claim.measure.startswith(("test/", "test_"))
 
 
 def _overlap(claim: Claim, rows: Sequence[Sequence[Run]]) -> float:

@@ -11,6 +11,8 @@ from experiments.core.grid import Condition
 from experiments.core.plan import Plan, check_tasks
 from experiments.core.results import Results, Run, table
 
+VERDICTS = "verdicts.json"
+
 
 def finished_runs(plan: Plan, chosen: Mapping[Condition, float]) -> list[Run]:
     """Read every finished run of the grid, in the order of conditions and seeds."""
@@ -60,5 +62,5 @@ def judge(plan: Plan, tuned: Mapping[Condition, float]) -> Results:
         scope=f"{plan.grid.data}, {plan.grid.scale}",
         verdicts=plan.gives_verdicts,
     )
-    verdicts.write_verdicts(plan.directory / "verdicts.json", judged)
+    verdicts.write_verdicts(plan.directory / VERDICTS, judged)
     return Results(plan, tuple(runs), frame, tuple(judged), collected, tuned)

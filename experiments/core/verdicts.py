@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -184,11 +185,15 @@ def read_verdicts(path: Path) -> list[Verdict]:
         ValueError: it holds something else than verdicts.
     """
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-        lists = ("conditions", "threshold")
-        return [Verdict(**row | {k: tuple(row[k]) for k in lists if isinstance(row[k], list)}) for row in rows]
+        return from_rows(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{path} does not hold verdicts as this version writes them: {error}") from None
+
+
+def from_rows(rows: Sequence[Mapping[str, Any]]) -> list[Verdict]:
+    """Make verdicts of what their `asdict` became in JSON."""
+    lists = ("conditions", "threshold")
+    return [Verdict(**{**row, **{k: tuple(row[k]) for k in lists if isinstance(row[k], list)}}) for row in rows]
 
 
 def _describe(experiment_name: str, claim: Claim, sample: Sample, official: Official, scope: str) -> Verdict:

@@ -18,10 +18,10 @@ def _at_start(**overrides: str | float | bool) -> dict[str, str | float | bool]:
     return {"config": "initialization", **overrides}
 
 
-def _follows_theory(activation: str, name_fr: str) -> Claim:
+def _follows_theory(activation: str, name: str, name_fr: str) -> Claim:
     return Claim(
         f"L44-theory-{activation}",
-        statement=f"With {activation}, delta changes per layer by the factor that mean-field theory predicts.",
+        statement=f"With {name}, delta changes per layer by the factor that mean-field theory predicts.",
         statement_fr=f"Avec {name_fr}, delta change à chaque couche du facteur que prédit la théorie de champ moyen.",
         slide=VANISHING,
         kind="equivalence",
@@ -100,10 +100,10 @@ experiment = Experiment(
             where=_at_start(activation="sigmoid"),
             within=0.1,
         ),
-        _follows_theory("identity", "l'identité"),
-        _follows_theory("sigmoid", "la sigmoïde"),
-        _follows_theory("tanh", "tanh"),
-        _follows_theory("relu", "ReLU"),
+        _follows_theory("identity", "the identity", "l'identité"),
+        _follows_theory("sigmoid", "the sigmoid", "la sigmoïde"),
+        _follows_theory("tanh", "tanh", "tanh"),
+        _follows_theory("relu", "ReLU", "ReLU"),
         Claim(
             "L44-relu-he-constant",
             statement="With ReLU and He's initialisation, delta keeps its size from layer to layer.",

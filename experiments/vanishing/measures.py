@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from experiments.core.results import Run
 from experiments.vanishing import theory
@@ -84,11 +83,6 @@ def dead_units(run: Run) -> float:
     """Share of ReLU units that no validation sample activates, at the end of training."""
     shares = _by_layer(run, "activation/dead")
     return sum(shares) / len(shares) if shares else math.nan
-
-
-def largest_deviation(points: Sequence[tuple[Run, float]]) -> float:
-    """Contrast: the value farthest from 0, with its sign."""
-    return max((value for _, value in points), key=abs)
 
 
 def _by_layer(run: Run, name: str) -> list[float]:

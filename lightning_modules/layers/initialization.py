@@ -31,6 +31,10 @@ def _orthogonal(weight: Tensor, generator: Generator) -> Tensor:
     return nn.init.orthogonal_(weight, generator=generator)
 
 
+def _zero(weight: Tensor, _generator: Generator) -> Tensor:
+    return nn.init.zeros_(weight)
+
+
 # Variance of a weight between n inputs and m outputs, and n·Var(w) where n = m:
 INITIALIZATIONS: dict[str, Fill] = {
     "default": _default,  # 1/(3n), 1/3: what torch's Linear does
@@ -39,6 +43,7 @@ INITIALIZATIONS: dict[str, Fill] = {
     "xavier": _xavier,
     "he": _he,  # 2/n, 2: He et al. 2015
     "orthogonal": _orthogonal,  # 1/max(n, m), 1: Saxe et al. 2014
+    "zero": _zero,  # 0, 0: the perceptron's usual start; the units of a hidden layer would stay alike for ever
 }
 
 
@@ -55,14 +60,14 @@ def weight_generator(seed: int, layer: str) -> Generator:
     return Generator().manual_seed(random.Random(f"{seed}/weights/{layer}").getrandbits(63))
 
 
-def linear(in_features: int, out_features: int) -> nn.Linear:
+def linear(in_features: int, out_features: int, bias: bool = True) -> nn.Linear:
     """Build a linear layer without drawing from the global generator; its values are undefined until initialised."""
-    return nn.Linear(in_features, out_features, device="meta").to_empty(device="cpu")
+    return nn.Linear(in_features, out_features, bias, device="meta").to_empty(device="cpu")
 
 
 @torch.no_grad()
 def initialize_linear(linear: nn.Linear, name: str, gain: float, generator: Generator) -> None:
-    """Fill a linear layer's weights and biases.
+    """Fill a linear layer's weights and, if it has them, biases.
 
     Biases are zero, except for "default", which draws them as torch does, U(±1/√n), after the weights.
 
@@ -73,16 +78,20 @@ def initialize_linear(linear: nn.Linear, name: str, gain: float, generator: Gene
         generator: see `weight_generator`.
 
     Raises:
-        ValueError: unknown name, or a gain that is not positive.
+        ValueError: unknown name, a gain that is not positive, or one that has no effect because all weights are zero.
     """
     fill = choose("initialization", name, INITIALIZATIONS)
     check_number("gain", gain, above=0)
+    if name == "zero" and gain != 1:
+        raise ValueError(f"gain={gain} has no effect: initialization is zero")
     # Drawn in double precision on the CPU whatever the layer's own: the same weights, up to rounding, everywhere.
     weight = torch.empty(linear.weight.shape, dtype=torch.float64, device="cpu")
     linear.weight.copy_(gain * fill(weight, generator))
+    bias = dict(linear.named_parameters()).get("bias")
+    if bias is None:
+        return
     if name == "default":
         bound = gain / math.sqrt(linear.in_features)
-        bias = torch.empty(linear.bias.shape, dtype=torch.float64, device="cpu")
-        linear.bias.copy_(nn.init.uniform_(bias, -bound, bound, generator))
+        bias.copy_(nn.init.uniform_(torch.empty(bias.shape, dtype=torch.float64), -bound, bound, generator))
     else:
-        linear.bias.zero_()
+        bias.zero_()

@@ -167,8 +167,15 @@ class Tiny:
         return self.call("run", "tiny", "--logger=csv", *args)
 
 
+def judge_only(plan: plan.Plan, chosen: Any, pool: Pool, redraw: bool) -> None:
+    summary.judge(plan, chosen)
+
+
 class InThisProcess(Pool):
     """No workers: the same function, called in the order in which a pool with one worker would."""
+
+    def start(self) -> None:
+        pass
 
     def run(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Outcome]]:
         for task in sorted(tasks, key=lambda task: -task.cost):
@@ -185,7 +192,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(catalogue, "ROOT", root)
     monkeypatch.setattr(experiments, "__path__", [*experiments.__path__, str(root)])
     monkeypatch.setattr(runner, "Pool", InThisProcess)
-    monkeypatch.setattr(runner, "show", lambda plan, chosen, **_: summary.judge(plan, chosen))
+    monkeypatch.setattr(runner, "show", judge_only)
     experiment = Tiny(root / "tiny", command)
     for name, text in FILES.items():
         experiment.write(name, text)

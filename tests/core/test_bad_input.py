@@ -87,7 +87,7 @@ FIT_OPTIONS = {
     "--model.residual=maybe": "model.residual: expected bool; it is maybe",
     "--model.hidden=[1,2": "model.hidden: expected list",
     "--trainer.max_epochs=abc": "trainer.max_epochs: expected int; it is abc",
-    "--trainer.precision=foo": "trainer.precision: expected int or Literal",
+    "--trainer.precision=foo": "trainer.precision: expected int or 'transformer-engine'",
     "--seed_everything=abc": "seed_everything must be a whole number >= 0, for example 1000; it is 'abc'",
     "--seed_everything=true": "seed_everything must be a whole number >= 0, for example 1000; it is True",
     # Ranges
@@ -96,8 +96,8 @@ FIT_OPTIONS = {
     "--model.depth=0": "depth must be a whole number >= 1, not 0",
     "--model.depth=-2": "depth must be a whole number >= 1, not -2",
     "--model.width=0": "width must be a whole number >= 1, not 0",
-    "--data.batch_size=0": "batch_size must be >= 1, not 0",
-    "--data.batch_size=-64": "batch_size must be >= 1, not -64",
+    "--data.batch_size=0": "batch_size must be >= 1 or 'full', not 0",
+    "--data.batch_size=-64": "batch_size must be >= 1 or 'full', not -64",
     "--data.num_train=9999": "num_train + num_val + num_test must be <= 1797",
     "--seed_everything=-1": "seed_everything must be a whole number >= 0, for example 1000; it is -1",
     "--trainer.max_epochs=0": "trainer.max_epochs must be at least 1; it is 0",
@@ -156,8 +156,8 @@ YAML_EDITS = {
     ("depth: 8", "depth: 8\n    seed: 3"): "model.seed is not set by hand: it comes from seed_everything",
     ("activation: sigmoid", "activation: sigmod"): "unknown activation 'sigmod': did you mean 'sigmoid'?",
     ("lr: 0.05", "lr: 0"): "lr must be a finite number > 0, not 0",
-    ("batch_size: 64", "batch_size: 0"): "batch_size must be >= 1, not 0",
-    ("batch_size: 64", "batch_size: big"): "data.batch_size: expected int; it is big",
+    ("batch_size: 64", "batch_size: 0"): "batch_size must be >= 1 or 'full', not 0",
+    ("batch_size: 64", "batch_size: big"): "data.batch_size: expected int or 'full'; it is big",
     ("  init_args:\n    batch_size: 64\n", ""): "data: Digits needs batch_size",
     ("max_norm: 10.0", "max_norm: 0"): "max_norm must be greater than 0; it is 0",
     ("max_norm: 10.0", "max_norm: -1.0"): "max_norm must be greater than 0; it is -1",
@@ -257,7 +257,7 @@ def test_runs_that_cannot_be_written(refused, here, base_yaml):
 
 
 COMMANDS = {
-    "frobnicate": "unknown command 'frobnicate'; valid: claims, fit, list,",
+    "frobnicate": "unknown command 'frobnicate'; valid: claims, data, fit, list,",
     "fitt --config x": "unknown command 'fitt'; did you mean 'fit'?",
     "--hlp": "unknown option '--hlp'; did you mean '--help'?",
     "list --foo": "unknown option '--foo'",
@@ -285,7 +285,7 @@ COMMANDS = {
     "run vanishing --model.wdth=3": "unknown key 'model.wdth' of FullyConnected; did you mean 'width'?",
     "run vanishing --model.optimizer=sdg": "unknown optimizer 'sdg': did you mean 'sgd'?",
     "run vanishing --model.width=0": "width must be a whole number >= 1, not 0",
-    "run vanishing --data.batch_size=0": "batch_size must be >= 1, not 0",
+    "run vanishing --data.batch_size=0": "batch_size must be >= 1 or 'full', not 0",
     "run vanishing --model.width=abc": "model.width: expected int; it is abc",
     "run vanishing --model.num_classes=3": "model.num_classes is not set by hand: it comes from the data set",
     "run vanishing --trainer.max_epochs=0": "trainer.max_epochs must be at least 1; it is 0",

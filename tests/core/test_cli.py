@@ -11,6 +11,7 @@ import re
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,12 +22,17 @@ from datamodules import Digits
 from datamodules.images import FashionMNIST
 from experiments.core import catalogue, records
 from experiments.core.callbacks import Divergence
-from experiments.core.cli import resolve
+from experiments.core.cli import ConditionCLI
 
 BASES = sorted(catalogue.ROOT.glob("*/base.yaml"))
 OVERLAYS = sorted(set(catalogue.ROOT.glob("*/*.yaml")) - set(BASES))
 LOGGERS = sorted((catalogue.ROOT / "core" / "configs").glob("*.yaml"))
 OUTCOMES = {f"{split}/{name}" for split in ("train", "val", "test") for name in ("loss", "accuracy")}
+
+
+def resolve(args: list[str]) -> dict[str, Any]:
+    """What `fit` with these arguments would store as its config."""
+    return ConditionCLI(args).portable_config()
 
 
 def label(path: Path) -> str:

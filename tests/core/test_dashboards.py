@@ -111,7 +111,8 @@ def test_figures_and_their_captions_are_in_a_run_of_their_own(board: Path, drawn
     accumulator = events(board / "figures")
     assert set(accumulator.Tags()["images"]) == {f"figures/{name}" for name in drawn}
     (image,) = accumulator.Images("figures/forest")
-    width, height = (drawn["forest"].figure.get_size_inches() * drawn["forest"].figure.dpi).astype(int)
+    assert image.encoded_image_string.startswith(b"\x89PNG")
+    width, height = (drawn["forest"].figure.get_size_inches() * 144).astype(int)
     assert (image.width, image.height) == (width, height)
     (text,) = accumulator.Tensors("figures/forest/text_summary")
     assert drawn["forest"].caption.en.encode() in text.tensor_proto.string_val[0]

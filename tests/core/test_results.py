@@ -14,7 +14,7 @@ import pytest
 from experiments.core import records, samples, summary
 from experiments.core.errors import UserError
 from experiments.core.grid import Condition
-from experiments.core.measures import best_validation_loss
+from experiments.core.measures import largest_deviation
 from experiments.core.results import Run, find_measure, public_functions, table, value_of
 
 DATA = {"train": 60, "test": 30, "disjoint_test": False}
@@ -135,7 +135,7 @@ def test_measures_are_found_by_name_or_read_from_the_run(tiny):
     assert value_of("tiny", "test/accuracy", run) == 0.4
     assert math.isnan(value_of("tiny", "not/there", run))
     assert math.isnan(run["broken"])
-    assert find_measure("tiny", "best_validation_loss") is best_validation_loss
+    assert find_measure("tiny", "largest_deviation") is largest_deviation
     assert find_measure("tiny", "test/accuracy") is None
 
 
@@ -148,11 +148,10 @@ def test_imports_and_helpers_are_no_measures(tiny):
     assert set(public_functions(catalogue.part("tiny", "measures"))) == {"own"}
 
 
-def test_the_best_validation_loss_is_the_lowest_of_the_epochs(tmp_path):
+def test_a_series_holds_what_was_recorded_of_one_metric(tmp_path):
     records.append_metrics(tmp_path / "metrics.csv", [(0, 5, "val/loss", 3.0), (1, 10, "val/loss", 1.5)])
     records.append_metrics(tmp_path / "metrics.csv", [(2, 15, "val/loss", 2.0), (2, 15, "train/loss", 0.1)])
     run = Run(Condition(()), 1000, tmp_path, {}, {"status": "ok", "measures": {}})
-    assert best_validation_loss(run) == 1.5
     assert run.series("val/loss") == [(0, 5, 3.0), (1, 10, 1.5), (2, 15, 2.0)]
     assert run.series("nothing") == []
 

@@ -26,7 +26,7 @@ if __name__ == "__main__":
     from experiments.core import commands, runner, summary
 
     # Neither figures nor report: they have tests of their own.
-    runner.show = lambda plan, chosen, **_: summary.judge(plan, chosen)
+    runner.show = lambda plan, chosen, pool, redraw: summary.judge(plan, chosen)
     sys.exit(commands.main(sys.argv[1:]))
 """
 
@@ -82,9 +82,13 @@ def is_running_a_task(worker: int) -> bool:
     return any(link.name == "run.log" for link in links)
 
 
+def children_of(process: int) -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+
+
 def kill_a_busy_worker(parent: int) -> None:
-    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    workers = [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    # Workers are copies of a process that the parent has started for this.
+    workers = [worker for child in children_of(parent) for worker in children_of(child)]
     for worker in itertools.cycle(workers):
         os.kill(worker, signal.SIGSTOP)
         if is_running_a_task(worker):

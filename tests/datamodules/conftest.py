@@ -72,7 +72,7 @@ class Recorder(lightning.LightningModule):
     def training_step(self, batch, batch_idx):
         x, y = batch
         self.seen.append((self.current_epoch, [row.tobytes() for row in x.numpy()]))
-        return torch.nn.functional.cross_entropy(self.layer(x), y)
+        return torch.nn.functional.cross_entropy(self.layer(x.flatten(1)), y)
 
     def validation_step(self, batch, batch_idx):
         return None

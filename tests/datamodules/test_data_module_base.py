@@ -17,7 +17,7 @@ class Table(InMemoryDataModule):
     """Twelve rows of three columns of different units, one of them constant over the training rows."""
 
     name = "table"
-    num_features = 3
+    sample_shape = (3,)
     num_classes = 2
 
     def __init__(self, *, shift: float = 0.0, standardize: bool = True, batch_size: int = 2) -> None:
@@ -93,19 +93,34 @@ def test_digest_is_that_of_the_content():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"batch_size": 0}, "batch_size must be >= 1, not 0"),
-        ({"batch_size": -3}, "batch_size must be >= 1, not -3"),
+        ({"batch_size": 0}, "batch_size must be >= 1 or 'full', not 0"),
+        ({"batch_size": -3}, "batch_size must be >= 1 or 'full', not -3"),
         ({"num_train": 0}, "num_train must be >= 1, not 0"),
         ({"num_val": 0}, "num_val must be >= 1, not 0"),
         ({"num_test": -1}, "num_test must be >= 1, not -1"),
         ({"seed": -1}, "seed must be >= 0, not -1"),
         ({"batch_size": 1201}, "batch_size must be <= num_train = 1200, not 1201"),
-        ({"num_train": 1201}, r"num_train \+ num_val \+ num_test must be <= 1797, the digits there are, not 1798"),
+        (
+            {"batch_size": 2401, "duplicates": 1},
+            r"batch_size must be <= num_train \* \(1 \+ duplicates\) = 2400, not 2401",
+        ),
+        ({"duplicates": -1}, "duplicates must be >= 0, not -1"),
+        ({"label_noise": 1.5}, r"label_noise must lie in \[0, 1\], not 1.5"),
+        ({"label_noise": -0.1}, r"label_noise must lie in \[0, 1\], not -0.1"),
+        ({"label_noise": float("nan")}, r"label_noise must lie in \[0, 1\], not nan"),
     ],
 )
 def test_bad_sizes_are_refused_at_once(arguments, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
         Digits(**{"batch_size": 64, "seed": 1000} | arguments)
+
+
+def test_more_samples_than_there_are_are_refused_before_anything_is_made():
+    module = Digits(batch_size=64, seed=1000, num_train=1201)
+    message = r"^num_train \+ num_val \+ num_test must be <= 1797, the samples there are, not 1798$"
+    with pytest.raises(ValueError, match=message):
+        module.setup()
+    assert not hasattr(module, "train")
 
 
 def test_a_batch_may_be_the_whole_training_split():

@@ -22,7 +22,8 @@ def test_every_sample_is_scikit_learns(seed):
     module = ready(seed, standardize=False)
     for (inputs, targets), rows in zip((module.train, module.val, module.test), module.indices, strict=True):
         assert (inputs.dtype, targets.dtype) == (torch.float32, torch.int64)
-        np.testing.assert_array_equal(inputs * 16, x[rows])
+        assert inputs.shape == (len(rows), *module.sample_shape) == (len(rows), 1, 8, 8)
+        np.testing.assert_array_equal(inputs.flatten(1) * 16, x[rows])
         np.testing.assert_array_equal(targets, y[rows])
 
 
@@ -40,7 +41,7 @@ def test_one_mean_and_deviation_for_all_pixels_of_the_training_split():
     module = ready()
     train = x[module.indices.train] / 16
     for (inputs, _), rows in zip((module.train, module.val, module.test), module.indices, strict=True):
-        np.testing.assert_allclose(inputs, (x[rows] / 16 - train.mean()) / train.std(), atol=1e-6)
+        np.testing.assert_allclose(inputs.flatten(1), (x[rows] / 16 - train.mean()) / train.std(), atol=1e-6)
 
 
 def test_same_seed_same_bytes():

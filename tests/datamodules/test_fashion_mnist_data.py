@@ -56,7 +56,8 @@ def test_every_sample_is_the_files_own(build, truth, size, seed):
     for (x, y), rows in zip((module.train, module.val, module.test), module.indices, strict=True):
         expected = pooled_by_hand(pixels[rows]) if size == 14 else pixels[rows].reshape(len(rows), 784)
         assert (x.dtype, y.dtype) == (torch.float32, torch.int64)
-        np.testing.assert_allclose(x, expected / 255, atol=1e-7)
+        assert x.shape == (len(rows), *module.sample_shape) == (len(rows), 1, size, size)
+        np.testing.assert_allclose(x.flatten(1), expected / 255, atol=1e-7)
         np.testing.assert_array_equal(y, labels[rows])
 
 
@@ -65,7 +66,7 @@ def test_one_mean_and_deviation_for_all_pixels_of_the_training_split(build, trut
     module.setup()
     parts = [pooled_by_hand(truth[0][rows]) / 255 for rows in module.indices]
     for (x, _), expected in zip((module.train, module.val, module.test), parts, strict=True):
-        np.testing.assert_allclose(x, (expected - parts[0].mean()) / parts[0].std(), atol=1e-6)
+        np.testing.assert_allclose(x.flatten(1), (expected - parts[0].mean()) / parts[0].std(), atol=1e-6)
 
 
 def test_ten_seeds_have_disjoint_test_samples_from_the_test_files(build):

@@ -2,15 +2,14 @@
 
 import gzip
 import hashlib
-import http.server
 import socket
-import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torchvision
+from image_files import served
 
 from datamodules import sources
 
@@ -20,10 +19,10 @@ def no_network(*_args, **_kwargs):
 
 
 def check(small_idx, found):
-    assert list(found) == list(small_idx.arrays)
-    for name, values in small_idx.arrays.items():
-        assert found[name].dtype == torch.uint8
-        np.testing.assert_array_equal(found[name], values)
+    parts = list(small_idx.arrays.values())
+    for tensor, dtype, first, last in zip(found, (torch.uint8, torch.int64), parts[:2], parts[2:], strict=True):
+        assert tensor.dtype == dtype
+        np.testing.assert_array_equal(tensor, np.concatenate([first, last]))
 
 
 @pytest.mark.parametrize("compressed", [True, False])
@@ -105,22 +104,11 @@ def mirror(small_idx, tmp_path, monkeypatch):
     folder = small_idx.write(tmp_path / "mirror")
     sums = {path.name: hashlib.md5(path.read_bytes()).hexdigest() for path in folder.iterdir()}
 
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *args):
-            super().__init__(*args, directory=str(folder))
-
-        def log_message(self, *_args):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        monkeypatch.setenv("no_proxy", "127.0.0.1")
-        monkeypatch.setattr(torchvision.datasets.FashionMNIST, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with served(folder) as address:
+        monkeypatch.setattr(torchvision.datasets.FashionMNIST, "mirrors", [address])
         monkeypatch.setattr(torchvision.datasets.FashionMNIST, "resources", list(sums.items()))
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
         yield folder
-        server.shutdown()
-        thread.join()
 
 
 def test_files_are_downloaded_once(small_idx, mirror):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightning_modules.fully_connected import FullyConnectedNetwork, hidden_widths
+from lightning_modules.layers.dropout import BatchDropout
+from lightning_modules.layers.dropout import dropout as build_dropout
 
 
 def network(hidden: list[int] | None = None, **arguments: Any) -> FullyConnectedNetwork:
@@ -136,6 +139,81 @@ def test_dropout() -> None:
     assert kept.double().mean().item() == pytest.approx(0.75, abs=0.024)
 
 
+def test_without_biases() -> None:
+    net = network([5, 4], activation="tanh", bias=False)
+    x = samples()
+    first, second = (layer.linear.weight for layer in net.hidden)
+    truth = torch.tanh(torch.tanh(x @ first.T) @ second.T) @ net.output.weight.T
+    torch.testing.assert_close(net(x), truth, atol=1e-12, rtol=0)
+    assert [name for name, _ in net.named_parameters()] == [
+        *("hidden.0.linear.weight", "hidden.1.linear.weight", "output.weight")
+    ]
+    # tanh is odd, and so is the whole network then.
+    torch.testing.assert_close(net(-x), -net(x), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("mask", ["sample", "batch"])
+@pytest.mark.parametrize("p", [0.2, 0.5])
+def test_moments_of_dropout(mask: str, p: float) -> None:
+    torch.manual_seed(0)
+    units = 40_000
+    layer = build_dropout(p, mask)
+    factors = layer(torch.ones(2, units, dtype=torch.float64))[0]
+    assert set(factors.tolist()) == {0.0, 1 / (1 - p)}
+    # Of one unit: mean 1 and variance p/(1 − p); 4 standard errors, the fourth moment that of a scaled Bernoulli.
+    variance = p / (1 - p)
+    fourth = (1 - p) * (1 / (1 - p) - 1) ** 4 + p
+    assert factors.mean().item() == pytest.approx(1, abs=4 * math.sqrt(variance / units))
+    spread = math.sqrt((fourth - variance**2) / units)
+    assert (factors - 1).square().mean().item() == pytest.approx(variance, abs=4 * spread)
+
+
+def test_one_mask_for_a_batch_or_one_for_each_sample() -> None:
+    torch.manual_seed(0)
+    x = 1 + samples(20, 50).abs()
+    each, shared = build_dropout(0.5), build_dropout(0.5, "batch")
+    kept = shared(x) != 0
+    assert (kept == kept[0]).all()
+    assert 0 < kept[0].sum() < 50
+    assert not torch.equal(kept[0], shared(x)[0] != 0)  # the next iteration's mask is another
+    different = each(x) != 0
+    assert not (different == different[0]).all()
+
+
+@pytest.mark.parametrize("mask", ["sample", "batch"])
+def test_dropout_by_the_global_generator_in_training_only(mask: str) -> None:
+    layer, x = build_dropout(0.5, mask), samples(6, 50)
+    torch.manual_seed(3)
+    one = layer(x)
+    torch.manual_seed(3)
+    assert torch.equal(layer(x), one)
+    layer.eval()
+    before = torch.get_rng_state()
+    assert torch.equal(layer(x), x)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_gradient_through_a_mask_of_the_batch() -> None:
+    torch.manual_seed(0)
+    x = samples(5, 30).requires_grad_()
+    z = build_dropout(0.25, "batch")(x)
+    (gradient,) = torch.autograd.grad(z.sum(), x)
+    torch.testing.assert_close(gradient, (z != 0).double() / 0.75, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind"),
+    [
+        ({}, nn.Dropout),
+        ({"dropout_mask": "sample"}, nn.Dropout),
+        ({"dropout_mask": "batch"}, BatchDropout),
+    ],
+)
+def test_dropout_of_a_network(arguments: dict[str, Any], kind: type[nn.Module]) -> None:
+    net = network([5, 5], dropout=0.3, **arguments)
+    assert [(type(layer.dropout), layer.dropout.p) for layer in net.hidden] == [(kind, 0.3)] * 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "names"),
     [
@@ -203,6 +281,13 @@ def test_shapes(
         ({"gain": -1.0}, "gain must be a finite number > 0, not -1.0"),
         ({"dropout": 1.0}, "dropout must be a finite number >= 0 and < 1, not 1.0"),
         ({"dropout": -0.1}, "dropout must be a finite number >= 0 and < 1, not -0.1"),
+        ({"dropout_mask": "sample"}, "dropout_mask=sample has no effect: dropout is 0"),
+        ({"dropout_mask": "batch"}, "dropout_mask=batch has no effect: dropout is 0"),
+        (
+            {"dropout": 0.5, "dropout_mask": "bach"},
+            r"unknown dropout_mask 'bach': did you mean 'batch'\? valid: sample",
+        ),
+        ({"initialization": "zero", "gain": 2.0}, "gain=2.0 has no effect: initialization is zero"),
         ({"hidden": [4, 0]}, "the size of a layer must be a whole number >= 1, not 0"),
         ({"hidden": [4, 5], "residual": True}, r"residual=True has no effect: .*\[6, 4, 5\] have the same size"),
     ],

@@ -52,6 +52,22 @@ def test_default_is_what_torch_draws(gain: float) -> None:
     assert theirs.square().mean().item() * gain**2 == pytest.approx(layer.weight.square().mean().item(), rel=TOLERANCE)
 
 
+@pytest.mark.parametrize("name", INITIALIZATIONS)
+def test_without_a_bias_the_weights_are_the_same(name: str) -> None:
+    layer = linear(7, 5, bias=False)
+    initialize_linear(layer, name, 1.0, weight_generator(0, "layer"))
+    assert layer.bias is None
+    assert torch.equal(layer.weight, filled(name, 7, 5).weight)
+
+
+def test_zero() -> None:
+    layer = filled("zero", 7, 5)
+    assert not layer.weight.any()
+    assert not layer.bias.any()
+    net = network(initialization="zero")
+    assert not any(parameter.any() for parameter in net.parameters())
+
+
 @pytest.mark.parametrize("name", ["xavier", "he", "orthogonal"])
 def test_other_biases_are_zero(name: str) -> None:
     assert filled(name, 7, 5, gain=2.0).bias.tolist() == [0.0] * 5
@@ -87,6 +103,8 @@ def weights(net: FullyConnectedNetwork) -> dict[str, Tensor]:
         {"normalization": "batch"},
         {"normalization": "layer", "normalization_position": "after"},
         {"dropout": 0.5},
+        {"dropout": 0.5, "dropout_mask": "batch"},
+        {"bias": False},
         {"residual": True},
         {"hidden": [8]},
         {"hidden": [8] * 6},
@@ -146,6 +164,7 @@ PINNED_SEED = 7035965263227797600
     [
         ("xaver", 1.0, r"unknown initialization 'xaver': did you mean 'xavier'\?"),
         ("he", 0.0, "gain must be a finite number > 0, not 0.0"),
+        ("zero", 2.0, "gain=2.0 has no effect: initialization is zero"),
         ("he", math.nan, "gain must be a finite number > 0, not nan"),
     ],
 )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import pkgutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,11 +12,15 @@ from typing import Any
 import lightning
 import pytest
 import torch
+from sklearn.metrics import f1_score, r2_score
 from torch import Tensor
 from torch.nn import functional as F
 
 import lightning_modules
-from lightning_modules import FullyConnected
+from lightning_modules.fully_connected import FullyConnected
+from lightning_modules.linear import LinearModel, LinearStack
+from lightning_modules.perceptron import Perceptron
+from lightning_modules.two_layer import TwoLayer
 
 Fit = Callable[..., lightning.Trainer]
 
@@ -143,8 +150,51 @@ def test_regression(batches: Any, trainer: Fit) -> None:
     model = module(num_classes=1, loss="mse", optimizer="adam", lr=0.02)
     run = trainer(max_epochs=60)
     run.fit(model, data)
-    assert set(run.callback_metrics) == {"train/loss", "lr"}
+    assert set(run.callback_metrics) == {"train/loss", "train/r2", "lr"}
     assert F.mse_loss(model(data.inputs), data.targets).item() < 0.1 * data.targets.var().item()
+
+
+@pytest.mark.parametrize("columns", [1, 3])
+def test_r2_of_an_epoch_of_unequal_batches(columns: int, batches: Any, trainer: Fit) -> None:
+    model, data = module(num_classes=columns, loss="mse"), batches(samples=23, size=5)
+    data.targets = 100 + data.inputs[:, :columns] * torch.arange(1, columns + 1)
+    (tested,) = trainer().test(model, data, verbose=False)
+    with torch.no_grad():
+        outputs = model(data.inputs)
+    assert tested == {
+        "test/loss": pytest.approx(F.mse_loss(outputs, data.targets).item(), rel=1e-12),
+        "test/r2": pytest.approx(r2_score(data.targets, outputs), rel=1e-10),
+    }
+
+
+def test_several_labels(batches: Any, trainer: Fit) -> None:
+    model, data = module(loss="bce", reduction="sum", lr=0.05), batches(samples=23, size=5)
+    data.targets = (data.inputs[:, :3] > 0.3).double()
+    run = trainer(max_epochs=20)
+    run.fit(model, data)
+    assert set(run.callback_metrics) == {"train/loss", "train/exact_match", "train/micro_f1", "lr"}
+    (tested,) = run.test(model, data, verbose=False)
+    with torch.no_grad():
+        outputs = model(data.inputs)
+    truth, predicted = data.targets.numpy(), (outputs > 0).numpy()
+    cost = F.binary_cross_entropy_with_logits(outputs, data.targets, reduction="sum").item() / 23
+    assert tested == {
+        "test/loss": pytest.approx(cost, rel=1e-12),
+        "test/exact_match": pytest.approx((truth == predicted).all(1).mean(), rel=1e-12),
+        "test/micro_f1": pytest.approx(f1_score(truth, predicted, average="micro", zero_division=0), rel=1e-12),
+    }
+    assert tested["test/micro_f1"] > 0.9
+
+
+@pytest.mark.parametrize("output_activation", ["identity", "sigmoid", "softmax"])
+def test_one_hot_targets(output_activation: str, batches: Any, trainer: Fit) -> None:
+    data = batches(samples=60, size=10)
+    data.targets = data.inputs[:, :3].argmax(1)
+    model = module(loss="one_hot_mse", output_activation=output_activation, reduction="sum", lr=0.02)
+    run = trainer(max_epochs=30)
+    run.fit(model, data)
+    assert set(run.callback_metrics) == {"train/loss", "train/accuracy", "lr"}
+    assert run.callback_metrics["train/accuracy"].item() > 0.9
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
@@ -165,6 +215,8 @@ def test_it_learns_and_repeats_itself(optimizer: str, batches: Any, trainer: Fit
     "changes",
     [
         {"optimizer": "sgd", "momentum": 0.9, "schedule": "cosine", "normalization": "batch", "dropout": 0.2},
+        {"activation": "sign_straight_through", "dropout": 0.2, "dropout_mask": "batch", "bias": False},
+        {"loss": "one_hot_mse", "output_activation": "sigmoid", "reduction": "sum", "activation": "sign"},
         {"hidden": [9, 4], "optimizer": "adamw", "weight_decay": 0.1, "l2": 0.01, "normalization": "layer"},
     ],
 )
@@ -186,14 +238,41 @@ def test_checkpoint_round_trip(changes: dict[str, Any], batches: Any, trainer: F
 
 
 def test_short_names_for_the_command_line() -> None:
-    assert lightning_modules.__all__ == ["FullyConnected"]
+    # Every architecture has one: no class that can be trained is left out, and none stands there by mistake.
+    found = set()
+    for info in pkgutil.walk_packages(lightning_modules.__path__, "lightning_modules."):
+        members = vars(importlib.import_module(info.name)).values()
+        classes = [m for m in members if isinstance(m, type) and m.__module__ == info.name]
+        found |= {c for c in classes if issubclass(c, lightning.LightningModule) and not inspect.isabstract(c)}
+    assert sorted(lightning_modules.__all__) == sorted(c.__name__ for c in found)
+    assert {getattr(lightning_modules, name) for name in lightning_modules.__all__} == found
+
+
+SIZES = {"num_features": 6, "num_classes": 2, "seed": 0}
+
+
+@pytest.mark.parametrize(
+    ("build", "arguments"),
+    [
+        (FullyConnected, {**SIZES, "depth": 1, "width": 4}),
+        (Perceptron, SIZES),
+        (LinearModel, SIZES),
+        (LinearStack, {**SIZES, "hidden": [3]}),
+        (TwoLayer, SIZES),
+    ],
+)
+@pytest.mark.parametrize("typo", ["dept", "optimiser", "num_feature"])
+def test_a_typo_is_a_type_error_that_names_it(build: Callable[..., Any], arguments: dict[str, Any], typo: str) -> None:
+    build(**arguments)
+    with pytest.raises(TypeError, match=f"unexpected keyword argument '{typo}'"):
+        build(**arguments, **{typo: 3})
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"num_features": 0}, "num_features must be a whole number >= 1, not 0"),
-        ({"num_classes": 1}, "num_classes must be a whole number >= 2, not 1"),
+        ({"num_classes": 0}, "num_classes must be a whole number >= 1, not 0"),
         ({"seed": -1}, "seed must be a whole number >= 0, not -1"),
         ({"depth": 0}, "depth must be a whole number >= 1, not 0"),
         ({"width": -3}, "width must be a whole number >= 1, not -3"),
@@ -205,8 +284,15 @@ def test_short_names_for_the_command_line() -> None:
         ({"initialization": "glorot"}, "unknown initialization 'glorot': valid: default, xavier, he, orthogonal"),
         ({"gain": 0.0}, "gain must be"),
         ({"dropout": 1.5}, "dropout must be"),
+        ({"dropout_mask": "batch"}, "dropout_mask=batch has no effect: dropout is 0"),
         ({"hidden": [8, 9], "residual": True}, "residual=True has no effect"),
         ({"loss": "crossentropy"}, r"unknown loss 'crossentropy': did you mean 'cross_entropy'\?"),
+        (
+            {"reduction": "sum"},
+            "cross_entropy does not use reduction=sum; these losses do: one_hot_mse, bce, naive_bce",
+        ),
+        ({"loss": "bce", "output_activation": "sigmoid"}, "bce does not use output_activation=sigmoid"),
+        ({"loss": "one_hot_mse", "output_activation": "relu"}, "unknown output_activation 'relu'"),
         ({"optimizer": "adamW1"}, r"unknown optimizer 'adamW1': did you mean 'adamw'\?"),
         ({"lr": 0.0}, "lr must be a finite number > 0, not 0.0"),
         ({"momentum": 0.9}, "adam does not use momentum"),
@@ -221,6 +307,19 @@ def test_bad_arguments(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message) as error:
         module(**changes)
     assert "\n" not in str(error.value)
+
+
+def test_one_class_of_labels(batches: Any, trainer: Fit) -> None:
+    data = batches(classes=1)
+    with pytest.raises(ValueError, match=r"^cross_entropy needs at least 2 classes, not 1$"):
+        trainer(max_epochs=1).fit(module(num_classes=1), data)
+
+
+def test_a_vector_for_one_column(batches: Any, trainer: Fit) -> None:
+    data = batches()
+    data.targets = data.inputs[:, 0]
+    with pytest.raises(ValueError, match=r"^mse needs targets of the outputs' shape \(5, 1\) .*, not \(5,\) and"):
+        trainer(max_epochs=1).fit(module(num_classes=1, loss="mse"), data)
 
 
 @pytest.mark.parametrize(

@@ -6,20 +6,20 @@ import sys
 import pytest
 
 from experiments.core import records
-from experiments.core.cli import resolve
+from experiments.core.cli import ConditionCLI
 from experiments.core.plan import Options, Planner, make_plan
 
 IMPORTS_FIRST = """
 import {first}
 import sys
 sys.argv = sys.argv[:1]
-from experiments.core.cli import resolve
-trainer = resolve([
+from experiments.core.cli import ConditionCLI
+trainer = ConditionCLI([
     "--config=experiments/vanishing/base.yaml",
     "--config=experiments/vanishing/initialization.yaml",
     "--trainer.limit_train_batches=1",
     "--trainer.limit_test_batches=1.0",
-])["trainer"]
+]).portable_config()["trainer"]
 print(repr([trainer[name] for name in ("limit_train_batches", "limit_val_batches", "limit_test_batches")]))
 """
 
@@ -30,7 +30,7 @@ def test_conditions_that_share_files_are_resolved_as_if_each_were_parsed_alone(t
     hashes = set()
     for condition in plan.grid.conditions:
         (task,) = planner.tasks(condition, [1007], {"lr": 0.2}, tmp_path / condition.name)
-        alone = records.config_hash({**resolve(task.args), "seed_everything": 1007})
+        alone = records.config_hash({**ConditionCLI(task.args).portable_config(), "seed_everything": 1007})
         assert task.config_hash == alone, condition.name
         hashes.add(alone)
     assert len(hashes) == len(plan.grid.conditions)

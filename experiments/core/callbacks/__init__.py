@@ -5,6 +5,7 @@ from experiments.core.callbacks.divergence import Divergence
 from experiments.core.callbacks.gradient_by_saturation import GradientBySaturation
 from experiments.core.callbacks.gradient_clipping import GradientClipping
 from experiments.core.callbacks.gradient_flow import GradientFlow
+from experiments.core.callbacks.input_image import InputImage
 
 __all__ = [
     "ActivationStatistics",
@@ -12,4 +13,5 @@ __all__ = [
     "GradientBySaturation",
     "GradientClipping",
     "GradientFlow",
+    "InputImage",
 ]

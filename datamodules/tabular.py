@@ -1,0 +1,201 @@
+"""Tables: one row a sample, one column a feature; those that scikit-learn brings along."""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from datamodules.base import About, InMemoryDataModule, Source, standardization
+
+
+@cache
+def _labelled(name: str) -> Source:
+    # Imported here: it costs a second that `--help` and the other data sets need not pay.
+    from sklearn import datasets
+
+    x, y = getattr(datasets, f"load_{name}")(return_X_y=True)
+    return Source(torch.from_numpy(x), torch.from_numpy(y).long())
+
+
+@cache
+def _diabetes() -> Source:
+    from sklearn.datasets import load_diabetes
+
+    # scikit-learn's own scaling uses the mean and the deviation of all rows, those of the test sample included.
+    x, y = load_diabetes(return_X_y=True, scaled=False)
+    return Source(torch.from_numpy(x), torch.from_numpy(y).double()[:, None])
+
+
+class Table(InMemoryDataModule):
+    """A table of columns that have their own units: each is standardised by its own mean and deviation."""
+
+    per_feature = True
+
+    def features(self, x: Tensor) -> Tensor:
+        """Bring the columns to single precision."""
+        return x.float()
+
+
+class Regression(Table):
+    """A table with a number to predict, y (n, 1) float32.
+
+    Args:
+        standardize_targets: subtract the mean of the training targets and divide by their standard deviation;
+            `in_units` undoes it.
+        options: of `InMemoryDataModule`.
+
+    Raises:
+        ValueError: a number is out of range, or an option needs labels: `stratify`, `label_noise`.
+    """
+
+    num_classes = 1
+
+    def __init__(self, *, standardize_targets: bool = True, **options: Any) -> None:
+        super().__init__(**options)
+        self.standardize_targets = standardize_targets
+        self.target_mean: Tensor
+        self.target_std: Tensor
+
+    def targets(self, parts: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Standardise the targets by those of the training split."""
+        self.target_mean, self.target_std = torch.zeros(1), torch.ones(1)
+        if self.standardize_targets:
+            self.target_mean, self.target_std = standardization(parts[0], per_feature=True)
+        return [(y.float() - self.target_mean) / self.target_std for y in parts]
+
+    def in_units(self, y: Tensor) -> Tensor:
+        """Bring targets or predictions, (n, 1), to the units of the source."""
+        return y * self.target_std + self.target_mean
+
+
+class Iris(Table):
+    """150 flowers of 3 species of iris, 50 each, by 4 lengths in centimetres (slides "Le perceptron" and following).
+
+    Setosa, class 0, is linearly separable from the others; these are not from each other. The test samples of two seeds
+    overlap.
+
+    Args:
+        num_train: training samples.
+        num_val: validation samples.
+        num_test: test samples.
+        options: of `InMemoryDataModule`.
+
+    Raises:
+        ValueError: a number is out of range, or the three sizes together exceed 150.
+    """
+
+    name = "iris"
+    about = About(
+        samples=150,
+        source="R. A. Fisher 1936, UCI; https://archive.ics.uci.edu/dataset/53",
+        licence="CC BY 4.0",
+    )
+    sample_shape = (4,)
+    num_classes = 3
+
+    def __init__(self, *, num_train: int = 90, num_val: int = 30, num_test: int = 30, **options: Any) -> None:
+        super().__init__(num_train=num_train, num_val=num_val, num_test=num_test, **options)
+
+    def load(self) -> Source:
+        """Return the flowers: x (150, 4) float64, and y (150,)."""
+        return _labelled("iris")
+
+
+class Wine(Table):
+    """178 wines of 3 growers, by 13 chemical measurements (slide "Réseau Fully-Connected").
+
+    The test samples of two seeds overlap.
+
+    Args:
+        num_train: training samples.
+        num_val: validation samples.
+        num_test: test samples.
+        options: of `InMemoryDataModule`.
+
+    Raises:
+        ValueError: a number is out of range, or the three sizes together exceed 178.
+    """
+
+    name = "wine"
+    about = About(
+        samples=178,
+        source="S. Aeberhard and M. Forina 1991, UCI; https://archive.ics.uci.edu/dataset/109",
+        licence="CC BY 4.0",
+    )
+    sample_shape = (13,)
+    num_classes = 3
+
+    def __init__(self, *, num_train: int = 108, num_val: int = 35, num_test: int = 35, **options: Any) -> None:
+        super().__init__(num_train=num_train, num_val=num_val, num_test=num_test, **options)
+
+    def load(self) -> Source:
+        """Return the wines: x (178, 13) float64, and y (178,)."""
+        return _labelled("wine")
+
+
+class BreastCancer(Table):
+    """569 tumours, malignant (0) or benign (1), by 30 measures of their cells' nuclei (slide "Réseau Fully-Connected").
+
+    The test samples of two seeds overlap.
+
+    Args:
+        num_train: training samples.
+        num_val: validation samples.
+        num_test: test samples.
+        options: of `InMemoryDataModule`.
+
+    Raises:
+        ValueError: a number is out of range, or the three sizes together exceed 569.
+    """
+
+    name = "breast_cancer"
+    about = About(
+        samples=569,
+        source="W. H. Wolberg, W. N. Street and O. L. Mangasarian 1995, UCI; https://archive.ics.uci.edu/dataset/17",
+        licence="CC BY 4.0",
+    )
+    sample_shape = (30,)
+    num_classes = 2
+
+    def __init__(self, *, num_train: int = 341, num_val: int = 114, num_test: int = 114, **options: Any) -> None:
+        super().__init__(num_train=num_train, num_val=num_val, num_test=num_test, **options)
+
+    def load(self) -> Source:
+        """Return the tumours: x (569, 30) float64, and y (569,)."""
+        return _labelled("breast_cancer")
+
+
+class Diabetes(Regression):
+    """442 patients by age, sex and 8 clinical measures; the target is their diabetes' progression in a year.
+
+    It stands in for the housing data of the slide "Réseau à une couche linéaire" where nothing can be downloaded. The
+    test samples of two seeds overlap. Without standardisation, columns and targets are in the units of the source.
+
+    Args:
+        num_train: training samples.
+        num_val: validation samples.
+        num_test: test samples.
+        options: of `Regression` and `InMemoryDataModule`.
+
+    Raises:
+        ValueError: a number is out of range, the three sizes together exceed 442, or an option needs labels.
+    """
+
+    name = "diabetes"
+    about = About(
+        samples=442,
+        source="B. Efron, T. Hastie, I. Johnstone and R. Tibshirani 2004, Least Angle Regression; "
+        "https://www4.stat.ncsu.edu/~boos/var.select/diabetes.html",
+        licence="none stated",
+        outputs="columns",
+    )
+    sample_shape = (10,)
+
+    def __init__(self, *, num_train: int = 266, num_val: int = 88, num_test: int = 88, **options: Any) -> None:
+        super().__init__(num_train=num_train, num_val=num_val, num_test=num_test, **options)
+
+    def load(self) -> Source:
+        """Return the patients: x (442, 10) and y (442, 1), both float64."""
+        return _diabetes()

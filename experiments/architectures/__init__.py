@@ -1,0 +1,1 @@
+"""Every architecture of the lecture, each with a YAML that trains it."""

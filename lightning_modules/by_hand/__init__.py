@@ -1,0 +1,39 @@
+"""The lecture's modules M^k written by hand, with torch as a calculator: no derivative is taken by autograd.
+
+A module turns z^(k-1) into z^k (`forward`) and stores what it will need; given delta^k, the gradient of the loss with
+respect to z^k, it gives delta^(k-1) and leaves the gradient of its parameters in their `.grad` (`backward`);
+`update(lr)` makes a step of gradient descent. A cost takes outputs and targets, and begins the way back.
+
+    network = ModularNetwork([Linear(w1, b1), Tanh(), Linear(w2, b2)])
+    cost = MSE()
+    loss = cost(network(x), y)
+    network.zero_grad()
+    network.backward(cost.backward())
+    network.update(lr=0.1)
+"""
+
+from lightning_modules.by_hand.activations import ReLU, Sigmoid, Softmax, Tanh
+from lightning_modules.by_hand.costs import BCE, MSE, Cost, CrossEntropy
+from lightning_modules.by_hand.dropout import Dropout
+from lightning_modules.by_hand.linear import Linear
+from lightning_modules.by_hand.module import Module
+from lightning_modules.by_hand.network import Chain, ModularNetwork
+from lightning_modules.by_hand.normalization import BatchNorm, LayerNorm
+
+__all__ = [
+    "BCE",
+    "MSE",
+    "BatchNorm",
+    "Chain",
+    "Cost",
+    "CrossEntropy",
+    "Dropout",
+    "LayerNorm",
+    "Linear",
+    "ModularNetwork",
+    "Module",
+    "ReLU",
+    "Sigmoid",
+    "Softmax",
+    "Tanh",
+]

@@ -1,0 +1,291 @@
+"""The small convolutional network of images and text, and its training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from lightning_modules.base import LectureModule
+from lightning_modules.layers import check_count, choose
+from lightning_modules.layers.activations import activation as build_activation
+from lightning_modules.layers.dropout import dropout as build_dropout
+from lightning_modules.layers.initialization import initialize_linear, linear, weight_generator
+
+Convolution = nn.Conv1d | nn.Conv2d
+
+# Of sequences and of images.
+CONVOLUTIONS: tuple[type[nn.Conv1d], type[nn.Conv2d]] = (nn.Conv1d, nn.Conv2d)
+NORMALIZATIONS: dict[str, tuple[type[nn.Module], type[nn.Module]] | None] = {
+    "none": None,
+    "batch": (nn.BatchNorm1d, nn.BatchNorm2d),
+}
+POOLINGS: dict[str, tuple[type[nn.Module], type[nn.Module]] | None] = {
+    "none": None,
+    "max": (nn.MaxPool1d, nn.MaxPool2d),
+    "average": (nn.AvgPool1d, nn.AvgPool2d),
+}
+WINDOW = 2  # of the pooling
+PADDINGS = {"zeros": "zeros around", "circular": "the opposite border around", "none": "positions inside only"}
+HEADS = {"average": "mean over the positions", "flatten": "every position a feature of its own"}
+
+
+def convolution(axes: int, channels: tuple[int, int], kernel_size: int, padding: str) -> Convolution:
+    """Build a convolution without drawing from the global generator; its values are undefined until initialised."""
+    around = {"padding": 0} if padding == "none" else {"padding": kernel_size // 2, "padding_mode": padding}
+    built = CONVOLUTIONS[axes - 1](*channels, kernel_size, device="meta", **around)
+    return built.to_empty(device="cpu")
+
+
+@torch.no_grad()
+def initialize_convolution(layer: Convolution, name: str, gain: float, generator: Generator) -> None:
+    """Fill a convolution's weights and biases as `initialize_linear` does those of a linear layer.
+
+    The linear layer maps a patch, n = input channels × kernel positions numbers, to the output channels. An input is
+    used by m = output channels × kernel positions sums: with these n and m the variances of `INITIALIZATIONS` hold.
+
+    Args:
+        layer: the convolution.
+        name: a key of `INITIALIZATIONS`.
+        gain: multiplies the weights, and the biases of "default".
+        generator: see `weight_generator`.
+
+    Raises:
+        ValueError: unknown name, a gain that is not positive, or one without effect.
+    """
+    n, outputs, positions = layer.weight[0].numel(), layer.out_channels, layer.weight[0, 0].numel()
+    of_patches = linear(n, outputs)
+    initialize_linear(of_patches, name, gain, generator)
+    # Of the linear layer, m would be the output channels alone; only Xavier's variance depends on it.
+    factor = ((n + outputs) / (n + outputs * positions)) ** 0.5 if name == "xavier" else 1.0
+    layer.weight.copy_(factor * of_patches.weight.view_as(layer.weight))
+    layer.get_parameter("bias").copy_(of_patches.bias)
+
+
+class ConvolutionalLayer(nn.Module):
+    """Convolution, normalisation, activation, pooling and dropout, in this order.
+
+    The pre-activation a is the input of `activation`, (batch, channels, positions …); a unit is a channel at a
+    position. The convolution keeps its bias before a BatchNorm, as a hidden layer of `FullyConnected` does.
+
+    Args:
+        axes: 1 for sequences, 2 for images.
+        channels: numbers of input and output channels.
+        kernel_size: positions of the kernel along each axis.
+        padding: a key of `PADDINGS`.
+        activation: see `layers.activations`.
+        normalization: a key of `NORMALIZATIONS`; each channel over the batch and its positions.
+        pooling: a key of `POOLINGS`; windows of 2 positions an axis, without overlap.
+        dropout: probability of an output to be dropped, per sample.
+    """
+
+    def __init__(
+        self,
+        axes: int,
+        channels: tuple[int, int],
+        kernel_size: int,
+        padding: str,
+        activation: str,
+        normalization: str,
+        pooling: str,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        norms, pools = choose("normalization", normalization, NORMALIZATIONS), choose("pooling", pooling, POOLINGS)
+        self.convolution = convolution(axes, channels, kernel_size, padding)
+        self.normalization = None if norms is None else norms[axes - 1](channels[1])
+        self.activation = build_activation(activation)
+        self.pooling = None if pools is None else pools[axes - 1](WINDOW)
+        self.dropout = build_dropout(dropout)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(batch, channels before, positions …) to (batch, channels after, fewer positions …)."""
+        z: Tensor = self.convolution(inputs)
+        if self.normalization is not None:
+            z = self.normalization(z)
+        z = self.activation(z)
+        if self.pooling is not None:
+            z = self.pooling(z)
+        return z if self.dropout is None else self.dropout(z)
+
+
+def map_sizes(sizes: Sequence[int], layers: int, kernel_size: int, padding: str, pooling: str) -> list[int]:
+    """Compute the size along each axis of the last layer's output.
+
+    Raises:
+        ValueError: an axis becomes too short for the kernel, its padding or the pooling.
+    """
+    for layer in range(1, layers + 1):
+        before = " × ".join(map(str, sizes))
+        least = {"none": kernel_size, "circular": kernel_size // 2, "zeros": 1}[padding]
+        inside = [size - kernel_size + 1 if padding == "none" else size for size in sizes]
+        if min(sizes) < least or (pooling != "none" and min(inside) < WINDOW):
+            raise ValueError(
+                f"layer {layer} of {layers} is given {before} positions, too few for kernel_size={kernel_size} with "
+                f"padding={padding} and pooling={pooling}: take fewer layers or a smaller kernel"
+            )
+        sizes = inside if pooling == "none" else [size // WINDOW for size in inside]
+    return list(sizes)
+
+
+class ConvolutionalNetwork(nn.Module):
+    """A succession of convolutional layers, and a linear output.
+
+    A pure function of parameters, buffers and batch; only dropout, in training, draws from the global generator.
+    Building it draws from no global generator either: see `layers.initialization.weight_generator`.
+
+    Args:
+        sample_shape: (channels, height, width) of images or (channels, length) of sequences.
+        out_features: number of outputs, which have no activation.
+        channels: output channels of each layer, nearest the input first.
+        seed: seed of the initial weights.
+        kernel_size: and all that follow: see `Convolutional`.
+
+    Raises:
+        ValueError: a name that does not exist, a number out of range, or samples of another kind or too small.
+    """
+
+    def __init__(
+        self,
+        sample_shape: Sequence[int],
+        out_features: int,
+        channels: Sequence[int],
+        *,
+        seed: int,
+        kernel_size: int = 3,
+        padding: str = "zeros",
+        pooling: str = "max",
+        head: str = "average",
+        activation: str = "relu",
+        normalization: str = "none",
+        initialization: str = "default",
+        gain: float = 1.0,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.sample_shape = tuple(sample_shape)
+        if len(self.sample_shape) not in (2, 3):
+            raise ValueError(
+                "a convolution needs samples of shape (channels, height, width) or (channels, length), "
+                f"not {self.sample_shape}"
+            )
+        if not channels:
+            raise ValueError("channels must list at least one number of channels, not []")
+        for count in (*self.sample_shape, *channels, out_features):
+            check_count("the size of a layer", count)
+        check_count("kernel_size", kernel_size)
+        choose("padding", padding, PADDINGS)
+        choose("pooling", pooling, POOLINGS)
+        choose("head", head, HEADS)
+        if padding != "none" and kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd with padding={padding}, not {kernel_size}: it has no middle")
+        before, *positions = self.sample_shape
+        sizes = map_sizes(positions, len(channels), kernel_size, padding, pooling)
+        self.layers = nn.ModuleList(
+            ConvolutionalLayer(len(positions), pair, kernel_size, padding, activation, normalization, pooling, dropout)
+            for pair in zip((before, *channels), channels, strict=False)
+        )
+        self.average = head == "average"
+        self.output = linear(channels[-1] * (1 if self.average else prod(sizes)), out_features)
+        for name, module in self.named_modules():
+            draws = weight_generator(seed, name)
+            if isinstance(module, Convolution):
+                initialize_convolution(module, initialization, gain, draws)
+            elif isinstance(module, nn.Linear):
+                initialize_linear(module, initialization, 1.0, draws)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(batch, *sample_shape) to (batch, out_features).
+
+        Raises:
+            ValueError: samples of another shape.
+        """
+        if inputs.shape[1:] != self.sample_shape:
+            shape = tuple(inputs.shape)
+            raise ValueError(f"a batch must have samples of shape {self.sample_shape}; its shape is {shape}")
+        z = inputs
+        for layer in self.layers:
+            z = layer(z)
+        z = z.flatten(2).mean(2) if self.average else z.flatten(1)
+        outputs: Tensor = self.output(z)
+        return outputs
+
+
+class Convolutional(LectureModule):
+    """Small convolutional network: convolutions, each with activation and pooling, and a linear output.
+
+    The contrast to slide "Réseau Fully-Connected", which calls that network unfit for images and text. Of images
+    (channels, height, width) or, in one dimension, of text (channels, length).
+
+    Args:
+        sample_shape: (channels, height, width) or (channels, length); the data module knows it.
+        num_classes: number of outputs; the data module knows it.
+        channels: output channels of each layer, nearest the input first.
+        kernel_size: positions of the kernels along each axis; odd unless padding is none.
+        padding: zeros; circular (the image as if it had no border: a shifted image gives shifted maps, exactly); none.
+        pooling: max, average or none; halves each axis after each activation.
+        head: average (one number a channel: where in the image makes no difference) or flatten.
+        activation: identity, sign, sign_straight_through, sigmoid, tanh, relu, leaky_relu, elu, gelu or silu.
+        normalization: none, or batch, before the activation: each channel over the batch and its positions.
+        initialization: default (torch's, n·Var(w) = 1/3), xavier (1), he (2), orthogonal (1) or zero (0); n = input
+            channels × kernel positions.
+        gain: factor of the initial weights of the convolutions; n·Var(w) grows by its square.
+        dropout: probability of a layer's output to be dropped, in [0, 1).
+        training: of `LectureModule`.
+
+    Raises:
+        ValueError: a name that does not exist, a number out of range, or samples of another kind or too small.
+    """
+
+    def __init__(
+        self,
+        *,
+        sample_shape: tuple[int, ...],
+        num_classes: int,
+        channels: list[int],
+        kernel_size: int = 3,
+        padding: str = "zeros",
+        pooling: str = "max",
+        head: str = "average",
+        activation: str = "relu",
+        normalization: str = "none",
+        initialization: str = "default",
+        gain: float = 1.0,
+        dropout: float = 0.0,
+        **training: Any,
+    ) -> None:
+        check_count("num_classes", num_classes)
+        self.sample_shape = sample_shape
+        self.num_classes = num_classes
+        self.channels = channels
+        self.kernel_size = kernel_size
+        self.padding = padding
+        self.pooling = pooling
+        self.head = head
+        self.activation = activation
+        self.normalization = normalization
+        self.initialization = initialization
+        self.gain = gain
+        self.dropout = dropout
+        super().__init__(**training)
+
+    def configure_network(self) -> ConvolutionalNetwork:
+        """Build the network."""
+        return ConvolutionalNetwork(
+            self.sample_shape,
+            self.num_classes,
+            self.channels,
+            seed=self.seed,
+            kernel_size=self.kernel_size,
+            padding=self.padding,
+            pooling=self.pooling,
+            head=self.head,
+            activation=self.activation,
+            normalization=self.normalization,
+            initialization=self.initialization,
+            gain=self.gain,
+            dropout=self.dropout,
+        )

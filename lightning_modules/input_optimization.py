@@ -1,0 +1,208 @@
+"""The image that is optimised through a frozen network: the same descent, in the space of descriptions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_modules.base import LectureModule
+from lightning_modules.fully_connected import FullyConnectedNetwork
+from lightning_modules.layers import check_count
+from lightning_modules.layers.initialization import weight_generator
+from lightning_modules.losses import build_loss
+from lightning_modules.optimization import build_optimizer, optimizer_arguments
+
+HIDDEN = (128, 128)
+PRETRAINING_LR = 1e-3
+PRETRAINING_BATCH = 128
+INVERSION = "mse"
+CLASS_LOSSES = ("cross_entropy", "naive_cross_entropy", "one_hot_mse")
+
+
+class Noise(nn.Module):
+    """The image, as the weight of a layer that has no input: weight decay and penalties act on it as on any weight.
+
+    Args:
+        sample_shape: its shape, without the batch axis.
+        seed: seed of its first values, N(0, 1).
+    """
+
+    def __init__(self, sample_shape: Sequence[int], seed: int) -> None:
+        super().__init__()
+        draws = weight_generator(seed, "noise")
+        values = torch.randn(1, *sample_shape, generator=draws, dtype=torch.float64)
+        self.weight = nn.Parameter(values.to(torch.get_default_dtype()))
+
+    def forward(self) -> Tensor:
+        """Give the image as a batch of one: (1, *sample_shape)."""
+        return self.weight
+
+
+class InputOptimizationNetwork(nn.Module):
+    """A frozen fully connected network, the image in front of it, and what its outputs for this image should be.
+
+    The noise is the only parameter with a gradient; all the rest is in the state, and so in every checkpoint.
+
+    Args:
+        sample_shape: shape of a sample.
+        out_features: number of outputs.
+        hidden: units of each hidden layer of the frozen network.
+        seed: seed of the noise and of the frozen network's weights.
+        activation: of the frozen network.
+        target_class: class that the noise is to become; if not given, it is to become like a target image.
+    """
+
+    # (1, *sample_shape); None where there is a target class.
+    target_image: Tensor | None
+    # A label (1,), or the network's outputs for the target image (1, out_features).
+    wanted: Tensor
+
+    def __init__(
+        self,
+        sample_shape: Sequence[int],
+        out_features: int,
+        hidden: Sequence[int],
+        *,
+        seed: int,
+        activation: str,
+        target_class: int | None,
+    ) -> None:
+        super().__init__()
+        self.noise = Noise(sample_shape, seed)
+        self.frozen = FullyConnectedNetwork(prod(sample_shape), out_features, hidden, seed=seed, activation=activation)
+        # No layer of it knows evaluation from training.
+        self.frozen.requires_grad_(False)
+        inverts = target_class is None
+        self.register_buffer("target_image", torch.zeros(1, *sample_shape) if inverts else None)
+        self.register_buffer("wanted", torch.zeros(1, out_features) if inverts else torch.tensor([target_class]))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(batch, …) to (batch, out_features), by the frozen network."""
+        outputs: Tensor = self.frozen(inputs)
+        return outputs
+
+
+def pretrain(network: nn.Module, inputs: Tensor, labels: Tensor, *, steps: int, seed: int) -> None:
+    """Train a classifier with Adam, each batch drawn with replacement: no Trainer, and nothing is logged.
+
+    Args:
+        network: it is changed.
+        inputs: (n, …).
+        labels: (n,), integers.
+        steps: steps of Adam.
+        seed: seed of the batches.
+
+    Raises:
+        ValueError: targets that are no labels, or a label out of range.
+    """
+    criterion = build_loss("cross_entropy")
+    optimizer = build_optimizer(network, "adam", optimizer_arguments("adam", lr=PRETRAINING_LR))
+    draws = weight_generator(seed, "pretraining")
+    for _ in range(steps):
+        rows = torch.randint(len(inputs), (PRETRAINING_BATCH,), generator=draws)
+        outputs = network(inputs[rows])
+        criterion.check_shape(outputs, labels[rows])
+        criterion.check_values(outputs, labels[rows])
+        optimizer.zero_grad()
+        criterion.mean(outputs, labels[rows]).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+
+class InputOptimization(LectureModule):
+    """An image of noise is the only parameter: it descends a loss through a network that is trained and frozen first.
+
+    The slide's `AdamW([noise], lr=5e-1)` with OneCycleLR over 1000 steps: `optimizer: adamw, lr: 0.5, schedule:
+    one_cycle`. Inversion (loss mse) brings the network's outputs for the noise to those for a test image drawn from the
+    seed; other images may give the same outputs. With a loss of class labels the noise becomes what the network takes
+    for `target_class`.
+
+    Before the first step of a fit, a fully connected network is trained on the data module's training split by Adam
+    (1e-3, batches of 128), from the seed alone. A training batch then only counts a step: the only sample is the noise.
+    `train/loss`, `val/loss` and `test/loss` are of the noise; the outputs that predict writes, of the data. Weight
+    decay (AdamW's own .01 if none is given; 0 switches it off), l1 and l2 act on the noise, as in the slide: they pull
+    every pixel to 0, and keep the loss above a floor.
+
+    Args:
+        sample_shape: shape of a sample; the data module knows it.
+        num_classes: number of classes; the data module knows it.
+        hidden: units of each hidden layer of the frozen network, nearest the input first; [128, 128] if not given.
+        activation: of the frozen network: identity, sigmoid, tanh, relu, leaky_relu, elu, gelu or silu.
+        pretraining_steps: steps of Adam on the frozen network, >= 0.
+        loss: mse (inversion), or cross_entropy, naive_cross_entropy, one_hot_mse towards target_class.
+        target_class: class that the noise is to become, >= 0; not with mse.
+        training: of `LectureModule`.
+
+    Raises:
+        ValueError: a name that does not exist, a number out of range, or a target that the loss does not use.
+    """
+
+    network: InputOptimizationNetwork
+
+    def __init__(
+        self,
+        *,
+        sample_shape: tuple[int, ...],
+        num_classes: int,
+        hidden: list[int] | None = None,
+        activation: str = "tanh",
+        pretraining_steps: int = 400,
+        loss: str = INVERSION,
+        target_class: int | None = None,
+        **training: Any,
+    ) -> None:
+        check_count("num_classes", num_classes, minimum=2)
+        check_count("pretraining_steps", pretraining_steps, minimum=0)
+        if loss == INVERSION and target_class is not None:
+            raise ValueError(f"target_class={target_class} has no effect: {loss} brings the noise to a test image")
+        if loss in CLASS_LOSSES and target_class not in range(num_classes):
+            raise ValueError(f"{loss} needs a target_class from 0 to {num_classes - 1}, not {target_class}")
+        if loss not in (INVERSION, *CLASS_LOSSES):
+            raise ValueError(f"loss must be {INVERSION} or one of class labels ({', '.join(CLASS_LOSSES)}), not {loss}")
+        self.sample_shape = sample_shape
+        self.num_classes = num_classes
+        self.hidden = list(HIDDEN) if hidden is None else hidden
+        self.activation = activation
+        self.pretraining_steps = pretraining_steps
+        self.target_class = target_class
+        super().__init__(loss=loss, **training)
+
+    def configure_network(self) -> InputOptimizationNetwork:
+        """Build noise and network; the network is trained, and the target drawn, when a fit begins."""
+        return InputOptimizationNetwork(
+            self.sample_shape,
+            self.num_classes,
+            self.hidden,
+            seed=self.seed,
+            activation=self.activation,
+            target_class=self.target_class,
+        )
+
+    def setup(self, stage: str) -> None:
+        """Train the network to be frozen, and draw the target; evaluation takes both from the checkpoint.
+
+        Raises:
+            ValueError: a fit without a data module, whose splits this needs.
+        """
+        if stage != "fit":
+            return
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if data is None:
+            raise ValueError("InputOptimization trains its network on the training split of a data module: give one")
+        network, dtype = self.network, self.network.noise.weight.dtype
+        inputs, labels = data.train
+        # A new one: the network itself never has a gradient, and a second fit begins from the same weights.
+        trained = self.configure_network().frozen.to(dtype).requires_grad_()
+        pretrain(trained, inputs.to(dtype), labels, steps=self.pretraining_steps, seed=self.seed)
+        network.frozen.load_state_dict(trained.state_dict())
+        if network.target_image is not None:
+            images = data.test[0]
+            row = torch.randint(len(images), (), generator=weight_generator(self.seed, "target"))
+            network.target_image.copy_(images[row])
+            network.wanted.copy_(network(network.target_image))
+
+    def _step(self, batch: Sequence[Tensor], batch_idx: int, stage: str) -> Tensor:
+        return super()._step((self.network.noise(), self.network.wanted), batch_idx, stage)

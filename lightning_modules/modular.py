@@ -1,0 +1,166 @@
+"""The fully connected network made of the lecture's modules, and its training without autograd."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_modules import by_hand
+from lightning_modules.base import LectureModule
+from lightning_modules.by_hand.module import accumulate
+from lightning_modules.layers import check_count, check_number, choose
+from lightning_modules.layers.initialization import initialize_linear, linear, weight_generator
+from lightning_modules.losses import Loss
+from lightning_modules.penalties import penalized
+
+ACTIVATIONS: dict[str, type[by_hand.Module]] = {
+    "sigmoid": by_hand.Sigmoid,
+    "tanh": by_hand.Tanh,
+    "relu": by_hand.ReLU,
+}
+NORMALIZATIONS: dict[str, type[by_hand.BatchNorm] | type[by_hand.LayerNorm] | None] = {
+    "none": None,
+    "batch": by_hand.BatchNorm,
+    "layer": by_hand.LayerNorm,
+}
+COSTS: dict[str, type[by_hand.Cost]] = {
+    "cross_entropy": by_hand.CrossEntropy,
+    "mse": by_hand.MSE,
+    "bce": by_hand.BCE,
+}
+# The same modules; in a plain chain their forward formulas leave the graph that autograd needs.
+NETWORKS: dict[str, type[by_hand.Chain]] = {"manual": by_hand.ModularNetwork, "autograd": by_hand.Chain}
+
+
+def initial_linear(in_features: int, out_features: int, seed: int, name: str) -> by_hand.Linear:
+    """Build a linear module with the initial weights that `FullyConnected` gives its layer of this name and seed."""
+    layer = linear(in_features, out_features)
+    initialize_linear(layer, "default", 1.0, weight_generator(seed, name))
+    return by_hand.Linear(layer.weight, layer.bias)
+
+
+class Modular(LectureModule):
+    """Fully connected network of modules written by hand, with their own forward and backward.
+
+    Slides "Architecture modulaire" and "Zoom sur le module k: forward / backward". With gradient=manual no derivative
+    is taken by autograd. With gradient=autograd torch differentiates the same forward formulas. Both, and a
+    `FullyConnected` of the same seed and shape, learn along the same curve.
+
+    Args:
+        num_features: size of a flattened sample; the data module knows it.
+        num_classes: number of outputs: of classes, labels, or target columns; the data module knows it.
+        hidden: units of each hidden layer, nearest the input first; at least one layer.
+        activation: sigmoid, tanh or relu.
+        normalization: of hidden layers, before the activation: none, batch or layer.
+        dropout: probability of a hidden unit's output to be dropped, in [0, 1).
+        gradient: manual (the modules' own backward; one device, no mixed precision) or autograd.
+        training: of `LectureModule`. The costs are cross_entropy, mse and bce.
+
+    Raises:
+        ValueError: a name that does not exist, a number out of range, or a loss that is not written by hand.
+    """
+
+    network: by_hand.Chain
+
+    def __init__(
+        self,
+        *,
+        num_features: int,
+        num_classes: int,
+        hidden: list[int],
+        activation: str = "relu",
+        normalization: str = "none",
+        dropout: float = 0.0,
+        gradient: str = "manual",
+        **training: Any,
+    ) -> None:
+        check_count("num_features", num_features)
+        check_count("num_classes", num_classes)
+        if not hidden:
+            raise ValueError("hidden must list at least one width, not []")
+        for size in hidden:
+            check_count("the size of a layer", size)
+        check_number("dropout", dropout, minimum=0, below=1)
+        choose("gradient", gradient, NETWORKS)
+        self.num_features = num_features
+        self.num_classes = num_classes
+        self.widths = list(hidden)
+        self.activation = activation
+        self.normalization = normalization
+        self.dropout = dropout
+        self.gradient = gradient
+        super().__init__(**training)
+
+    def configure_network(self) -> by_hand.Chain:
+        """Build the network."""
+        sizes = [self.num_features, *self.widths]
+        layers = [self._hidden_layer(k, *sizes[k : k + 2]) for k in range(len(self.widths))]
+        output = initial_linear(sizes[-1], self.num_classes, self.seed, "output")
+        return NETWORKS[self.gradient]({"hidden": by_hand.Chain(layers), "output": output})
+
+    def _hidden_layer(self, k: int, in_features: int, out_features: int) -> by_hand.Chain:
+        # Instruments find the activation by its name.
+        modules: dict[str, by_hand.Module] = {
+            "linear": initial_linear(in_features, out_features, self.seed, f"hidden.{k}.linear")
+        }
+        normalization = choose("normalization", self.normalization, NORMALIZATIONS)
+        if normalization is not None:
+            modules["normalization"] = normalization(out_features)
+        modules["activation"] = choose("activation", self.activation, ACTIVATIONS)()
+        if self.dropout:
+            modules["dropout"] = by_hand.Dropout(self.dropout)
+        return by_hand.Chain(modules)
+
+    def configure_losses(self) -> Loss:
+        """Choose the cost, written by hand, and what is counted beside it."""
+        loss = super().configure_losses()
+        if self.loss not in COSTS:
+            raise ValueError(f"Modular has no {self.loss} written by hand: valid: {', '.join(COSTS)}")
+        self.cost = by_hand.BCE(self.reduction or "mean") if self.loss == "bce" else COSTS[self.loss]()
+        return dataclasses.replace(loss, mean=self.cost)
+
+    def on_fit_start(self) -> None:
+        """Refuse what would need autograd.
+
+        Raises:
+            ValueError: mixed precision, or several devices, with gradient=manual.
+        """
+        if self.gradient != "manual":
+            return
+        # Mixed precision scales the loss and casts inside autograd; devices average gradients in autograd's hooks.
+        if not str(self.trainer.precision).endswith("-true"):
+            raise ValueError(
+                f"gradient=manual needs a trainer.precision that ends in -true, not {self.trainer.precision}"
+            )
+        if self.trainer.world_size > 1:
+            raise ValueError(f"gradient=manual trains on one device, not {self.trainer.world_size}")
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(batch, …) to (batch, outputs)."""
+        return super().forward(inputs.flatten(1) if inputs.dim() > 1 else inputs)
+
+    def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
+        """Give the batch's mean loss, with the penalty."""
+        with torch.set_grad_enabled(self.gradient == "autograd"):
+            return super().training_step(batch, batch_idx)
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Fill the parameters' `.grad`: from the cost back through the modules, or by autograd.
+
+        Args:
+            loss: of the last training step, divided by the number of batches whose gradients are accumulated.
+            args: of `Tensor.backward`; autograd only.
+            kwargs: of `Tensor.backward`; autograd only.
+        """
+        if self.gradient == "autograd":
+            super().backward(loss, *args, **kwargs)
+            return
+        share = 1 / self.trainer.accumulate_grad_batches
+        self.network.backward(share * self.cost.backward())
+        if self.l1 or self.l2:
+            for weight in penalized(self.network):
+                accumulate(weight, share * (self.l1 * weight.detach().sign() + 2 * self.l2 * weight.detach()))
