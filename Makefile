@@ -8,6 +8,7 @@
 ## LOGGER=tensorboard|wandb|csv     where curves go besides our own files; wandb works offline, without a login
 ## DATA=digits|fashion_mnist        one of the data sets that the experiment declares
 ## EXP=vanishing                    the experiment that `claims`, `report`, `reference`, `tensorboard` are about
+## NAME=MNIST                       the data set that `data` is about
 ## ARGS="..."                       any further options of the command behind the target
 ## TORCH=cpu|default                small CPU builds of torch and torchvision, or the registry's; remembered
 ## PYTHON=...                       an interpreter of yours that has the packages, instead of .venv
@@ -21,7 +22,7 @@ ALL = $(patsubst experiments/%/experiment.py,%,$(wildcard experiments/*/experime
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help setup environment list claims report reference test mutants lint format tensorboard lock clean
+.PHONY: help setup environment list claims data augmentations report reference glossary test mutants lint format tensorboard lock clean
 
 help: ## This list
 	@awk -F ':.*## ' 'BEGIN { print "Targets" } \
@@ -33,6 +34,8 @@ help: ## This list
 
 exp-vanishing: ## Far from the supervision the gradient vanishes: activation, depth, initialisation, normalisation
 
+exp-architectures: ## Every architecture of the lecture on real data, beside scikit-learn's score on the same split
+
 exp-%: environment
 	@$(PYTHON) -m experiments run $(subst -,_,$*) $(OPTIONS)
 
@@ -42,6 +45,12 @@ list: environment ## Experiments, with their claims and data sets
 claims: environment ## Every claim, or those of EXP
 	@$(PYTHON) -m experiments claims $(subst -,_,$(EXP)) $(ARGS)
 
+data: environment ## Data sets: size, source, licence, what is here; NAME=MNIST fetches one
+	@$(PYTHON) -m experiments data $(NAME) $(ARGS)
+
+augmentations: environment ## A picture of augmented images: ARGS="--data FashionMNIST --policy trivial_augment --size 28"
+	@$(PYTHON) -m experiments augmentations $(ARGS)
+
 report: environment ## Statistics, figures and HTML again from the finished runs, of all experiments or of EXP
 	@for name in $(or $(subst -,_,$(EXP)),$(ALL)); do \
 	    $(PYTHON) -m experiments report $$name $(OPTIONS) || exit; \
@@ -49,6 +58,9 @@ report: environment ## Statistics, figures and HTML again from the finished runs
 
 reference: environment ## Keep the official results of EXP as the reference: reference.json, picture, README's table
 	@$(PYTHON) -m experiments reference $(subst -,_,$(EXP)) $(ARGS)
+
+glossary: environment ## The glossary of MODULES.md again, from the code
+	@$(PYTHON) -m experiments glossary
 
 # Above 500 runs TensorBoard shows none until some are ticked: by default it gets the dashboards, one line a condition.
 tensorboard: environment ## The dashboards of runs/, for this machine only; EXP=vanishing: every single seed of one

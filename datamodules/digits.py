@@ -23,9 +23,9 @@ def _load() -> Source:
 class Digits(InMemoryDataModule):
     """1,797 handwritten digits of 8 × 8 pixels, scanned by NIST and bundled with scikit-learn; 10 classes.
 
-    The test samples of two seeds overlap. One mean and one standard deviation serve all pixels: pixels at the border
-    are almost always 0, and scaled each by its own deviation they reach more than 200 of them in a test sample.
-    Without standardisation, pixels lie between 0 and 1.
+    Slide "Supervision Multi-Classes". The test samples of two seeds overlap. One mean and one standard deviation serve
+    all pixels: pixels at the border are almost always 0, and scaled each by its own deviation they reach more than
+    200 of them in a test sample. Without standardisation, pixels lie between 0 and 1.
 
     Args:
         num_train: training samples.

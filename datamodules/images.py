@@ -124,7 +124,10 @@ class ColourImages(Images):
 
 
 class FashionMNIST(GreyImages):
-    """70,000 photographs of clothes, 28 × 28 grey pixels, 10 classes (Xiao, Rasul and Vollgraf, 2017)."""
+    """70,000 photographs of clothes, 28 × 28 grey pixels, 10 classes (Xiao, Rasul and Vollgraf, 2017).
+
+    Slide "Supervision Multi-Classes".
+    """
 
     name = "fashion_mnist"
     about = About(
@@ -137,7 +140,10 @@ class FashionMNIST(GreyImages):
 
 
 class MNIST(GreyImages):
-    """70,000 handwritten digits, 28 × 28 grey pixels, 10 classes (LeCun, Bottou, Bengio and Haffner, 1998)."""
+    """70,000 handwritten digits, 28 × 28 grey pixels, 10 classes (LeCun, Bottou, Bengio and Haffner, 1998).
+
+    Slide "Supervision Multi-Classes".
+    """
 
     name = "mnist"
     about = About(
@@ -167,7 +173,10 @@ class SVHN(ColourImages):
 
 
 class CIFAR10(ColourImages):
-    """60,000 photographs of animals and vehicles, 32 × 32 colour pixels, 10 classes (Krizhevsky, 2009)."""
+    """60,000 photographs of animals and vehicles, 32 × 32 colour pixels, 10 classes (Krizhevsky, 2009).
+
+    Slide "Supervision Multi-Classes".
+    """
 
     name = "cifar10"
     about = About(

@@ -64,6 +64,8 @@ def _pair(batch: Any) -> tuple[Tensor, Tensor]:
 class LectureModule(lightning.LightningModule, ABC):
     """A network with the lecture's standard training function around it.
 
+    Slide "Fonction standard d'apprentissage".
+
     A subclass says what its network is (`configure_network`); it sets the attributes that this needs before it calls
     this constructor, and hands on its own `**training`: a name that does not exist is a TypeError here, and the
     command line knows the names below for every subclass. Batches are pairs (inputs, targets).

@@ -115,10 +115,10 @@ def pretrain(network: nn.Module, inputs: Tensor, labels: Tensor, *, steps: int, 
 class InputOptimization(LectureModule):
     """An image of noise is the only parameter: it descends a loss through a network that is trained and frozen first.
 
-    The slide's `AdamW([noise], lr=5e-1)` with OneCycleLR over 1000 steps: `optimizer: adamw, lr: 0.5, schedule:
-    one_cycle`. Inversion (loss mse) brings the network's outputs for the noise to those for a test image drawn from the
-    seed; other images may give the same outputs. With a loss of class labels the noise becomes what the network takes
-    for `target_class`.
+    Slide "Fonction standard d'apprentissage": its `AdamW([noise], lr=5e-1)` with OneCycleLR over 1000 steps is
+    `optimizer: adamw, lr: 0.5, schedule: one_cycle`. Inversion (loss mse) brings the network's outputs for the
+    noise to those for a test image drawn from the seed; other images may give the same outputs. With a loss of
+    class labels the noise becomes what the network takes for `target_class`.
 
     Before the first step of a fit, a fully connected network is trained on the data module's training split by Adam
     (1e-3, batches of 128), from the seed alone. A training batch then only counts a step: the only sample is the noise.

@@ -143,6 +143,8 @@ def naive_cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
 def one_hot_mse(outputs: Tensor, labels: Tensor, *, activate: Function, reduce: Function) -> Tensor:
     """Compute the squared distance between the activated outputs and the label's one-hot vector, mean over the batch.
 
+    Slide "Supervision Multi-Classes".
+
     Args:
         outputs: (batch, classes).
         labels: (batch,).

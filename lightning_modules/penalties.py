@@ -25,7 +25,7 @@ def penalized(network: nn.Module) -> list[nn.Parameter]:
 
 
 def penalty(weights: Iterable[Tensor], l1: float, l2: float) -> Tensor:
-    """Compute l1·Σ|w| + l2·Σw².
+    """Compute l1·Σ|w| + l2·Σw². Slide "Lutter contre le sur-apprentissage".
 
     The gradient of the second term is 2·l2·w: under plain SGD it does what `weight_decay = 2·l2` does.
 

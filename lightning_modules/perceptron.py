@@ -63,7 +63,7 @@ def mistakes(outputs: Tensor, labels: Tensor, ties: str = "mistakes") -> Tensor:
 def perceptron_cost(outputs: Tensor, labels: Tensor, ties: str = "mistakes", direction: str = "descent") -> Tensor:
     """Compute max(0, −y f(x)), mean over the batch, with the gradient of the algorithm: −y x for a mistake, else 0.
 
-    At f(x) = 0 the cost has a kink, and `ties` chooses between its two one-sided gradients.
+    Slide "Le perceptron". At f(x) = 0 the cost has a kink, and `ties` chooses between its two one-sided gradients.
 
     Args:
         outputs: f(x), (batch, 1).

@@ -66,7 +66,7 @@ experiment = Experiment(
             "One linear layer with cross-entropy",
             "Une couche linéaire avec l'entropie croisée",
             "LogisticRegression",
-            "Multi-classe",
+            "Supervision Multi-Classes",
             POINTS,
         ),
         _as_good_as(
@@ -102,7 +102,7 @@ experiment = Experiment(
             "The network of modules written by hand",
             "Le réseau de modules écrits à la main",
             "MLPClassifier",
-            "Modules",
+            "Architecture modulaire",
             POINTS,
         ),
         _as_good_as(
@@ -141,7 +141,7 @@ experiment = Experiment(
             "L55-input-optimization",
             statement="A thousand steps bring noise within 0.01 of a test image, by what the network makes of both.",
             statement_fr="Mille pas amènent le bruit à moins de 0,01 d'une image de test, vu par le réseau.",
-            slide="OneCycleLR",
+            slide="Fonction standard d'apprentissage",
             kind="effect",
             measure="loss_decades",
             where={"config": "input_optimization"},

@@ -74,6 +74,15 @@ def check_trusted(path: str) -> None:
         raise UserError(f"class path '{path}' lies outside this project, Lightning and torch, and is not imported")
 
 
+def default_of(cls: type, name: str) -> object:
+    """Default of a constructor's argument, its own or that of the constructor its `**kwargs` are handed on to."""
+    for ancestor in inspect.getmro(cls):
+        parameter = inspect.signature(vars(ancestor).get("__init__", object.__init__)).parameters.get(name)
+        if parameter is not None:
+            return parameter.default
+    raise AttributeError(f"{cls.__name__} has no argument {name}")
+
+
 def parameters_of(cls: type) -> set[str]:
     """Names of a constructor's arguments, and of the constructors that it hands its `**kwargs` on to.
 

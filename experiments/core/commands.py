@@ -79,7 +79,7 @@ def _dispatch(args: list[str]) -> int:
         run_cli(args[0], args[1:])
         return 0
     parser = _build_parser()
-    commands = [*TRAINING, "run", "report", "list", "claims", "reference", "data", "augmentations"]
+    commands = [*TRAINING, "run", "report", "list", "claims", "reference", "data", "augmentations", "glossary"]
     if args and not args[0].startswith("-"):
         check_known("command", args[0], commands)
     names = [word.partition("=")[0] for word in args if word.startswith("--")]
@@ -109,6 +109,11 @@ def _dispatch(args: list[str]) -> int:
         from experiments.core import augmentations
 
         return augmentations.draw(**{name: value for name, value in vars(options).items() if name != "command"})
+    if options.command == "glossary":
+        from experiments.core import glossary
+
+        print(glossary.write())
+        return 0
     check_known("experiment", options.experiment, catalogue.names())
     from experiments.core import plan, runner
 
@@ -141,7 +146,8 @@ def _build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(
-        dest="command", metavar="{run,report,list,claims,reference,data,augmentations,fit,validate,test,predict}"
+        dest="command",
+        metavar="{run,report,list,claims,reference,glossary,data,augmentations,fit,validate,test,predict}",
     )
     chosen = _Parser(add_help=False, allow_abbrev=False)
     chosen.add_argument("experiment", help="its name; `list` shows them")
@@ -158,6 +164,7 @@ def _build_parser() -> argparse.ArgumentParser:
     commands.add_parser("list", help="list the experiments", allow_abbrev=False)
     claims = commands.add_parser("claims", help="list claims, as frozen before their run", allow_abbrev=False)
     claims.add_argument("experiment", nargs="?")
+    commands.add_parser("glossary", help="write the glossary of MODULES.md again", allow_abbrev=False)
     data = commands.add_parser("data", help="list the data sets, or fetch one", allow_abbrev=False)
     data.add_argument("name", nargs="?", help="tell more about this one, and download it if it is not here")
     pictures = commands.add_parser("augmentations", help="draw what an augmentation does", allow_abbrev=False)

@@ -128,7 +128,7 @@ def _start_worker() -> None:
 
 
 # What every run needs and takes seconds to import; nothing of this project, whose place only the workers know.
-SHARED_IMPORTS = ("lightning.pytorch.cli", "torch.utils.tensorboard", "sklearn.datasets")
+SHARED_IMPORTS = ("lightning.pytorch.cli", "torch.utils.tensorboard", "sklearn.datasets", "pandas", "matplotlib.figure")
 
 
 class Pool:

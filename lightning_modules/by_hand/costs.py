@@ -11,11 +11,14 @@ from torch.nn import functional as F
 from lightning_modules.by_hand.activations import softmax
 from lightning_modules.by_hand.module import Storing
 from lightning_modules.layers import choose
-from lightning_modules.losses import REDUCTIONS, check_label_shape, check_same_shape
+from lightning_modules.losses import REDUCTIONS, check_class_shape, check_same_shape
 
 
 class Cost(Storing, ABC):
-    """L(z^end, y), a mean over the batch, and delta^end = ∂L/∂z^end, where the way back begins."""
+    """L(z^end, y), a mean over the batch, and delta^end = ∂L/∂z^end, where the way back begins.
+
+    Slide "Type usuel de modules".
+    """
 
     @abstractmethod
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -57,7 +60,7 @@ class CrossEntropy(Cost):
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """(batch, classes), (batch,) to ()."""
-        check_label_shape("cross_entropy", outputs, targets)
+        check_class_shape("cross_entropy", outputs, targets)
         self.store(outputs, targets)
         return (outputs.logsumexp(1) - outputs.gather(1, targets[:, None])[:, 0]).mean()
 

@@ -76,6 +76,7 @@ def _remove_mean_and_slope(delta: Tensor, normalized: Tensor, axis: int) -> Tens
 class BatchNorm(_Normalization):
     """Each unit over the mini-batch: z = γ (a − mean) / √(variance + eps) + β (Ioffe & Szegedy 2015).
 
+    Slide "Topologie de l'espace de recherche & gradient".
     ∂L/∂a = γ / √(variance + eps) · (delta − mean(delta) − n · mean(delta · n)), the means over the batch. In training
     the running mean and variance move a tenth of the way to the mini-batch's, the variance divided by batch − 1; in
     evaluation they take its place and are constants: ∂L/∂a = γ / √(variance + eps) · delta. As `nn.BatchNorm1d`.
@@ -122,6 +123,7 @@ class BatchNorm(_Normalization):
 class LayerNorm(_Normalization):
     """Each sample over its units: z = γ (a − mean) / √(variance + eps) + β (Ba et al. 2016).
 
+    Slide "Topologie de l'espace de recherche & gradient".
     ∂L/∂a = 1 / √(variance + eps) · (γ·delta − mean(γ·delta) − n · mean(γ·delta · n)), the means over the units.
 
     Args:

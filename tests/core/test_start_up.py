@@ -26,7 +26,19 @@ except SystemExit as end:
 
 
 @pytest.mark.parametrize(
-    "line", ["", "--help", "run --help", "report --help", "list", "claims", "claims vanishing", "run vanishin", "fitt"]
+    "line",
+    [
+        "",
+        "--help",
+        "run --help",
+        "report --help",
+        "list",
+        "claims",
+        "claims vanishing",
+        "data --help",
+        "run vanishin",
+        "fitt",
+    ],
 )
 def test_nothing_heavy_is_imported(line):
     command = [sys.executable, "-c", PROBE, *line.split()]

@@ -56,6 +56,14 @@ def threshold_words(verdict: Verdict) -> str:
     return f"{word} {verdict.threshold:g}".replace("-", "−")
 
 
+def mean_words(measure: Sequence[float | None]) -> str:
+    """Mean ± half of its 95 % interval (seeds): `0.970 ± 0.008 (10)`; a dash where no seed has a value."""
+    mean, half, n = measure
+    if mean is None:
+        return "–"
+    return f"{number(mean)} ({n})" if half is None else f"{number(mean)} ± {number(half)} ({n})"
+
+
 def p_words(p: float | None) -> str:
     """A p value."""
     if p is None:
