@@ -1,13 +1,12 @@
 """What all data modules share: tensors in memory, splits from the seed, statistics from the training split only."""
 
 import hashlib
-import heapq
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 import torch
 from lightning import LightningDataModule
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from datamodules.augmentation import Augmentation, parse_operations
 from datamodules.loader import TensorLoader, generator
+from datamodules.splits import Split, stratified
 
 EVALUATION_BATCH_SIZE = 1024
 # An experiment's means rest on ten seeds unless a claim asks for more.
@@ -58,14 +58,6 @@ class About:
     outputs: Literal["classes", "labels", "columns"] = "classes"
 
 
-class Split(NamedTuple):
-    """Rows of a source: three index tensors without a common element."""
-
-    train: Tensor
-    val: Tensor
-    test: Tensor
-
-
 def standardization(x: Tensor, *, per_feature: bool) -> tuple[Tensor, Tensor]:
     """Return the mean and the standard deviation (divided by n) to standardise with; 1 where nothing varies.
 
@@ -80,40 +72,6 @@ def standardization(x: Tensor, *, per_feature: bool) -> tuple[Tensor, Tensor]:
     columns = x.double().reshape(len(x), groups, -1).transpose(0, 1).reshape(groups, -1)
     std = columns.std(dim=1, correction=0).where(columns.amax(dim=1) > columns.amin(dim=1), 1.0)
     return columns.mean(dim=1).float().reshape(shape), std.float().reshape(shape)
-
-
-def stratified(order: Tensor, labels: Tensor) -> Tensor:
-    """Rearrange an order so that each of its parts, from the front or from the end, holds the classes in proportion.
-
-    In such a part, the number of samples of a class is less than one away from its share; in a part from the middle,
-    less than two. Within a class the samples stay in order. The algorithm is R. Tijdeman's (The chairman assignment
-    problem, Discrete Mathematics 32, 1980): of the classes that are behind their share, the one that would be too far
-    behind first.
-
-    Args:
-        order: rows of the source, (n,), shuffled.
-        labels: label of each row of the source.
-    """
-    n, class_of = len(order), labels[order]
-    sizes = class_of.bincount()
-    parts = max(2 * int(sizes.count_nonzero()) - 2, 2)  # a class is at most 1 − 1/parts ahead or behind
-    rank = torch.empty_like(order)  # within the class
-    for label, members in enumerate(sizes.tolist()):
-        rank[class_of == label] = torch.arange(members)
-    size = sizes[class_of]
-    earliest = -((-n * (parts * rank + 1)) // (parts * size))
-    latest = ((parts * (rank + 1) - 1) / size.double()).tolist()
-    begin = earliest.argsort(stable=True)
-    place, step = begin.tolist(), earliest[begin].tolist()
-    waiting: list[tuple[float, int]] = []
-    chosen: list[int] = []
-    arrived = 0
-    while len(chosen) < n:
-        while arrived < n and step[arrived] <= len(chosen) + 1:
-            heapq.heappush(waiting, (latest[place[arrived]], place[arrived]))
-            arrived += 1
-        chosen.append(heapq.heappop(waiting)[1])
-    return order[chosen]
 
 
 class InMemoryDataModule(LightningDataModule, ABC):

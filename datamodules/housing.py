@@ -16,7 +16,8 @@ import numpy as np
 import torch
 
 from datamodules import sources
-from datamodules.base import About, Source, Split
+from datamodules.base import About, Source
+from datamodules.splits import Split
 from datamodules.tabular import Regression
 
 # What the archive of California housing holds, with the least and the greatest value of each column.

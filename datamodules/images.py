@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from datamodules import sources
-from datamodules.base import About, InMemoryDataModule, Source, Split
+from datamodules.base import About, InMemoryDataModule, Source
+from datamodules.splits import Split
 
 SIDE = 28
 BRIGHTEST = 255

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from datamodules.base import Source, Split
+from datamodules.base import Source
+from datamodules.splits import Split
 from datamodules.synthetic import Synthetic, check, gaussian, made, uniform
 
 # Single precision could no longer tell the two sides of a narrower gap apart.

@@ -11,8 +11,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from datamodules.base import About, InMemoryDataModule, Source, Split
+from datamodules.base import About, InMemoryDataModule, Source
 from datamodules.loader import generator
+from datamodules.splits import Split
 
 # Every seed draws test samples of its own.
 ANY_NUMBER_OF_SEEDS = sys.maxsize

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from datamodules.base import About, InMemoryDataModule, Source, Split
+from datamodules.base import About, InMemoryDataModule, Source
+from datamodules.splits import Split
 
 # Of similar kind, long enough to be cut, and in every version of scikit-learn from 1.6 on. The class is the place.
 DOCUMENTS = (

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-COPIED = ("lightning_modules", "datamodules", "experiments", "tests", "pyproject.toml", "README.md")
+COPIED = ("lightning_modules", "datamodules", "experiments", "tests", "pyproject.toml", "README.md", "MODULES.md")
 
 
 @dataclass(frozen=True)
@@ -55,29 +55,29 @@ MUTANTS = [
     Mutant(
         "test statistics leaked into the standardisation",
         "datamodules/base.py",
-        "standardization(train, per_feature",
-        "standardization(test, per_feature",
+        "standardization(parts[0], per_feature",
+        "standardization(parts[2], per_feature",
         f"{DATA}/test_data_module_base.py::test_validation_and_test_do_not_leak_into_the_statistics",
     ),
     Mutant(
         "validation drawn from the training samples",
-        "datamodules/digits.py",
+        "datamodules/base.py",
         "val=order[: self.n_val]",
         "val=order[self.n_val : 2 * self.n_val]",
         f"{DATA}/test_digits_data.py::test_parts_never_overlap",
     ),
     Mutant(
         "all seeds share one test sample",
-        "datamodules/images.py",
+        "datamodules/base.py",
         "first = (self.seed % self.num_disjoint_tests) * self.n_test",
         "first = 0",
         f"{DATA}/test_fashion_mnist_data.py::test_ten_seeds_have_disjoint_test_samples_from_the_test_files",
     ),
     Mutant(
         "seed ignored by the split",
-        "datamodules/digits.py",
-        'generator(self.seed, "split")',
-        'generator(0, "split")',
+        "datamodules/base.py",
+        "generator=generator(self.seed, purpose)",
+        "generator=generator(0, purpose)",
         f"{DATA}/test_digits_data.py::test_another_seed_is_another_split",
     ),
     Mutant(
@@ -86,6 +86,70 @@ MUTANTS = [
         "if found != sha256:",
         "if False:",
         f"{DATA}/test_idx_sources.py::test_altered_content_is_refused",
+    ),
+    Mutant(
+        "noise on the labels of the test sample instead of the training split's",
+        "datamodules/base.py",
+        "self.train = self._changed(*train)",
+        "self.train, self.test = train, self._changed(*self.test)",
+        f"{DATA}/test_data_options.py::test_label_noise_leaves_inputs_and_other_parts_alone_and_differs_by_seed",
+    ),
+    Mutant(
+        "augmentation draws by batch and not by sample",
+        "datamodules/augmentation.py",
+        'f"augmentation/{epoch}/{operation.name}"',
+        'f"augmentation/{operation.name}"',
+        f"{DATA}/test_augmentation.py::test_it_trains_under_a_trainer_with_another_draw_every_epoch",
+    ),
+    # Architectures
+    Mutant(
+        "delta of the cost without its 2",
+        "lightning_modules/by_hand/costs.py",
+        "return 2 * difference / difference.numel()",
+        "return difference / difference.numel()",
+        f"{LIGHTNING}/test_by_hand.py::test_delta_end_as_on_the_slides",
+    ),
+    Mutant(
+        "weight gradient overwritten instead of added up",
+        "lightning_modules/by_hand/linear.py",
+        "accumulate(self.weight, delta.T @ z)",
+        "self.weight.grad = delta.T @ z",
+        f"{LIGHTNING}/test_by_hand.py::test_gradients_add_up",
+    ),
+    Mutant(
+        "running statistics that ignore the mini-batch",
+        "lightning_modules/by_hand/normalization.py",
+        "self.running_mean += 0.1 * (mean[0] - self.running_mean)",
+        "self.running_mean += 0.0 * (mean[0] - self.running_mean)",
+        f"{LIGHTNING}/test_by_hand.py::test_a_module_is_torchs",
+    ),
+    Mutant(
+        "perceptron that takes ties for correct",
+        "lightning_modules/perceptron.py",
+        '{"mistakes": torch.le, "correct": torch.lt}',
+        '{"mistakes": torch.lt, "correct": torch.lt}',
+        f"{LIGHTNING}/test_perceptron.py::test_update_for_update_as_scikit_learn",
+    ),
+    Mutant(
+        "bound from the smallest sample",
+        "lightning_modules/perceptron.py",
+        "rows.norm(dim=1).max()",
+        "rows.norm(dim=1).min()",
+        f"{LIGHTNING}/test_perceptron.py::test_bound_in_closed_form",
+    ),
+    Mutant(
+        "collapse that forgets the inner biases",
+        "lightning_modules/linear.py",
+        "bias = layer.weight @ bias + layer.bias",
+        "bias = layer.bias",
+        f"{LIGHTNING}/test_linear.py::test_a_stack_collapses",
+    ),
+    Mutant(
+        "frozen network that goes on learning",
+        "lightning_modules/penalties.py",
+        "parameter.requires_grad",
+        "True",
+        f"{LIGHTNING}/test_input_optimization.py::test_l2_is_a_penalty_on_the_noise_alone",
     ),
     # Networks and their training
     Mutant(

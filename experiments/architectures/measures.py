@@ -32,7 +32,8 @@ def test_score_minus_reference(run: Run) -> float:
 
 def loss_decades(run: Run) -> float:
     """log10 of the loss at the end of training."""
-    return math.log10(run["train/loss"])
+    loss = run["train/loss"]
+    return math.log10(loss) if loss > 0 else -math.inf
 
 
 def _estimator(config: str) -> Any:

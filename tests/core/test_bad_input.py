@@ -77,7 +77,7 @@ FIT_OPTIONS = {
     "--trainer.logger.init_args.x.class_path=evil.Logger": "class path 'evil.Logger' lies outside this project",
     "--trainer.profiler.help=evil.Profiler": "class path 'evil.Profiler' lies outside this project",
     "--model=os.system": "class path 'os.system' lies outside this project, Lightning and torch",
-    "--model=torch.nn.Linear": "class path 'torch.nn.Linear' is no LightningModule; valid: FullyConnected",
+    "--model=torch.nn.Linear": "class path 'torch.nn.Linear' is no LightningModule; valid: Convolutional, ",
     "--model=lightning_modules.FullyConected": "does not exist; did you mean 'FullyConnected'?",
     # Types
     "--model.depth=abc": "model.depth: expected int; it is abc",
@@ -166,7 +166,7 @@ YAML_EDITS = {
     ("GradientFlow,", "GradientFlo,"): "unknown callback 'GradientFlo'; did you mean 'GradientFlow'?",
     ("class_path: Digits", "class_path: Digit"): "unknown data set 'Digit'; did you mean 'Digits'?",
     ("class_path: FullyConnected", "class_path: os.path.join"): "lies outside this project, Lightning and torch",
-    ("  class_path: FullyConnected\n", ""): "model needs a class_path; valid: FullyConnected",
+    ("  class_path: FullyConnected\n", ""): "model needs a class_path; valid: Convolutional, FullyConnected",
     (
         "max_epochs: 10",
         "max_epochs: 10\n  plugins: [{class_path: evil.Plugin}]",
@@ -195,8 +195,8 @@ FILES = {
     "? [1]\n: 2\n": "config file 'bad.yaml', line 1: a key must be a word",
     "seed_everything: 1\nmodel: 3\ndata: Digits\n": "model must be a mapping of keys to values; it is 3",
     "seed_everything: 1\nmodel: FullyConnected\ndata: Digits\ntrainer: [1]\n": "trainer must be a mapping",
-    "seed_everything: 1\nmodel: FullyConnected\n": "the config names no data; valid: Digits, FashionMNIST",
-    "seed_everything: 1\ndata: Digits\n": "the config names no model; valid: FullyConnected",
+    "seed_everything: 1\nmodel: FullyConnected\n": "the config names no data; valid: CIFAR10, MNIST",
+    "seed_everything: 1\ndata: Digits\n": "the config names no model; valid: Convolutional, FullyConnected",
     "seed_everything: 1\nmodel: {class_path: FullyConnected, init_args: 3}\n": "model.init_args must be a mapping",
 }
 
@@ -257,7 +257,7 @@ def test_runs_that_cannot_be_written(refused, here, base_yaml):
 
 
 COMMANDS = {
-    "frobnicate": "unknown command 'frobnicate'; valid: claims, data, fit, list,",
+    "frobnicate": "unknown command 'frobnicate'; valid: augmentations, claims, data, fit,",
     "fitt --config x": "unknown command 'fitt'; did you mean 'fit'?",
     "--hlp": "unknown option '--hlp'; did you mean '--help'?",
     "list --foo": "unknown option '--foo'",

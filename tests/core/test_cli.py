@@ -25,7 +25,10 @@ from experiments.core.callbacks import Divergence
 from experiments.core.cli import ConditionCLI
 
 BASES = sorted(catalogue.ROOT.glob("*/base.yaml"))
-OVERLAYS = sorted(set(catalogue.ROOT.glob("*/*.yaml")) - set(BASES))
+# Files that name their own model stand alone; the others lie on a base.
+OTHERS = sorted(set(catalogue.ROOT.glob("*/*.yaml")) - set(BASES))
+WHOLE = [path for path in OTHERS if "class_path" in (yaml.safe_load(path.read_text()).get("model") or {})]
+OVERLAYS = [path for path in OTHERS if path not in WHOLE]
 LOGGERS = sorted((catalogue.ROOT / "core" / "configs").glob("*.yaml"))
 OUTCOMES = {f"{split}/{name}" for split in ("train", "val", "test") for name in ("loss", "accuracy")}
 
@@ -68,6 +71,16 @@ def test_every_base_config_trains_as_it_is(fit, result, base):
     assert set(result(directory)["measures"]) >= OUTCOMES
     assert (directory / "checkpoints" / "best.ckpt").is_file()
     assert list(directory.glob("events.out.tfevents.*"))
+
+
+@pytest.mark.parametrize("config", WHOLE, ids=label)
+def test_every_whole_config_trains_and_leaves_weights(fit, result, config):
+    directory = fit("--config", config, "--trainer.check_val_every_n_epoch=1")
+    content = result(directory)
+    assert content["status"] == "ok"
+    assert {"train/loss", "val/loss", "test/loss"} <= set(content["measures"])
+    stored = torch.load(directory / "checkpoints" / "best.ckpt", weights_only=True)
+    assert all(weight.isfinite().all() for weight in stored["state_dict"].values())
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS, ids=label)

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 import datamodules
 from datamodules import Digits
-from datamodules.base import InMemoryDataModule, Source, stratified
+from datamodules.base import InMemoryDataModule, Source
 from datamodules.points import Moons
+from datamodules.splits import stratified
 from datamodules.synthetic import LeastSquares, MultiLabel
 
 

@@ -23,7 +23,9 @@ class ActivationStatistics(Instrument):
     `activation/saturated/layer_01` (share of entries with |a| > 4 for the sigmoid, > 2 for tanh). At step 0 also
     `activation/histogram/bin_00` …, the share of all hidden pre-activations in bins of width 0.5 from -8 to 8 (values
     outside are counted in the end bins). At the end of each validation pass `activation/dead/layer_01`: the share of
-    ReLU units that no validation sample activates. Slides "Gradient vanishing" and "Amélioration du gradient".
+    ReLU units that no validation sample activates. Where a recurrent network calls one module at every step, means are
+    of the last step, and a dead unit is one that is active at none. Slides "Gradient vanishing" and "Amélioration du
+    gradient".
 
     Args:
         every_n_steps: optimiser steps between two records, beginning with step 0.

@@ -18,7 +18,8 @@ class GradientFlow(Instrument):
     `gradient/delta_a/layer_01` is the root mean square, over samples and units, of the gradient of one sample's loss
     with respect to the pre-activation a (the gradient of the mean loss times the batch size); layers count from the
     input. `gradient/weight/layer_01` is the root mean square of the weight's gradient, `gradient/weight/output` that
-    of the last layer. Slide "Gradient vanishing".
+    of the last layer. Where a recurrent network calls one module at every step, delta_a is that of the first step, the
+    farthest from the supervision. Slide "Gradient vanishing".
 
     Args:
         every_n_steps: optimiser steps between two records, beginning with step 0.
@@ -66,7 +67,8 @@ class GradientFlow(Instrument):
 
 def _weight_gradients(network: nn.Module) -> dict[str, Tensor]:
     """Gradients of the weight matrices in forward order: `layer_01`, …, and `output` for the last."""
-    gradients = [m.weight.grad for m in network.modules() if isinstance(m, nn.Linear) and m.weight.grad is not None]
+    layers = [m for m in network.modules() if isinstance(m, nn.Linear | nn.Conv1d | nn.Conv2d)]
+    gradients = [layer.weight.grad for layer in layers if layer.weight.grad is not None]
     names = [*(f"layer_{index:02d}" for index in range(1, len(gradients))), "output"]
     return dict(zip(names, gradients, strict=True)) if gradients else {}
 

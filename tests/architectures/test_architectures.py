@@ -1,0 +1,109 @@
+"""The experiment `architectures`: its scores against scikit-learn on the same split, its figure against results.csv."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from sklearn.linear_model import LinearRegression, LogisticRegression, Perceptron
+
+import datamodules
+from experiments.architectures import figures, measures
+from experiments.core import catalogue, records, summary
+from experiments.core.grid import Condition
+from experiments.core.plan import Options, make_plan
+from experiments.core.results import Results, Run
+
+CONFIGS = sorted(path.stem for path in (catalogue.ROOT / "architectures").glob("*.yaml"))
+WITH_COUNTERPART = {
+    "perceptron": Perceptron(random_state=0),
+    "linear_regression": LinearRegression(),
+    "softmax_regression": LogisticRegression(max_iter=1000),
+}
+
+
+def stored(directory: Path, config: str, seed: int) -> None:
+    """The config that a run of this architecture leaves."""
+    content = yaml.safe_load((catalogue.ROOT / "architectures" / f"{config}.yaml").read_text(encoding="utf-8"))
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / records.CONFIG).write_text(yaml.safe_dump({**content, "seed_everything": seed}), encoding="utf-8")
+
+
+def made_up(config: str, directory: Path, seed: int = 1003, **recorded: float) -> Run:
+    items = () if config == "base" else (("config", config),)
+    named = {name.replace("__", "/"): value for name, value in recorded.items()}
+    return Run(Condition(items), seed, directory, {}, {"status": "ok", "measures": named})
+
+
+@pytest.mark.parametrize("config", WITH_COUNTERPART)
+def test_the_reference_is_scikit_learns_on_the_same_split(config, tmp_path):
+    stored(tmp_path, config, 1003)
+    content = yaml.safe_load((catalogue.ROOT / "architectures" / f"{config}.yaml").read_text(encoding="utf-8"))
+    data = getattr(datamodules, content["data"]["class_path"])(**content["data"]["init_args"], seed=1003)
+    data.setup()
+    fitted = WITH_COUNTERPART[config].fit(data.train[0].flatten(1), data.train[1].flatten())
+    expected = fitted.score(data.test[0].flatten(1), data.test[1].flatten())
+    assert measures.reference_score(made_up(config, tmp_path)) == pytest.approx(expected, abs=1e-6)
+    run = made_up(config, tmp_path, test__accuracy=0.75)
+    assert measures.test_score_minus_reference(run) == pytest.approx(0.75 - expected, abs=1e-6)
+
+
+def test_the_score_is_the_accuracy_or_r2(tmp_path):
+    assert measures.test_score(made_up("base", tmp_path, test__accuracy=0.9, test__loss=0.1)) == 0.9
+    assert measures.test_score(made_up("two_layer", tmp_path, test__r2=0.4)) == 0.4
+    assert math.isnan(measures.test_score(made_up("input_optimization", tmp_path, test__loss=0.1)))
+    assert math.isnan(measures.reference_score(made_up("recurrent", tmp_path)))
+    assert measures.loss_decades(made_up("input_optimization", tmp_path, train__loss=1e-3)) == pytest.approx(-3)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """Three seeds of everything, at random scores; nothing is trained, the references are real."""
+    plan = make_plan("architectures", Options(runs=tmp_path_factory.mktemp("runs"), seeds=3))
+    draws = np.random.default_rng(0)
+    for condition, seeds in plan.run_seeds.items():
+        for seed in seeds:
+            directory = plan.directory / condition.name / f"seed={seed}"
+            stored(directory, condition.name, seed)
+            regression = condition.name in ("config=linear_regression", "linear_regression", "two_layer")
+            score = {"test/r2" if regression else "test/accuracy": draws.uniform(0.2, 0.9)}
+            kept = {} if condition.name == "input_optimization" else score
+            content = {"status": "ok", "seed": seed, "measures": {"train/loss": draws.uniform(), **kept}}
+            records.write_json(directory / records.RESULT, content)
+    return summary.judge(plan, {})
+
+
+def test_every_condition_has_a_config_of_its_own(results):
+    assert sorted(condition.name for condition in results.plan.grid.conditions) == CONFIGS
+
+
+def test_the_figure_shows_the_means_of_results_csv(results):
+    figure = figures.scores(results).figure
+    (axes,) = figure.axes
+    drawn = {line.get_gid(): line.get_xdata()[0] for line in axes.lines}
+    for name in CONFIGS:
+        rows = results.frame[results.frame["condition"] == name]
+        for column in ("test_score", "reference_score"):
+            mean = rows[column].mean()
+            if math.isnan(mean):
+                assert f"mean/{column}/{name}" not in drawn
+            else:
+                assert drawn[f"mean/{column}/{name}"] == pytest.approx(mean, rel=1e-12)
+    assert len(drawn) > 15
+
+
+def test_overlapping_test_samples_widen_a_derived_score(results):
+    # Without the correction the interval of a difference of test scores would be too narrow.
+    plan = results.plan
+    data = {"test": 300, "train": 1200, "disjoint_test": False}
+    for condition, seeds in plan.run_seeds.items():
+        for seed in seeds:
+            path = plan.directory / condition.name / f"seed={seed}" / records.RESULT
+            records.write_json(path, {**records.read_result(path.parent), "data": data})
+    widened = {sample: one.overlap for sample, one in summary.judge(plan, {}).samples.items()}
+    assert widened["L25-fully-connected"] == 0.25
+    assert widened["L43-recurrent"] == 0.25
+    assert widened["L55-input-optimization"] == 0.0
