@@ -128,11 +128,16 @@ def _finite(value: Any) -> Any:
 
 def read_result(directory: Path) -> dict[str, Any] | None:
     """Return the content of a run's `result.json`, or None where there is none that can be read."""
+    return read_json(directory / RESULT) or None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the mapping in a JSON file; an empty one where there is none that can be read."""
     try:
-        content = json.loads((directory / RESULT).read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
-        return None
-    return content if isinstance(content, dict) else None
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def append_metrics(path: Path, rows: Iterable[tuple[int, int, str, float]]) -> None:

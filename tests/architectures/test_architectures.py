@@ -107,3 +107,16 @@ def test_overlapping_test_samples_widen_a_derived_score(results):
     assert widened["L25-fully-connected"] == 0.25
     assert widened["L43-recurrent"] == 0.25
     assert widened["L55-input-optimization"] == 0.0
+
+
+def test_a_reference_is_fitted_once(tmp_path, monkeypatch):
+    stored(tmp_path, "linear_regression", 1003)
+    run = made_up("linear_regression", tmp_path)
+    first = measures.reference_score(run)
+    monkeypatch.setattr(measures, "_fit", lambda config, directory: 1 / 0)
+    assert measures.reference_score(run) == first
+    # Of another version of scikit-learn, or damaged, it is fitted again.
+    for content in ('{"version": "0.1", "score": 0.5}', "{"):
+        (tmp_path / measures.FITTED).write_text(content, encoding="utf-8")
+        with pytest.raises(ZeroDivisionError):
+            measures.reference_score(run)
