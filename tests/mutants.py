@@ -95,7 +95,7 @@ MUTANTS = [
         f"{DATA}/test_data_options.py::test_label_noise_leaves_inputs_and_other_parts_alone_and_differs_by_seed",
     ),
     Mutant(
-        "augmentation draws by batch and not by sample",
+        "the same augmentation every epoch",
         "datamodules/augmentation.py",
         'f"augmentation/{epoch}/{operation.name}"',
         'f"augmentation/{operation.name}"',
