@@ -301,6 +301,12 @@ class InMemoryDataModule(LightningDataModule, ABC):
         copies = [1 + self.duplicates, *[1] * (x.dim() - 1)]
         return (x.repeat(copies), y.repeat(copies[: y.dim()])) if self.duplicates else (x, y)
 
+    def smallest_batch(self) -> tuple[Tensor, Tensor]:
+        """Samples for a trial: two of them, or one if a training batch of one sample occurs in an epoch."""
+        x, y = self.train
+        smallest = len(x) % self.batch_size or self.batch_size
+        return x[: min(smallest, 2)], y[: min(smallest, 2)]
+
     def train_dataloader(self) -> TensorLoader:
         """Batches of the training split in the order of the seed and the epoch.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -155,6 +156,26 @@ class LectureModule(lightning.LightningModule, ABC):
     def configure_losses(self) -> Loss:
         """Choose the loss."""
         return build_loss(self.loss, self.output_activation, self.reduction)
+
+    def check_batch(self, batch: Sequence[Tensor]) -> None:
+        """Find out, without learning or drawing anything, whether the network can be trained on batches like this one.
+
+        Raises:
+            ValueError: it cannot take such inputs, or as many of them, or the loss such targets.
+        """
+        inputs, targets = _pair(batch)
+        # Normalisation would remember the batch.
+        state, training = copy.deepcopy(self.network.state_dict()), self.training
+        try:
+            with torch.no_grad(), torch.random.fork_rng(devices=[]):
+                outputs = self.train()(inputs)
+        except ValueError as error:
+            raise ValueError(f"a training batch of {len(inputs)} is not possible: {error}") from error
+        finally:
+            self.network.load_state_dict(state)
+            self.train(training)
+        self.criterion.check_shape(outputs, targets)
+        self.criterion.check_values(outputs, targets)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build the optimiser and, unless the rate is constant, the schedule that follows it step by step."""

@@ -204,5 +204,17 @@ class InputOptimization(LectureModule):
             network.target_image.copy_(images[row])
             network.wanted.copy_(network(network.target_image))
 
+    def check_batch(self, batch: Sequence[Tensor]) -> None:
+        """Find out whether the network can be trained on such labels before it is frozen.
+
+        Raises:
+            ValueError: it cannot.
+        """
+        inputs, labels = batch
+        outputs = self.predict_step(inputs, 0)
+        criterion = build_loss("cross_entropy")
+        criterion.check_shape(outputs, labels)
+        criterion.check_values(outputs, labels)
+
     def _step(self, batch: Sequence[Tensor], batch_idx: int, stage: str) -> Tensor:
         return super()._step((self.network.noise(), self.network.wanted), batch_idx, stage)

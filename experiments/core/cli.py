@@ -25,12 +25,14 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
+from datamodules.base import InMemoryDataModule
 from experiments.core import records
 from experiments.core.callbacks.instrument import callbacks_of
 from experiments.core.callbacks.recorder import Recorder
 from experiments.core.errors import UserError
 from experiments.core.strict import check_request
 from experiments.core.yaml_files import parse_value
+from lightning_modules.base import LectureModule
 
 RUNS = Path("runs")
 QUIET = ("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false")
@@ -115,6 +117,8 @@ class LectureCLI(LightningCLI):
             if self.datamodule is not None:
                 self.datamodule.prepare_data()
                 self.datamodule.setup(self.wanted)
+            if isinstance(self.model, LectureModule) and isinstance(self.datamodule, InMemoryDataModule):
+                self.model.check_batch(self.datamodule.smallest_batch())
         if self.checkpoint is not None:
             _check_checkpoint(self.checkpoint, self.model)
 

@@ -96,6 +96,15 @@ FIT_OPTIONS = {
     "--model.depth=0": "depth must be a whole number >= 1, not 0",
     "--model.depth=-2": "depth must be a whole number >= 1, not -2",
     "--model.width=0": "width must be a whole number >= 1, not 0",
+    "--data.batch_size=1 --model.normalization=batch": "a training batch of 1 is not possible: ",
+    "--data.batch_size=1199 --model.normalization=batch": "a training batch of 1 is not possible: ",
+    "--model.loss=mse": "mse needs targets of the outputs' shape (2, 10) and type torch.float32, not (2,)",
+    "--model.loss=bce": "bce needs targets of the outputs' shape (2, 10) and type torch.float32, not (2,)",
+    "--data=Diabetes --data.batch_size=16": "cross_entropy needs at least 2 classes, not 1",
+    "--data=MultiLabel --data.batch_size=16": "cross_entropy needs labels of shape (2,) and type torch.int64, not",
+    "--data.num_train=9 --data.batch_size=9": "num_train must be",
+    "--data.augmentation=[flop]": "unknown augmentation 'flop': did you mean 'flip'?",
+    "--data.label_noise=1.5": "label_noise must lie in [0, 1], not 1.5",
     "--data.batch_size=0": "batch_size must be >= 1 or 'full', not 0",
     "--data.batch_size=-64": "batch_size must be >= 1 or 'full', not -64",
     "--data.num_train=9999": "num_train + num_val + num_test must be <= 1797",
@@ -125,7 +134,7 @@ FIT_OPTIONS = {
 
 @pytest.mark.parametrize("option", FIT_OPTIONS)
 def test_options_of_fit(refused, base_yaml, option):
-    line = refused("fit", "--config", base_yaml, *SILENT, option)
+    line = refused("fit", "--config", base_yaml, *SILENT, *option.split())
     assert FIT_OPTIONS[option] in line
     assert len(line) < 400
 
