@@ -164,5 +164,5 @@ experiment = Experiment(
             note="Expected to be refuted: it shows that this experiment can refute.",
         ),
     ],
-    figures=["scores", "learning_curves"],
+    figures=["scores"],
 )

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 from jsonargparse import Namespace
-from lightning import LightningDataModule, LightningModule, seed_everything
+from lightning import LightningDataModule, LightningModule, Trainer, seed_everything
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
@@ -121,6 +121,11 @@ class LectureCLI(LightningCLI):
                 self.model.check_batch(self.datamodule.smallest_batch())
         if self.checkpoint is not None:
             _check_checkpoint(self.checkpoint, self.model)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Hand the trainer its numbers in the types they were given in: building may convert them like parsing does."""
+        numbers = {key: value for key, value in vars(self.chosen.trainer).items() if type(value) in (int, float)}
+        return super().instantiate_trainer(**numbers, **kwargs)
 
     def after_fit(self) -> None:
         """Test the best weights, if some were kept, and seal the run."""

@@ -121,8 +121,12 @@ def check_hash(path: str) -> str:
     return hashlib.sha256(inspect.getsource(module).encode()).hexdigest()[:16]
 
 
-def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, which stops its workers itself."""
+def _start_worker(directory: str) -> None:
+    """Leave Ctrl-C to the parent, which stops its workers itself; and work where it does.
+
+    A new process begins where its parent is at that moment, and a parent that parses a config file is elsewhere.
+    """
+    os.chdir(directory)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.argv = ["python -m experiments"]
 
@@ -160,18 +164,20 @@ class Pool:
     def start(self) -> None:
         """Start the workers beside what the caller goes on with; the first `run` would start them otherwise."""
         if self._starting is None:
-            self._starting = threading.Thread(target=self._start)
+            self._starting = threading.Thread(target=self._start, args=[str(Path.cwd())])
             self._starting.start()
 
-    def _start(self) -> None:
+    def _start(self, directory: str) -> None:
         # Inherited by the workers, and read when they import torch.
         os.environ["OMP_NUM_THREADS"] = "1"
         # On macOS a copy of a process that has loaded the system's libraries may crash.
         method = "forkserver" if sys.platform == "linux" else "spawn"
         context = multiprocessing.get_context(method)
         context.set_forkserver_preload(list(SHARED_IMPORTS))
-        self._pool = ProcessPool(max_workers=self.jobs, context=context, initializer=_start_worker)
-        self._pool.schedule(_start_worker)
+        self._pool = ProcessPool(
+            max_workers=self.jobs, context=context, initializer=_start_worker, initargs=[directory]
+        )
+        self._pool.schedule(_start_worker, args=[directory])
 
     def map(self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> list[T]:
         """Call a function once for each tuple of arguments, on the workers if there are any; return the values."""

@@ -73,6 +73,16 @@ def test_every_base_config_trains_as_it_is(fit, result, base):
     assert list(directory.glob("events.out.tfevents.*"))
 
 
+def test_the_trainer_is_given_one_batch_even_if_building_makes_it_all_batches(base_yaml, tmp_path):
+    # Which of int and float is tried first depends on what was imported before: the conversion is made here by hand.
+    cli = ConditionCLI([f"--config={base_yaml}", "--trainer.limit_train_batches=1", "--trainer.limit_val_batches=1.0"])
+    cli.save_config_kwargs = {"run_dir": tmp_path, "stored_config": {}}
+    cli.config_init = cli.parser.instantiate(cli.config)
+    cli.config_init.trainer.limit_train_batches, cli.config_init.trainer.limit_val_batches = 1.0, 1
+    trainer = cli.instantiate_trainer()
+    assert repr([trainer.limit_train_batches, trainer.limit_val_batches]) == "[1, 1.0]"
+
+
 @pytest.mark.parametrize("config", WHOLE, ids=label)
 def test_every_whole_config_trains_and_leaves_weights(fit, result, config):
     directory = fit("--config", config, "--trainer.check_val_every_n_epoch=1")

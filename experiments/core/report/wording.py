@@ -77,12 +77,10 @@ def summary(verdicts: Sequence[Verdict]) -> str:
     if not inferential:
         return "Nothing is concluded: at smoke scale, or from a single seed, there are no verdicts."
     claims = [v for v in inferential if not v.control]
-    parts = [
-        _counted(
-            f"Of {_many([v for v in claims if v.source == 'lecture'], 'claim')} of the lecture", claims, "lecture"
-        ),
-        _counted(f"of {_many([v for v in claims if v.source != 'lecture'], 'claim')} beyond it", claims, "beyond"),
-    ]
+    within = [v for v in claims if v.source == "lecture"]
+    beyond = [v for v in claims if v.source != "lecture"]
+    opening = f"of {_many(beyond, 'claim')} beyond it" if within else f"Of {_many(beyond, 'claim')} beyond the lecture"
+    parts = [_counted(f"Of {_many(within, 'claim')} of the lecture", within), _counted(opening, beyond)]
     exact = [v for v in verdicts if v.kind == "exact"]
     passed = sum(v.verdict == PASS for v in exact)
     parts.append(f"{passed} of {_many(exact, 'exact check')} passed" if exact else "")
@@ -96,8 +94,8 @@ def _many(things: Sequence[Verdict], word: str) -> str:
     return f"{len(things)} {word}" + ("" if len(things) == 1 else "s")
 
 
-def _counted(opening: str, claims: Iterable[Verdict], source: str) -> str:
-    count = Counter(v.verdict for v in claims if v.source == source)
+def _counted(opening: str, claims: Iterable[Verdict]) -> str:
+    count = Counter(v.verdict for v in claims)
     if not count:
         return ""
     words = [f"{count[word]} {word.lower()}" for word in (CONFIRMED, REFUTED, INCONCLUSIVE)]
