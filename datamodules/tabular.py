@@ -33,6 +33,10 @@ class Table(InMemoryDataModule):
 
     per_feature = True
 
+    def load(self) -> Source:
+        """Return scikit-learn's table of this name: x (n, columns) float64, and its labels y (n,)."""
+        return _labelled(self.name)
+
     def features(self, x: Tensor) -> Tensor:
         """Bring the columns to single precision."""
         return x.float()
@@ -98,10 +102,6 @@ class Iris(Table):
     def __init__(self, *, num_train: int = 90, num_val: int = 30, num_test: int = 30, **options: Any) -> None:
         super().__init__(num_train=num_train, num_val=num_val, num_test=num_test, **options)
 
-    def load(self) -> Source:
-        """Return the flowers: x (150, 4) float64, and y (150,)."""
-        return _labelled("iris")
-
 
 class Wine(Table):
     """178 wines of 3 growers, by 13 chemical measurements (slide "Réseau Fully-Connected").
@@ -130,10 +130,6 @@ class Wine(Table):
     def __init__(self, *, num_train: int = 108, num_val: int = 35, num_test: int = 35, **options: Any) -> None:
         super().__init__(num_train=num_train, num_val=num_val, num_test=num_test, **options)
 
-    def load(self) -> Source:
-        """Return the wines: x (178, 13) float64, and y (178,)."""
-        return _labelled("wine")
-
 
 class BreastCancer(Table):
     """569 tumours, malignant (0) or benign (1), by 30 measures of their cells' nuclei (slide "Réseau Fully-Connected").
@@ -161,10 +157,6 @@ class BreastCancer(Table):
 
     def __init__(self, *, num_train: int = 341, num_val: int = 114, num_test: int = 114, **options: Any) -> None:
         super().__init__(num_train=num_train, num_val=num_val, num_test=num_test, **options)
-
-    def load(self) -> Source:
-        """Return the tumours: x (569, 30) float64, and y (569,)."""
-        return _labelled("breast_cancer")
 
 
 class Diabetes(Regression):
