@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 
 import lightning.pytorch.callbacks
 import lightning.pytorch.loggers
@@ -72,6 +73,12 @@ def check_trusted(path: str) -> None:
     """
     if "." in path and path.partition(".")[0] not in TRUSTED:
         raise UserError(f"class path '{path}' lies outside this project, Lightning and torch, and is not imported")
+
+
+def description(kind: str, name: str) -> str:
+    """What a class says about itself, without its arguments: the parser's help has those, and no more than a line."""
+    doc = inspect.getdoc(find_class(kind, name)) or ""
+    return re.split(r"\n\n(?:Args|Raises|Returns):\n", doc)[0]
 
 
 def default_of(cls: type, name: str) -> object:

@@ -29,6 +29,7 @@ from datamodules.base import InMemoryDataModule
 from experiments.core import records
 from experiments.core.callbacks.instrument import callbacks_of
 from experiments.core.callbacks.recorder import Recorder
+from experiments.core.classes import description
 from experiments.core.errors import UserError
 from experiments.core.strict import check_request
 from experiments.core.yaml_files import parse_value
@@ -170,6 +171,8 @@ def run_cli(subcommand: str, args: Sequence[str]) -> None:
     )
     if subcommand != "fit" and request.checkpoint is None and not asks_for_help:
         raise UserError(f"{subcommand} needs the weights of a run: give --ckpt_path <run>/checkpoints/best.ckpt")
+    for kind, name in request.described:
+        print(f"{description(kind, name)}\n")
     LectureCLI.wanted = subcommand
     LectureCLI.stem = re.sub(r"[^\w.,=+-]", "-", request.files[-1].stem) if request.files else subcommand
     LectureCLI.checkpoint = request.checkpoint

@@ -49,6 +49,8 @@ class Request:
 
     config: dict[str, Any]
     files: tuple[Path, ...]
+    # Kind and name of each class that `--KIND.help NAME` asks about.
+    described: tuple[tuple[str, str], ...] = ()
 
     @property
     def checkpoint(self) -> Path | None:
@@ -97,7 +99,10 @@ def check_request(subcommand: str, args: Sequence[str]) -> Request:
     template_wanted = "--print_config" in args and not config
     if not help_wanted and not template_wanted:
         _check_config(config)
-    return Request(config, tuple(files))
+    asked_about = ((name[2 : -len(".help")], value) for name, value in options if name.endswith(".help"))
+    return Request(
+        config, tuple(files), tuple((kind, name) for kind, name in asked_about if kind in KNOWN_CLASSES and name)
+    )
 
 
 def _options(args: Sequence[str]) -> Iterator[tuple[str, str]]:

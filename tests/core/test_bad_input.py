@@ -347,6 +347,18 @@ def test_help_is_help(command, here, base_yaml, line):
     assert not list(here.iterdir())
 
 
+@pytest.mark.parametrize("words", [["--model.help", "TwoLayer"], ["--model.help=lightning_modules.TwoLayer"]])
+def test_help_of_a_class_begins_with_what_it_is(command, words):
+    out = command("fit", *words).out
+    about, _, arguments = out.partition("usage: ")
+    assert about.startswith("Two linear layers with an activation between them")
+    assert 'Slide "DeuxCouches".' in about
+    assert "Args:" not in about
+    assert "--model.units UNITS" in arguments
+    assert "of the hidden layer, >= 1" in arguments
+    assert "learning rate, > 0" in arguments  # inherited
+
+
 # What only the author of an experiment can get wrong: shown before anything is run.
 
 
