@@ -69,6 +69,9 @@ def draw(results: Results, pool: Pool) -> dict[str, Drawing]:
     names = list(dict.fromkeys([*results.plan.grid.experiment.figures, "forest"]))
     for name in names:
         find_figure(results.plan.grid.name, name)
+    for path in (results.plan.directory / "figures").glob("*"):
+        if path.stem not in names:  # of an earlier version of the experiment
+            path.unlink()
     return dict(zip(names, pool.map(_draw_one, [(results, name) for name in names]), strict=True))
 
 

@@ -17,6 +17,7 @@ from read_back import accuracy_by_epoch, artist, band_ends, interval, line, stud
 from experiments.core import bands, catalogue, drawing, figures
 from experiments.core.definitions import INFERENTIAL
 from experiments.core.errors import UserError
+from experiments.core.execution import Pool
 from experiments.core.report import wording
 from experiments.core.results import Results
 from experiments.core.verdicts import read_verdicts
@@ -87,6 +88,8 @@ def test_learning_curves_of_all_conditions_show_metrics_csv(results: Results) ->
 
 def test_draw_saves_every_figure_as_svg_and_png(results: Results, drawn: dict[str, drawing.Drawing]) -> None:
     assert list(drawn) == [*results.plan.grid.experiment.figures, "forest"]
+    (results.plan.directory / "figures" / "of_an_earlier_version.svg").touch()
+    figures.draw(results, Pool(jobs=1))
     saved = {path.name for path in (results.plan.directory / "figures").iterdir()}
     assert saved == {f"{name}.{ending}" for name in drawn for ending in ("svg", "png")}
     for name, one in drawn.items():
