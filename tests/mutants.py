@@ -400,6 +400,28 @@ MUTANTS = [
         "return _decades(delta[-1], delta[0]) / (len(delta) - 1)",
         f"{VANISHING}/test_vanishing_measures.py::test_decades_per_layer_are_negative_where_the_gradient_vanishes",
     ),
+    # Running
+    Mutant(
+        "workers that begin wherever their parent is",
+        "experiments/core/execution.py",
+        "    os.chdir(directory)\n",
+        "",
+        f"{CORE}/test_run_processes.py::test_workers_begin_where_their_parent_was_when_it_asked_for_them",
+    ),
+    Mutant(
+        "one batch that becomes all batches",
+        "experiments/core/cli.py",
+        "return super().instantiate_trainer(**numbers, **kwargs)",
+        "return super().instantiate_trainer(**kwargs)",
+        f"{CORE}/test_cli.py::test_the_trainer_is_given_one_batch_even_if_building_makes_it_all_batches",
+    ),
+    Mutant(
+        "a batch that does not fit is found out in training",
+        "experiments/core/cli.py",
+        "self.model.check_batch(self.datamodule.smallest_batch())",
+        "pass",
+        f"{CORE}/test_bad_input.py::test_options_of_fit",
+    ),
 ]
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from experiments.core import commands
+from experiments.core.execution import Pool
 
 REPOSITORY = Path(commands.__file__).resolve().parents[2]
 LINE = ("run", "tiny", "--logger=csv", "--scale=smoke", "--seeds=4")
@@ -96,6 +97,15 @@ def kill_a_busy_worker(parent: int) -> None:
             return
         os.kill(worker, signal.SIGCONT)
         time.sleep(0.01)
+
+
+def test_workers_begin_where_their_parent_was_when_it_asked_for_them(here: Path, monkeypatch: pytest.MonkeyPatch):
+    # A parser is in the folder of the file that it reads: workers that start meanwhile would find no other file.
+    with Pool(jobs=1) as pool:
+        pool.start()
+        (here / "elsewhere").mkdir()
+        monkeypatch.chdir(here / "elsewhere")
+        assert pool.map(os.getcwd, [()]) == [str(here)]
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds workers in /proc")
