@@ -325,7 +325,7 @@ MUTANTS = [
     ),
     Mutant(
         "the seed of an earlier run of the process",
-        "experiments/core/cli.py",
+        "experiments/core/conditions.py",
         "config.seed_everything = config.model.init_args.seed = config.data.init_args.seed = seed",
         "config.seed_everything = seed",
         f"{CORE}/test_run.py::test_each_run_is_the_fit_of_its_config",

@@ -75,9 +75,9 @@ def check_trusted(path: str) -> None:
         raise UserError(f"class path '{path}' lies outside this project, Lightning and torch, and is not imported")
 
 
-def description(kind: str, name: str) -> str:
+def description(cls: type) -> str:
     """What a class says about itself, without its arguments: the parser's help has those, and no more than a line."""
-    doc = inspect.getdoc(find_class(kind, name)) or ""
+    doc = inspect.getdoc(cls) or ""
     return re.split(r"\n\n(?:Args|Raises|Returns):\n", doc)[0]
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import copy
 import csv
-import functools
 import itertools
 import json
 import logging
@@ -20,7 +18,7 @@ from typing import Any
 
 import torch
 from jsonargparse import Namespace
-from lightning import LightningDataModule, LightningModule, Trainer, seed_everything
+from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
@@ -29,14 +27,12 @@ from datamodules.base import InMemoryDataModule
 from experiments.core import records
 from experiments.core.callbacks.instrument import callbacks_of
 from experiments.core.callbacks.recorder import Recorder
-from experiments.core.classes import description
+from experiments.core.classes import description, find_class
 from experiments.core.errors import UserError
 from experiments.core.strict import check_request
-from experiments.core.yaml_files import parse_value
 from lightning_modules.base import LectureModule
 
 RUNS = Path("runs")
-QUIET = ("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false")
 
 
 class LectureCLI(LightningCLI):
@@ -113,7 +109,7 @@ class LectureCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         """Build everything and load the data: a mistake shows here, before anything is written."""
-        with _one_line():
+        with one_line():
             super().instantiate_classes()
             if self.datamodule is not None:
                 self.datamodule.prepare_data()
@@ -172,15 +168,15 @@ def run_cli(subcommand: str, args: Sequence[str]) -> None:
     if subcommand != "fit" and request.checkpoint is None and not asks_for_help:
         raise UserError(f"{subcommand} needs the weights of a run: give --ckpt_path <run>/checkpoints/best.ckpt")
     for kind, name in request.described:
-        print(f"{description(kind, name)}\n")
+        print(f"{description(find_class(kind, name))}\n")
     LectureCLI.wanted = subcommand
     LectureCLI.stem = re.sub(r"[^\w.,=+-]", "-", request.files[-1].stem) if request.files else subcommand
     LectureCLI.checkpoint = request.checkpoint
     LectureCLI.asked = request.config.get("trainer") or {}
     # Told of a checkpoint, Lightning lays the hyper-parameters in it over the config without a word.
     hidden = ["--ckpt_path=null"] if request.checkpoint else []
-    one_line = {"exit_on_error": False}
-    parsers = {"prog": "python -m experiments", **one_line, subcommand: dict(one_line)}
+    raising = {"exit_on_error": False}
+    parsers = {"prog": "python -m experiments", **raising, subcommand: dict(raising)}
     try:
         LectureCLI(args=[subcommand, *args, *hidden], parser_kwargs=parsers, **CLI_SETTINGS)
     except SystemExit as end:
@@ -188,107 +184,6 @@ def run_cli(subcommand: str, args: Sequence[str]) -> None:
         if isinstance(end.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from None
         raise
-
-
-class ConditionCLI(LectureCLI):
-    """Parses once, and then trains one run after another: parsing takes as long as training a small network."""
-
-    def __init__(self, args: Sequence[str]) -> None:
-        request = check_request("fit", args)
-        LectureCLI.wanted, LectureCLI.checkpoint = "fit", None
-        LectureCLI.asked = request.config.get("trainer") or {}
-        self._parsed: Namespace | None = None
-        super().__init__(args=[*args, *QUIET], run=False, parser_kwargs={"exit_on_error": False}, **CLI_SETTINGS)
-        self._parsed, self._portable = self.config, super().portable_config()
-        self.choose([])
-
-    def before_instantiate_classes(self) -> None:
-        """Build nothing while parsing."""
-        if self._parsed is not None:
-            super().before_instantiate_classes()
-
-    def instantiate_classes(self) -> None:
-        """Build nothing while parsing."""
-        if self._parsed is not None:
-            super().instantiate_classes()
-
-    def choose(self, options: Sequence[str]) -> bool:
-        """Lay `--section.name=value` over what was parsed, without parsing again.
-
-        Returns:
-            Whether that could be done: an option whose value is of another type than the one it replaces needs the
-            parser.
-        """
-        assert self._parsed is not None
-        self.config, self._chosen = self._parsed.clone(), copy.deepcopy(self._portable)
-        for option in options:
-            key, _, text = option.removeprefix("--").replace(".init_args.", ".").partition("=")
-            section, _, name = key.partition(".")
-            inner = () if section == "trainer" else ("init_args",)
-            value = parse_value(text)
-            for config in (self.config, self._chosen):
-                place = functools.reduce(lambda part, word: part[word], inner, config[section])
-                if name not in place or type(place[name]) is not type(value):
-                    return False
-                place[name] = value
-        return True
-
-    def portable_config(self) -> dict[str, Any]:
-        """The config of the run that was trained last; only the seed is its own."""
-        return {**self._chosen, "seed_everything": self.config.seed_everything}
-
-    def build(self) -> None:
-        """Build network, data module, callbacks and loggers once, which finds values out of range."""
-        with _one_line():
-            self.parser.instantiate(self.config)
-
-    def fit_seed(self, seed: int, directory: Path) -> None:
-        """Do what `fit` does with this seed in this directory."""
-        config = self.config = self.config.clone()
-        config.seed_everything = config.model.init_args.seed = config.data.init_args.seed = seed
-        config.trainer.default_root_dir = str(directory)
-        seed_everything(seed, workers=True, verbose=False)
-        self.before_instantiate_classes()
-        self.instantiate_classes()
-        self.trainer.fit(self.model, self.datamodule)
-        self.after_fit()
-
-
-def condition(args: Sequence[str]) -> ConditionCLI:
-    """Return the parsed config of one condition; a process parses the same files once.
-
-    Args:
-        args: the command line after `fit`, each option in one word; `--config=FILE` first.
-
-    Raises:
-        UserError: something asked for is wrong.
-    """
-    quieten()
-    files = [word for word in args if word.startswith("--config=")]
-    contents = tuple(Path(word.partition("=")[2]).read_text(encoding="utf-8") for word in files)
-    parsed = _parse_once(tuple(files), contents)
-    if not parsed.choose([word for word in args if word not in files]):
-        parsed = _parse_once(tuple(args), contents)
-        parsed.choose([])
-    return parsed
-
-
-@functools.lru_cache(maxsize=16)
-def _parse_once(args: tuple[str, ...], contents: tuple[str, ...]) -> ConditionCLI:
-    del contents  # they are what the files held when they were parsed
-    return ConditionCLI(args)
-
-
-def run_seed(args: Sequence[str], seed: int, directory: Path) -> None:
-    """Train one run of a condition; what it leaves is what `run_cli("fit", …)` would leave.
-
-    Args:
-        args: see `condition`; without seed and directory.
-        seed: of the run.
-        directory: of the run.
-    """
-    torch.set_num_threads(1)
-    condition(args).fit_seed(seed, directory)
 
 
 CLI_SETTINGS: dict[str, Any] = {
@@ -336,7 +231,7 @@ def condense(message: str) -> str:
 
 
 @contextlib.contextmanager
-def _one_line() -> Iterator[None]:
+def one_line() -> Iterator[None]:
     """Turn what a class says about its arguments into a user's mistake, in one line."""
     try:
         yield

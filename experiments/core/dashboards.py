@@ -38,6 +38,18 @@ def log_histogram(loggers: Iterable[Logger], name: str, values: Tensor, step: in
             logger.experiment.log({name: wandb.Histogram(values.tolist()), "trainer/global_step": step})
 
 
+def log_image(loggers: Iterable[Logger], name: str, picture: Tensor, step: int) -> None:
+    """Send a picture, (1 or 3 channels, height, width) between 0 and 1, to every logger that can show one."""
+    for logger in loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.experiment.add_image(name, picture, step)
+        elif isinstance(logger, WandbLogger):
+            import wandb
+
+            bytes_of_picture = (255 * picture).round().byte().cpu().movedim(0, 2).numpy()
+            logger.experiment.log({name: wandb.Image(bytes_of_picture), "trainer/global_step": step})
+
+
 def publish(results: Results, figures: Mapping[str, Drawing]) -> None:
     """Write the overview of an experiment for the logger that its plan asks for, in place of an earlier one.
 

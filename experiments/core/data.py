@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
-
 import datamodules
 from datamodules.base import InMemoryDataModule
+from experiments.core.classes import description
 from experiments.core.errors import UserError, check_known
 
 
@@ -31,7 +30,7 @@ def show(name: str) -> int:
     cls = known[name]
     print(f"{cls.__name__}, in results {cls.name}\n")
     for described in cls.__mro__[: cls.__mro__.index(InMemoryDataModule)]:
-        print((inspect.getdoc(described) or "").partition("\n\nArgs:")[0] + "\n")
+        print(f"{description(described)}\n")
     print(f"{'size':8} {_size(cls)}, unless options say otherwise")
     print(f"{'source':8} {cls.about.source}")
     print(f"{'licence':8} {cls.about.licence}")

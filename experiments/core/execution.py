@@ -78,7 +78,7 @@ def execute(task: Task) -> Outcome:
             if task.check:
                 _run_check(task)
             else:
-                from experiments.core.cli import run_seed
+                from experiments.core.conditions import run_seed
 
                 run_seed(task.args, task.seed, task.directory)
     except Exception as error:

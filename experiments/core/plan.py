@@ -123,7 +123,7 @@ class Planner:
     """Turns conditions into tasks. Importing torch to resolve a config is paid here, once."""
 
     def __init__(self, plan: Plan) -> None:
-        from experiments.core.cli import ConditionCLI, condition
+        from experiments.core.conditions import ConditionCLI, condition
         from experiments.core.strict import argument_names
 
         self.plan = plan

@@ -14,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 
 from experiments.core.callbacks import GradientClipping, GradientFlow
+from lightning_modules import Convolutional
 
 # Sums in another order than the instrument's.
 CLOSE = {"rel": 1e-10}
@@ -169,6 +170,21 @@ def test_histograms_hold_every_delta_of_every_fifth_epoch(network, samples, trai
     first = events.Histograms(tags[0])
     assert [event.step for event in first] == [0, 10]  # epoch 5 holds no recorded step
     assert first[0].histogram_value.num == 8 * 5
+
+
+def test_weight_gradients_of_convolutions_are_recorded(samples, train):
+    x, y = samples(8)
+    module = Convolutional(
+        sample_shape=(1, 2, 3), num_classes=3, channels=[2, 4], pooling="none", seed=0, lr=0.1
+    ).double()
+    images, before, flow = x.reshape(-1, 1, 2, 3), copy.deepcopy(module), GradientFlow(every_n_steps=1)
+    train(module, (images, y), flow, max_steps=1)
+    weights = [parameter for name, parameter in before.named_parameters() if name.endswith("weight")]
+    gradients = torch.autograd.grad(F.cross_entropy(before(images), y), weights)
+    shown = recorded(flow, step=0)
+    assert len(weights) == 3
+    for name, gradient in zip(("layer_01", "layer_02", "output"), gradients, strict=True):
+        assert shown[f"gradient/weight/{name}"] == pytest.approx(float(gradient.square().mean().sqrt()), **CLOSE)
 
 
 def test_a_network_without_activations_is_refused(samples, train):

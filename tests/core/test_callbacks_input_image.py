@@ -16,7 +16,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 
 from experiments.core.callbacks import InputImage
-from experiments.core.callbacks.input_image import GAP, log_image
+from experiments.core.callbacks.input_image import GAP
+from experiments.core.dashboards import log_image
 from lightning_modules.input_optimization import InputOptimization
 
 SHAPE = (1, 4, 3)

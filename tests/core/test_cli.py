@@ -22,7 +22,7 @@ from datamodules import Digits
 from datamodules.images import FashionMNIST
 from experiments.core import catalogue, records
 from experiments.core.callbacks import Divergence
-from experiments.core.cli import ConditionCLI
+from experiments.core.conditions import ConditionCLI
 
 BASES = sorted(catalogue.ROOT.glob("*/base.yaml"))
 # Files that name their own model stand alone; the others lie on a base.

@@ -6,14 +6,14 @@ import sys
 import pytest
 
 from experiments.core import records
-from experiments.core.cli import ConditionCLI
+from experiments.core.conditions import ConditionCLI
 from experiments.core.plan import Options, Planner, make_plan
 
 IMPORTS_FIRST = """
 import {first}
 import sys
 sys.argv = sys.argv[:1]
-from experiments.core.cli import ConditionCLI
+from experiments.core.conditions import ConditionCLI
 trainer = ConditionCLI([
     "--config=experiments/vanishing/base.yaml",
     "--config=experiments/vanishing/initialization.yaml",

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import torch
 from lightning import LightningModule, Trainer
-from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from torch import Tensor
 from torch.nn import functional as F
 
 from experiments.core.callbacks.instrument import Instrument, ends_step
+from experiments.core.dashboards import log_image
 from lightning_modules.input_optimization import InputOptimization
 
 # A dashboard blurs what it has to enlarge: pictures get about this many pixels along their longer side.
@@ -105,15 +104,3 @@ def _images(pl_module: LightningModule) -> tuple[Tensor, Tensor | None]:
     if not isinstance(pl_module, InputOptimization):
         raise ValueError(f"InputImage shows the noise of an InputOptimization, not a {type(pl_module).__name__}")
     return pl_module.network.noise.weight.detach(), pl_module.network.target_image
-
-
-def log_image(loggers: Iterable[Logger], name: str, picture: Tensor, step: int) -> None:
-    """Send a picture, (1 or 3 channels, height, width) between 0 and 1, to every logger that can show one."""
-    for logger in loggers:
-        if isinstance(logger, TensorBoardLogger):
-            logger.experiment.add_image(name, picture, step)
-        elif isinstance(logger, WandbLogger):
-            import wandb
-
-            bytes_of_picture = (255 * picture).round().byte().cpu().movedim(0, 2).numpy()
-            logger.experiment.log({name: wandb.Image(bytes_of_picture), "trainer/global_step": step})
