@@ -63,11 +63,11 @@ def affine(x: Tensor, parameters: Tensor) -> Tensor:
     row_shear, column_shear = along_rows.deg2rad().tan(), along_columns.deg2rad().tan()
     c, d = column_shear * cosine - sine, column_shear * sine + cosine
     a, b = cosine + row_shear * c, sine + row_shear * d
-    # `grid_sample` counts in halves of the sides. The product of matrices in `affine_grid` takes ten times as long.
+    # `grid_sample` counts in halves of the sides. These sums take less than the matrix products of `affine_grid`.
     a, b, c, d = (factor[:, None] * 2 / side for factor, side in ((a, width), (b, width), (c, height), (d, height)))
     grid_x = (a * column)[:, None, :] + (b * row)[:, :, None]
     grid_y = (c * column)[:, None, :] + (d * row)[:, :, None]
-    # Side by side in memory and not interleaved, which takes ten times as long to write.
+    # Side by side in memory: to write them interleaved takes longer.
     grid = torch.stack([grid_x, grid_y]).permute(1, 2, 3, 0)
     return F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
@@ -270,7 +270,7 @@ class Policy(Operation):
 
     Args:
         name: one of `POLICIES`.
-        copies: at 0.3 ms a sample the policy costs more than most steps here. If given, so many augmented copies of the
+        copies: image by image, a policy costs more than training a small network. If given, so many augmented copies of the
             training split are made, at their first use, and the epochs take turns with them.
     """
 

@@ -52,7 +52,7 @@ def keep(results: Results) -> list[Path]:
         raise UserError(f"only official results are kept as the reference; exploratory: {', '.join(exploratory)}")
     folder = catalogue.ROOT / plan.grid.name
     values = {name: sample.values.tolist() for name, sample in results.samples.items()}
-    kept = Reference(plan.command, results.runs[0].result["environment"], results.verdicts, values, _declared(results))
+    kept = Reference(plan.command, results.runs[0].result["environment"], results.verdicts, values, declared(results))
     records.write_json(folder / FILE, asdict(kept))
     picture = f"{plan.grid.experiment.figures[0]}.png"
     shutil.copyfile(plan.directory / "figures" / picture, folder / picture)
@@ -63,7 +63,8 @@ def keep(results: Results) -> list[Path]:
     return [folder / FILE, folder / picture, *PAGES]
 
 
-def _declared(results: Results) -> dict[str, dict[str, tuple[float, float, int]]]:
+def declared(results: Results) -> dict[str, dict[str, tuple[float, float, int]]]:
+    """Mean, half of the 95 % Student interval and number of seeds of every declared measure, by condition."""
     found: dict[str, dict[str, tuple[float, float, int]]] = {}
     for condition in results.plan.grid.conditions:
         rows = results.frame[results.frame["condition"] == condition.name]

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.stats
 import yaml
 from sklearn.linear_model import LinearRegression, LogisticRegression, Perceptron
 
 import datamodules
 from experiments.architectures import figures, measures
-from experiments.core import catalogue, records, summary
+from experiments.core import catalogue, records, reference, summary
+from experiments.core.errors import UserError
 from experiments.core.grid import Condition
 from experiments.core.plan import Options, make_plan
 from experiments.core.results import Results, Run
@@ -124,3 +126,26 @@ def test_a_reference_is_fitted_once(tmp_path, monkeypatch):
         (tmp_path / measures.FITTED).write_text(content, encoding="utf-8")
         with pytest.raises(ZeroDivisionError):
             measures.reference_score(run)
+
+
+def test_the_declared_measures_are_summed_up_from_results_csv(results):
+    found = reference.declared(results)
+    assert list(found) == [condition.name for condition in results.plan.grid.conditions]
+    for name, measured in found.items():
+        assert list(measured) == ["test_score", "reference_score"]
+        for measure, (mean, half, n) in measured.items():
+            values = results.frame.loc[results.frame["condition"] == name, measure].dropna()
+            assert n == len(values)
+            if n:
+                student = scipy.stats.t.interval(0.95, n - 1, values.mean(), scipy.stats.sem(values))
+                assert mean == pytest.approx(values.mean(), rel=1e-12)
+                assert mean + half == pytest.approx(student[1], rel=1e-9)
+            else:
+                assert math.isnan(mean)
+
+
+def test_only_official_results_become_the_reference(results):
+    kept = (catalogue.ROOT / "architectures" / reference.FILE).read_bytes()
+    with pytest.raises(UserError, match="only official results are kept as the reference; exploratory: L02-perceptron"):
+        reference.keep(results)
+    assert (catalogue.ROOT / "architectures" / reference.FILE).read_bytes() == kept

@@ -17,7 +17,7 @@ from experiments.core import ledger, records
 from experiments.core.callbacks.divergence import Divergence
 from experiments.core.callbacks.instrument import Instrument, Row, callbacks_of
 
-# The same text, ten times faster.
+# The same text, by libyaml where it is there.
 _Dumper: type[yaml.SafeDumper] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
