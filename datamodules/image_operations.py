@@ -270,8 +270,8 @@ class Policy(Operation):
 
     Args:
         name: one of `POLICIES`.
-        copies: image by image, a policy costs more than training a small network. If given, so many augmented copies of the
-            training split are made, at their first use, and the epochs take turns with them.
+        copies: image by image, a policy costs more than training a small network. If given, so many augmented copies of
+            the training split are made, at their first use, and the epochs take turns with them.
     """
 
     name: str
