@@ -221,6 +221,10 @@ def test_the_summary_counts_controls_apart(results: Results) -> None:
         "of 1 claim beyond it, 0 confirmed, 0 refuted, 1 inconclusive; "
         "0 of 1 exact check passed; 1 of 1 control refuted, as a control should be."
     )
+    assert wording.summary([beyond, replace(control, verdict="INCONCLUSIVE")]) == (
+        "Of 1 claim beyond the lecture, 0 confirmed, 0 refuted, 1 inconclusive; "
+        "0 of 1 control refuted, though a control should be."
+    )
     assert wording.summary([replace(lecture, verdict="NONE")]).startswith("Nothing is concluded")
 
 

@@ -86,7 +86,8 @@ def summary(verdicts: Sequence[Verdict]) -> str:
     parts.append(f"{passed} of {_many(exact, 'exact check')} passed" if exact else "")
     controls = [v for v in inferential if v.control]
     refuted = sum(v.verdict == REFUTED for v in controls)
-    parts.append(f"{refuted} of {_many(controls, 'control')} refuted, as a control should be" if controls else "")
+    should = "as a control should be" if refuted == len(controls) else "though a control should be"
+    parts.append(f"{refuted} of {_many(controls, 'control')} refuted, {should}" if controls else "")
     return "; ".join(part for part in parts if part) + "."
 
 
