@@ -7,7 +7,7 @@
 ## JOBS=2                           worker processes
 ## LOGGER=tensorboard|wandb|csv     where curves go besides our own files; wandb works offline, without a login
 ## DATA=digits|fashion_mnist        one of the data sets that the experiment declares
-## EXP=vanishing                    the experiment that `claims`, `report`, `reference`, `tensorboard` are about
+## EXP=vanishing                    the experiment that `claims`, `report`, `verify`, `reference`, `tensorboard` are about
 ## NAME=MNIST                       the data set that `data` is about
 ## ARGS="..."                       any further options of the command behind the target
 ## TORCH=cpu|default                small CPU builds of torch and torchvision, or the registry's; remembered
@@ -18,21 +18,57 @@ OPTIONS = $(if $(SCALE),--scale=$(SCALE)) $(if $(SEEDS),--seeds=$(SEEDS)) $(if $
 # Two workers suit a laptop; `make test PYTEST_ARGS=` runs in one process.
 PYTEST_ARGS ?= -n 2
 
-ALL = $(patsubst experiments/%/experiment.py,%,$(wildcard experiments/*/experiment.py))
-
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help setup environment list claims data augmentations report reference glossary test mutants lint format tensorboard lock clean
+.PHONY: help setup environment list claims data augmentations report verify reference glossary test mutants lint format tensorboard lock clean
 
 help: ## This list
 	@awk -F ':.*## ' 'BEGIN { print "Targets" } \
-	    /^[a-z][a-z-]*:.*## / { printf "  %-16s %s\n", $$1, $$2 } \
+	    /^[a-z][a-z-]*:.*## / { printf "  %-20s %s\n", $$1, $$2 } \
 	    /^## [A-Z]+=/ { variables = variables "\n  " substr($$0, 4) } \
 	    END { print "\nVariables, as in: make exp-vanishing SCALE=smoke SEEDS=2" variables }' Makefile
 
 # --- Experiments: `make exp-<name>` works for every folder of experiments/; a line here lists it in the help.
 
+exp-all: ## Every experiment of the lecture, then the index of its 72 lines: runs/index.html
+
+exp-perceptron: ## The perceptron: its algorithm, its bound, and what it cannot separate
+
+exp-nonlinearity: ## Why a non-linearity: linear layers collapse, XOR, sign against tanh, bias
+
+exp-backprop: ## Back-propagation by hand: every formula of the slides against autograd
+
+exp-regression: ## Least squares: maximum likelihood, one linear layer, two layers
+
+exp-fully-connected: ## The fully connected network: simple tasks, other architectures, images and text
+
+exp-losses: ## Losses for classes: one-hot and squared error against softmax and cross-entropy
+
+exp-multilabel: ## Several labels a sample: binary cross-entropy against softmax
+
+exp-overfitting: ## Over-fitting with depth, width, parameters, label noise
+
+exp-regularization: ## L1, L2 and dropout: what they cost, what they gain
+
+exp-augmentation: ## Augmented data: mass against variation, AutoAugment
+
+exp-clipping: ## Gradient clipping: stability, and whether it regularises
+
 exp-vanishing: ## Far from the supervision the gradient vanishes: activation, depth, initialisation, normalisation
+
+exp-normalization: ## BatchNorm and LayerNorm: training, landscape, small batches
+
+exp-gradient-descent: ## Descent in description space and in parameter space; how large a step may be
+
+exp-batch-size: ## Stochastic, mini-batch, batch: steps, samples and seconds to a loss
+
+exp-optimizers: ## Variants of the gradient against tuned SGD
+
+exp-one-cycle: ## The one-cycle schedule: noise becomes an image, and a network's weights
+
+exp-hyperparameters: ## Comparing architectures when everything must be tuned
+
+exp-tools: ## Check-pointing, loading, logging, and a gallery of failures
 
 exp-architectures: ## Every architecture of the lecture on real data, beside scikit-learn's score on the same split
 
@@ -52,12 +88,13 @@ augmentations: environment ## A picture of augmented images: ARGS="--data Fashio
 	@$(PYTHON) -m experiments augmentations $(ARGS)
 
 report: environment ## Statistics, figures and HTML again from the finished runs, of all experiments or of EXP
-	@for name in $(or $(subst -,_,$(EXP)),$(ALL)); do \
-	    $(PYTHON) -m experiments report $$name $(OPTIONS) || exit; \
-	done
+	@$(PYTHON) -m experiments report $(or $(subst -,_,$(EXP)),all) $(OPTIONS)
 
-reference: environment ## Keep the official results of EXP as the reference: reference.json, picture, README's table
-	@$(PYTHON) -m experiments reference $(subst -,_,$(EXP)) $(ARGS)
+verify: environment ## Run EXP, or everything, again and compare with the kept reference; ARGS=--checks: no training
+	@$(PYTHON) -m experiments verify $(or $(subst -,_,$(EXP)),all) $(OPTIONS)
+
+reference: environment ## Keep the official results of EXP, or of all, as the reference: reference.json, picture, pages
+	@$(PYTHON) -m experiments reference $(or $(subst -,_,$(EXP)),all) $(ARGS)
 
 glossary: environment ## The glossary of MODULES.md again, from the code
 	@$(PYTHON) -m experiments glossary

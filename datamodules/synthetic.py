@@ -127,7 +127,7 @@ class Synthetic(InMemoryDataModule):
 
 
 class LeastSquares(Synthetic):
-    """A line in noise, y = slope · x + intercept + scale · e, with x uniform between −1 and 1; one target.
+    """A line in noise, y = slope · x + intercept + scale · e, with x uniform within 1 of its center; one target.
 
     Least squares is the maximum of the likelihood for Gaussian noise only. Slide "Apprentissage".
 
@@ -137,6 +137,7 @@ class LeastSquares(Synthetic):
         noise: law of e: "gaussian" of variance 1, "laplace" of density exp(−|e|) / 2, or "student" with 2 degrees of
             freedom, whose variance is infinite.
         scale: factor of the noise.
+        center: of the x: the farther from 0, the narrower the valley of the loss over slope and intercept.
         options: of `Synthetic`.
 
     Raises:
@@ -156,19 +157,21 @@ class LeastSquares(Synthetic):
         intercept: float = 0.5,
         noise: Literal["gaussian", "laplace", "student"] = "gaussian",
         scale: float = 0.5,
+        center: float = 0.0,
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        for key, number in {"slope": slope, "intercept": intercept}.items():
+        for key, number in {"slope": slope, "intercept": intercept, "center": center}.items():
             check(key, number)
         check("scale", scale, above=0)
         if noise not in NOISES:
             raise ValueError(f"unknown noise '{noise}': valid: {', '.join(NOISES)}")
         self.slope, self.intercept, self.noise, self.scale = slope, intercept, noise, scale
+        self.center = center
 
     def make(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Return x (n, 1) and y (n, 1) float32."""
-        x = 2 * u[:, :1] - 1
+        x = self.center + 2 * u[:, :1] - 1
         y = self.slope * x + self.intercept + self.scale * NOISES[self.noise](u[:, 1:])
         return x, y.float()
 

@@ -78,17 +78,20 @@ class LectureModule(lightning.LightningModule, ABC):
 
     Args:
         seed: seed of the initial weights; one stream a layer, so that conditions share what they can.
-        loss: cross_entropy, one_hot_mse (integer labels), bce (several labels a sample) or mse (targets of the outputs'
-            shape); naive_cross_entropy and naive_bce are as the formulas are written, and not safe numerically.
+        loss: cross_entropy, one_hot_mse (integer labels), bce, label_mse, label_softmax (several labels a sample), or
+            mse (targets of the outputs' shape); naive_cross_entropy and naive_bce are as the formulas are written, and
+            not safe numerically.
         output_activation: one_hot_mse: identity (if not given), sigmoid or softmax.
-        reduction: one_hot_mse, bce: mean (if not given) or sum over the outputs.
-        optimizer: sgd, adam, adamw, rmsprop or adagrad. One that does not use an argument given below is an error.
+        reduction: one_hot_mse, bce, label_mse: mean (if not given) or sum over the outputs.
+        optimizer: sgd, adam, adamw, amsgrad, adamax, nadam, radam, rmsprop, adagrad or adadelta. One that does not use
+            an argument given below is an error.
         lr: learning rate, > 0; with a schedule, its largest value.
         momentum: sgd, rmsprop: in [0, 1); 0 if not given.
         nesterov: sgd: look ahead along the momentum, which must be > 0.
         weight_decay: any optimizer: decay of the weights (not biases), >= 0; if not given .01 for adamw, else 0.
-        beta1: adam, adamw: decay of the mean gradient, in [0, 1); .9 if not given.
-        beta2: adam, adamw: decay of the mean squared gradient, in [0, 1); .999 if not given.
+        beta1: adam and its relatives (adamw, amsgrad, adamax, nadam, radam): decay of the mean gradient, in [0, 1); .9
+            if not given.
+        beta2: the same: decay of the mean squared gradient (adamax: of its largest), in [0, 1); .999 if not given.
         schedule: constant; step (a tenth at 1/2 and again at 3/4); cosine or linear (to 0); one_cycle (up in 30 %, then
             down). Stepped per step over the whole training.
         warmup: share of all steps, in [0, 1), during which the learning rate rises linearly to lr; not with one_cycle.

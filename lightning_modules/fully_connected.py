@@ -84,6 +84,7 @@ class FullyConnectedNetwork(nn.Module):
         normalization_position: "before" (if not given) or "after" the activation.
         initialization: see `layers.initialization`; of all layers.
         gain: factor of the initial weights of the hidden layers.
+        output_gain: factor of the initial weights of the output.
         dropout: probability of a hidden unit's output to be dropped, in [0, 1).
         dropout_mask: see `layers.dropout`.
         residual: add a hidden layer's input to its output wherever both have the same size.
@@ -105,6 +106,7 @@ class FullyConnectedNetwork(nn.Module):
         normalization_position: str | None = None,
         initialization: str = "default",
         gain: float = 1.0,
+        output_gain: float = 1.0,
         dropout: float = 0.0,
         dropout_mask: str | None = None,
         residual: bool = False,
@@ -139,7 +141,7 @@ class FullyConnectedNetwork(nn.Module):
         self.output = linear(sizes[-1], out_features, bias)
         for name, module in self.named_modules():
             if isinstance(module, nn.Linear):
-                factor = 1.0 if module is self.output else gain
+                factor = output_gain if module is self.output else gain
                 initialize_linear(module, initialization, factor, weight_generator(seed, name))
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -193,6 +195,7 @@ class FullyConnected(LectureModule):
         normalization_position: before (if not given) or after the activation; only with a normalization.
         initialization: default (torch's, n·Var(w) = 1/3), xavier (1), he (2), orthogonal (1) or zero (0).
         gain: factor of the initial weights of hidden layers; n·Var(w) grows by its square.
+        output_gain: factor of the initial weights of the output: a large one makes sure, and wrong, at the start.
         dropout: probability of a hidden unit's output to be dropped, in [0, 1).
         dropout_mask: sample (if not given), a mask for each sample; or batch, one an iteration for all its samples;
             only with dropout.
@@ -217,6 +220,7 @@ class FullyConnected(LectureModule):
         normalization_position: str | None = None,
         initialization: str = "default",
         gain: float = 1.0,
+        output_gain: float = 1.0,
         dropout: float = 0.0,
         dropout_mask: str | None = None,
         residual: bool = False,
@@ -233,6 +237,7 @@ class FullyConnected(LectureModule):
         self.normalization_position = normalization_position
         self.initialization = initialization
         self.gain = gain
+        self.output_gain = output_gain
         self.dropout = dropout
         self.dropout_mask = dropout_mask
         self.residual = residual
@@ -251,6 +256,7 @@ class FullyConnected(LectureModule):
             normalization_position=self.normalization_position,
             initialization=self.initialization,
             gain=self.gain,
+            output_gain=self.output_gain,
             dropout=self.dropout,
             dropout_mask=self.dropout_mask,
             residual=self.residual,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lightning_modules.label_losses import check_binary, counts, label_cost, with_micro_f1
 from lightning_modules.layers import choose
 
 Measure = Callable[[Tensor, Tensor], Tensor]
@@ -103,17 +104,6 @@ def check_same_shape(name: str, outputs: Tensor, targets: Tensor) -> None:
         )
 
 
-def check_binary(_outputs: Tensor, targets: Tensor) -> None:
-    """Require targets that are 0 or 1.
-
-    Raises:
-        ValueError: another value.
-    """
-    wrong = targets[(targets != 0) & (targets != 1)]
-    if wrong.numel():
-        raise ValueError(f"a target of {wrong[0].item():g} is out of range: each label is there (1) or not (0)")
-
-
 def _accept(_outputs: Tensor, _targets: Tensor) -> None:
     """Accept every value: a regression's targets have no range."""
 
@@ -153,51 +143,6 @@ def one_hot_mse(outputs: Tensor, labels: Tensor, *, activate: Function, reduce: 
     """
     targets = F.one_hot(labels, outputs.shape[1]).to(outputs.dtype)
     return reduce((activate(outputs) - targets).square()).mean()
-
-
-# --- Several labels a sample
-
-
-def bce(outputs: Tensor, targets: Tensor, *, reduce: Function) -> Tensor:
-    """Binary cross-entropy of independent labels from their logits: both of the lecture's terms under one minus sign.
-
-    Args:
-        outputs: logits, (batch, labels).
-        targets: 0 or 1, (batch, labels).
-        reduce: over the labels, see `REDUCTIONS`.
-    """
-    return reduce(F.binary_cross_entropy_with_logits(outputs, targets, reduction="none")).mean()
-
-
-def naive_bce(outputs: Tensor, targets: Tensor, *, reduce: Function) -> Tensor:
-    """Compute the same as written, −(y log ŷ + (1 − y) log(1 − ŷ)): not finite where ŷ rounds to 0 or 1."""
-    probability = torch.sigmoid(outputs)
-    return reduce(-(targets * probability.log() + (1 - targets) * (1 - probability).log())).mean()
-
-
-def _count_exact(outputs: Tensor, targets: Tensor) -> Tensor:
-    return ((outputs > 0) == (targets > 0.5)).all(1).sum()
-
-
-def _count_hits(outputs: Tensor, targets: Tensor) -> Tensor:
-    return ((outputs > 0) & (targets > 0.5)).sum()
-
-
-def _count_predicted_and_present(outputs: Tensor, targets: Tensor) -> Tensor:
-    return (outputs > 0).sum() + (targets > 0.5).sum()
-
-
-def _with_micro_f1(means: Means) -> Means:
-    hits, total = means.pop("hits"), means.pop("predicted_and_present")
-    # Nothing predicted where nothing is there: scikit-learn calls this 0.
-    return {**means, "micro_f1": torch.where(total > 0, 2 * hits / total, torch.zeros_like(total))}
-
-
-LABELS: dict[str, Measure] = {
-    "exact_match": _count_exact,
-    "hits": _count_hits,
-    "predicted_and_present": _count_predicted_and_present,
-}
 
 
 # --- Numbers
@@ -243,6 +188,8 @@ LOSSES: dict[str, tuple[str, ...]] = {
     "one_hot_mse": ("output_activation", "reduction"),
     "bce": ("reduction",),
     "naive_bce": ("reduction",),
+    "label_mse": ("reduction",),
+    "label_softmax": (),
     "mse": (),
 }
 
@@ -265,9 +212,11 @@ def build_loss(name: str, output_activation: str | None = None, reduction: str |
     Args:
         name: "cross_entropy" (softmax and negative log-likelihood of integer labels in one), "naive_cross_entropy"
             (the same, numerically unsafe), "one_hot_mse" (squared error of one-hot labels), "bce" (several labels a
-            sample), "naive_bce" (the same, numerically unsafe) or "mse" (numbers; mean over batch and outputs).
+            sample), "naive_bce" (the same, numerically unsafe), "label_mse" (several labels a sample, squared error of
+            the sigmoid), "label_softmax" (the same, softmax against equal shares) or "mse" (numbers; mean over batch
+            and outputs).
         output_activation: one_hot_mse: "identity" (if not given), "sigmoid" or "softmax", applied to the outputs.
-        reduction: one_hot_mse, bce: "mean" (if not given) or "sum" over the outputs.
+        reduction: one_hot_mse, bce, label_mse: "mean" (if not given) or "sum" over the outputs.
 
     Raises:
         ValueError: a name that does not exist, or an option that the loss would ignore.
@@ -278,9 +227,9 @@ def build_loss(name: str, output_activation: str | None = None, reduction: str |
     reduce = choose("reduction", reduction or "mean", REDUCTIONS)
     if name == "mse":
         return Loss(F.mse_loss, partial(check_same_shape, name), _accept, NUMBERS, _with_r2)
-    if name in ("bce", "naive_bce"):
-        cost = partial(bce if name == "bce" else naive_bce, reduce=reduce)
-        return Loss(cost, partial(check_same_shape, name), check_binary, LABELS, _with_micro_f1)
+    if name in ("bce", "naive_bce", "label_mse", "label_softmax"):
+        cost, predict = label_cost(name, reduce)
+        return Loss(cost, partial(check_same_shape, name), check_binary, counts(predict), with_micro_f1)
     of_labels: dict[str, Measure] = {
         "cross_entropy": F.cross_entropy,
         "naive_cross_entropy": naive_cross_entropy,

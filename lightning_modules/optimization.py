@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import nn
-from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from torch.optim import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, Optimizer, RAdam, RMSprop
 from torch.optim.lr_scheduler import LambdaLR
 
 from lightning_modules.layers import check_number, choose
@@ -33,8 +34,13 @@ OPTIMIZERS: dict[str, Rule] = {
     "sgd": Rule(SGD, ("momentum", "nesterov", "weight_decay"), fused=("cpu", "cuda")),
     "adam": Rule(Adam, ("beta1", "beta2", "weight_decay"), fused=("cpu", "cuda")),
     "adamw": Rule(AdamW, ("beta1", "beta2", "weight_decay"), fused=("cpu", "cuda"), weight_decay=0.01),
+    "amsgrad": Rule(partial(Adam, amsgrad=True), ("beta1", "beta2", "weight_decay"), fused=("cpu", "cuda")),
+    "adamax": Rule(Adamax, ("beta1", "beta2", "weight_decay")),
+    "nadam": Rule(NAdam, ("beta1", "beta2", "weight_decay")),
+    "radam": Rule(RAdam, ("beta1", "beta2", "weight_decay")),
     "rmsprop": Rule(RMSprop, ("momentum", "weight_decay")),
     "adagrad": Rule(Adagrad, ("weight_decay",), fused=("cpu",)),
+    "adadelta": Rule(Adadelta, ("weight_decay",)),
 }
 
 

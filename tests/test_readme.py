@@ -6,9 +6,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 from experiments.core import catalogue, reference
+from experiments.core.definitions import INFERENTIAL
 
 README = (catalogue.ROOT.parent / "README.md").read_text(encoding="utf-8")
 
@@ -27,18 +26,32 @@ def test_the_example_runs_and_learns(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", re.findall(r"<!-- verdicts: (\w+) -->", README))
-def test_the_verdict_table_is_the_reference(name):
-    verdicts = reference.read(name).verdicts
-    assert reference.with_table(README, name, verdicts) == README
-    assert {verdict.id for verdict in verdicts} == {claim.id for claim in catalogue.load(name).claims}
+def test_the_pages_are_what_the_references_say():
+    for path, text in reference.pages(reference.all_kept(), reference.all_other_seeds()).items():
+        assert path.read_text(encoding="utf-8") == text, path.name
 
 
-def test_the_table_changes_with_the_reference():
-    (name,) = re.findall(r"<!-- verdicts: (\w+) -->", README)
-    first, *others = reference.read(name).verdicts
-    assert first.effect is not None
-    assert reference.with_table(README, name, [replace(first, effect=first.effect + 1), *others]) != README
+def test_the_pages_change_with_the_references():
+    kept = reference.all_kept()
+    name = "vanishing"
+    first, *others = kept[name].verdicts
+    assert first.verdict == "CONFIRMED"
+    changed = {**kept, name: replace(kept[name], verdicts=(replace(first, verdict="REFUTED"), *others))}
+    before, after = (reference.pages(some, {}) for some in (kept, changed))
+    different = {path.name for path, text in before.items() if after[path] != text}
+    assert different == {"README.md", "VERDICTS.md"}
+
+
+def test_every_experiment_has_a_reference_of_its_claims():
+    for name in catalogue.names():
+        kept = {verdict.id for verdict in reference.read(name).verdicts}
+        assert kept == {claim.id for claim in catalogue.load(name).claims}, name
+
+
+def test_a_second_seed_set_answers_for_every_inferential_and_exact_claim():
+    for name, content in reference.all_other_seeds().items():
+        asked = {v.id for v in reference.read(name).verdicts if v.kind in (*INFERENTIAL, "exact")}
+        assert {row["id"] for row in content["claims"]} == asked, name
 
 
 def test_every_file_it_names_is_there():

@@ -77,19 +77,9 @@ def draw(*, data: str, policy: str, seed: int, rows: int, size: int | None, out:
     if file.suffix not in FORMATS:
         raise UserError(f"--out must end in {', '.join(FORMATS)}; it is '{file}'")
     try:
-        (operation,) = parse_operations([policy])
-        images = _images(known[data], seed, size)
-        cells = _cells(operation, images, seed, rows)
+        figure = picture(known[data], policy, seed=seed, rows=rows, size=size)
     except (OSError, ValueError) as error:
         raise UserError(" ".join(str(error).split())) from error
-    in_columns = _sub_policies(operation) is not None
-    figure = _figure(
-        cells,
-        title=f"{known[data].__name__}, augmentation: {policy}",
-        headings=[f"{'sub-policy' if in_columns else 'epoch'} {number}" for number in range(1, COLUMNS + 1)],
-        row="draw" if in_columns else "image",
-        foot=UNDER_SUB_POLICIES if in_columns else UNDER_DRAWS,
-    )
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(file, dpi=144)
@@ -97,6 +87,33 @@ def draw(*, data: str, policy: str, seed: int, rows: int, size: int | None, out:
         raise UserError(f"'{file}' cannot be written: {error.strerror}") from error
     print(file)
     return 0
+
+
+def picture(cls: type[InMemoryDataModule], policy: str, *, seed: int, rows: int, size: int | None = None) -> Figure:
+    """Return the picture that `draw` saves: the original first in every row.
+
+    Args:
+        cls: data set.
+        policy: one entry of the option `augmentation` of data sets.
+        seed: chooses the images and the draws.
+        rows: rows of the picture.
+        size: side of the images, for data sets that have this option.
+
+    Raises:
+        UserError: the images of this data set have one size.
+        ValueError: an unknown augmentation, or a data set without images.
+        OSError: the data cannot be read.
+    """
+    (operation,) = parse_operations([policy])
+    images = _images(cls, seed, size)
+    in_columns = _sub_policies(operation) is not None
+    return _figure(
+        _cells(operation, images, seed, rows),
+        title=f"{cls.__name__}, augmentation: {policy}",
+        headings=[f"{'sub-policy' if in_columns else 'epoch'} {number}" for number in range(1, COLUMNS + 1)],
+        row="draw" if in_columns else "image",
+        foot=UNDER_SUB_POLICIES if in_columns else UNDER_DRAWS,
+    )
 
 
 def _name(word: str) -> str:

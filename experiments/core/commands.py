@@ -36,6 +36,12 @@ def _count(text: str) -> int:
     return number
 
 
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0; it is '{text}'")
+    return int(text)
+
+
 OVERRIDES = ("--model.", "--data.", "--trainer.")
 RUN_OPTIONS: dict[str, dict[str, Any]] = {
     "--scale": {"default": "quick", "help": f"one of {', '.join(catalogue.SCALES)} (default: quick)"},
@@ -43,7 +49,14 @@ RUN_OPTIONS: dict[str, dict[str, Any]] = {
     "--jobs": {"type": _count, "default": 2, "help": "worker processes (default: 2)"},
     "--logger": {"default": "tensorboard", "help": f"one of {', '.join(catalogue.LOGGERS)} (default: tensorboard)"},
     "--data": {"help": "one of the experiment's data sets (default: its first)"},
+    "--first-seed": {"type": _seed, "default": 1000, "help": "other seeds than the official ones (default: 1000)"},
     "--runs": {"default": "runs", "help": "where results are kept (default: runs)"},
+}
+
+EXPERIMENT = ("run", "report", "reference", "verify")
+VERIFY_OPTIONS: dict[str, dict[str, Any]] = {
+    "--checks": {"action": "store_true", "help": "only what needs no training"},
+    "--keep": {"action": "store_true", "help": "keep the answers of another seed set in the experiment's folder"},
 }
 
 PICTURE_OPTIONS: dict[str, dict[str, Any]] = {
@@ -79,7 +92,7 @@ def _dispatch(args: list[str]) -> int:
         run_cli(args[0], args[1:])
         return 0
     parser = _build_parser()
-    commands = [*TRAINING, "run", "report", "list", "claims", "reference", "data", "augmentations", "glossary"]
+    commands = [*TRAINING, *EXPERIMENT, "list", "claims", "data", "augmentations", "glossary"]
     if args and not args[0].startswith("-"):
         check_known("command", args[0], commands)
     names = [word.partition("=")[0] for word in args if word.startswith("--")]
@@ -91,7 +104,8 @@ def _dispatch(args: list[str]) -> int:
         word = next(word for word in extra if not (options.command in ("run", "report") and _is_override(word)))
         if word.startswith(OVERRIDES) and "=" not in word:
             raise UserError(f"option {word} needs its value in the same word: {word}=VALUE")
-        own = {"augmentations": PICTURE_OPTIONS, **dict.fromkeys(("run", "report", "reference"), RUN_OPTIONS)}
+        own = {"augmentations": PICTURE_OPTIONS, **dict.fromkeys(EXPERIMENT, RUN_OPTIONS)}
+        own["verify"] = {**RUN_OPTIONS, **VERIFY_OPTIONS}
         known = [*own.get(options.command, ()), "--help"]
         raise UserError(f"unknown option '{word}'; {nearest(word.partition('=')[0], known)}")
     if options.command is None:
@@ -114,22 +128,24 @@ def _dispatch(args: list[str]) -> int:
 
         print(glossary.write())
         return 0
-    check_known("experiment", options.experiment, catalogue.names())
     from experiments.core import plan, runner
 
-    action = {"run": runner.run, "report": runner.report, "reference": runner.keep}[options.command]
-    return action(
-        options.experiment,
-        plan.Options(
-            scale=options.scale,
-            seeds=options.seeds,
-            jobs=options.jobs,
-            logger=options.logger,
-            data=options.data,
-            overrides=tuple(extra),
-            runs=Path(options.runs),
-        ),
+    check_known("experiment", options.experiment, [*catalogue.names(), runner.ALL])
+
+    choice = plan.Options(
+        scale=options.scale,
+        seeds=options.seeds,
+        jobs=options.jobs,
+        logger=options.logger,
+        data=options.data,
+        first_seed=options.first_seed,
+        overrides=tuple(extra),
+        runs=Path(options.runs),
     )
+    if options.command == "verify":
+        return runner.verify(options.experiment, choice, only_checks=options.checks, keep_answers=options.keep)
+    action = {"run": runner.run, "report": runner.report, "reference": runner.keep}[options.command]
+    return action(options.experiment, choice)
 
 
 def _is_override(word: str) -> bool:
@@ -147,10 +163,10 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(
         dest="command",
-        metavar="{run,report,list,claims,reference,glossary,data,augmentations,fit,validate,test,predict}",
+        metavar="{run,report,verify,list,claims,reference,glossary,data,augmentations,fit,validate,test,predict}",
     )
     chosen = _Parser(add_help=False, allow_abbrev=False)
-    chosen.add_argument("experiment", help="its name; `list` shows them")
+    chosen.add_argument("experiment", help="its name, or all; `list` shows them")
     for name, arguments in RUN_OPTIONS.items():
         chosen.add_argument(name, **arguments)
     every = "Further options --model.NAME=VALUE, --data.NAME=VALUE and --trainer.NAME=VALUE change every run."
@@ -159,6 +175,10 @@ def _build_parser() -> argparse.ArgumentParser:
         "run", help="run an experiment and judge its claims", parents=[chosen], epilog=every, allow_abbrev=False
     )
     commands.add_parser("report", help=again, parents=[chosen], epilog=every, allow_abbrev=False)
+    compare = "run again beside the results, and compare with the reference"
+    verify = commands.add_parser("verify", help=compare, parents=[chosen], allow_abbrev=False)
+    for name, arguments in VERIFY_OPTIONS.items():
+        verify.add_argument(name, **arguments)
     keep = "keep the official results as the reference, for the README"
     commands.add_parser("reference", help=keep, parents=[chosen], allow_abbrev=False)
     commands.add_parser("list", help="list the experiments", allow_abbrev=False)

@@ -16,6 +16,7 @@ Overrides = Mapping[str, Value]
 Kind = Literal[
     "effect",
     "equivalence",
+    "non-inferiority",
     "proportion",
     "exact",
     "transcription",
@@ -26,8 +27,9 @@ Kind = Literal[
 ]
 Source = Literal["lecture", "beyond"]
 
-INFERENTIAL: tuple[Kind, ...] = ("effect", "equivalence", "proportion")
+INFERENTIAL: tuple[Kind, ...] = ("effect", "equivalence", "non-inferiority", "proportion")
 CHECKED: tuple[Kind, ...] = ("exact", "transcription", "pitfall")
+SHOWN: tuple[Kind, ...] = ("measured", "census")
 TUNED = "tuned"
 
 CONFIRMED, REFUTED, INCONCLUSIVE = "CONFIRMED", "REFUTED", "INCONCLUSIVE"
@@ -70,12 +72,14 @@ class Tuning:
     """How conditions with the value `"tuned"` get their value: equal trials for every one of them."""
 
     axis: str
-    # A key of the config, and for each of its values the candidates of the conditions that have it.
-    by: str
+    # For each value of the key `by`, the candidates of the conditions that have it.
     candidates: Mapping[Value, Sequence[float]]
+    # A key of the config, or `config` for the overlay's name; without one, `candidates[""]` are those of all.
+    by: str = ""
     # Disjoint from the evaluation seeds, which start at 1000.
     seeds: Sequence[int] = (900, 901, 902)
-    # Averaged over the tuning seeds at the end of training; a run that diverges counts as infinite.
+    # A recorded or derived measure, averaged over the tuning seeds; with a minus before it, it is maximised. A run that
+    # diverges counts as infinite.
     minimize: str = "val/loss"
 
     def __post_init__(self) -> None:
@@ -90,8 +94,9 @@ class Claim:
     """A sentence that can be false, and all that decides it. Frozen before the run that decides it.
 
     The number a claim is about is, per seed: `measure` of the condition `where`; or the difference of the measure
-    between `where` and `minus`; or `contrast` of the measure over `conditions`. A checked claim (exact, transcription,
-    pitfall) names a pure function of `checks.py` instead.
+    between `where` and `minus`; or `contrast` of the measure over `conditions`. A claim that needs no training names a
+    pure function of `checks.py` instead, `check`: one that is exact, a transcription or a pitfall is about the error
+    that it returns, any other about the number that `measure` names.
     """
 
     id: str  # begins with its line of the lecture: "L44-sigmoid-decay"
@@ -106,7 +111,9 @@ class Claim:
     conditions: Sequence[Overrides] = ()
     check: str = ""
     # Exactly one, in the unit of the measure. `within` is the half-width of an equivalence, `above`/`below` the
-    # smallest effect of interest of an effect and the p0 of a proportion, `tolerance` that of a check.
+    # smallest effect of interest of an effect and the p0 of a proportion, `tolerance` that of a check. Of a
+    # non-inferiority ("not worse by more than") the margin is on the wrong side of 0: `above=-0.02`, or `below=0.02`
+    # where less is better.
     above: float | None = None
     below: float | None = None
     within: float | None = None
@@ -118,12 +125,18 @@ class Claim:
     # Of a time to a target: the name of a measure that is 1 where the run arrived within its budget, else 0. A time
     # that never came counts as the budget, and if most of an arm never arrives the share that does is judged.
     arrived: str = ""
+    # The smallest step of the measure, which stands for the spread of a sample that has none: 1 of a count.
+    resolution: float | None = None
+    # The figure that shows the claim.
+    figure: str = ""
     source: Source = "lecture"
     primary: bool = True
     # A claim that is expected to be false: it shows that this experiment can refute.
     control: bool = False
     # What a reader should know to read the number: the reading chosen, its scope.
     note: str = ""
+    # Of a claim that was refuted, written afterwards: the condition under which it holds.
+    holds: str = ""
 
     def __post_init__(self) -> None:
         if self.n == 0:
@@ -137,6 +150,7 @@ class Claim:
         given = [name for name, value in thresholds.items() if value is not None]
         allowed = {
             "effect": ("above", "below"),
+            "non-inferiority": ("above", "below"),
             "proportion": ("above", "below"),
             "equivalence": ("within",),
             "exact": ("tolerance",),
@@ -151,15 +165,21 @@ class Claim:
             raise DefinitionError(
                 f"claim {self.id}: kind {self.kind} needs `check`, the name of a function of checks.py"
             )
-        if self.kind in (*INFERENTIAL, "measured"):
-            if not self.measure:
-                raise DefinitionError(f"claim {self.id}: kind {self.kind} needs a measure")
-            if bool(self.contrast) != bool(self.conditions) or (self.where is None) == (not self.conditions):
-                raise DefinitionError(
-                    f"claim {self.id}: give either `where` (and `minus`) or `contrast` with `conditions`"
-                )
+        if self.kind in (*INFERENTIAL, *SHOWN):
+            self._check_measure()
         if self.kind in INFERENTIAL and self.n < 2:
             raise DefinitionError(f"claim {self.id}: an interval needs n >= 2 seeds, not {self.n}")
+
+    def _check_measure(self) -> None:
+        if not self.measure:
+            raise DefinitionError(f"claim {self.id}: kind {self.kind} needs a measure")
+        if self.check and self.used_conditions:
+            raise DefinitionError(f"claim {self.id}: a check has no conditions; it compares inside its function")
+        by_runs = bool(self.contrast) == bool(self.conditions) and (self.where is None) != (not self.conditions)
+        if not (self.check or by_runs):
+            raise DefinitionError(
+                f"claim {self.id}: give either `where` (and `minus`) or `contrast` with `conditions`, or `check`"
+            )
 
     @property
     def lecture_line(self) -> str:
@@ -179,17 +199,18 @@ class Claim:
 class Experiment:
     """One phenomenon of the lecture: a grid over a base config, claims and figures.
 
-    The folder of the definition gives the name, `base.yaml` and the overlays: `<data>.yaml`, `<scale>.yaml` and
-    `<data>-<scale>.yaml` are applied where they exist, in this order.
+    The folder of the definition gives the name, `base.yaml` and the overlays: `<data>.yaml`, the one that a condition
+    names as `config`, `<scale>.yaml` and `<data>-<scale>.yaml` are applied where they exist, in this order.
     """
 
     title: str
     title_fr: str
-    grid: Sequence[Axes]
     claims: Sequence[Claim]
     figures: Sequence[str]
+    # Without a grid nothing is trained: the claims are decided by checks, and there is no base.yaml.
+    grid: Sequence[Axes] = ()
     # Data sets `--data` chooses among; the first is base.yaml's own.
-    data: Sequence[str]
+    data: Sequence[str] = ("generated",)
     # Blocks that one scale adds to the grid.
     scale_grid: Mapping[str, Sequence[Axes]] = field(default_factory=dict)
     tuning: Tuning | None = None

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.animation import FuncAnimation
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -62,6 +63,8 @@ class Drawing:
     figure: Figure
     title: Words
     caption: Words
+    # The same figure as it comes about, saved as a GIF beside the picture.
+    animation: FuncAnimation | None = None
 
 
 class End(NamedTuple):

@@ -97,9 +97,12 @@ def _printing_to(log: object) -> Iterator[None]:
 
 
 def _run_check(task: Task) -> None:
+    from experiments.core import ledger
+
     numbers = check_function(task.check)(task.seed)
     content = {"status": "ok", "config_hash": task.config_hash, "seed": task.seed, "check": task.check}
-    records.write_json(task.directory / records.RESULT, {**content, "measures": numbers})
+    environment = ledger.environment("cpu")
+    records.write_json(task.directory / records.RESULT, {**content, "measures": numbers, "environment": environment})
 
 
 def check_function(path: str) -> Callable[[int], dict[str, float]]:

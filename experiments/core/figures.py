@@ -5,11 +5,13 @@ A figure is a function from `Results` to a `Drawing`; an experiment's own are in
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import matplotlib as mpl
+from matplotlib.animation import PillowWriter
 from matplotlib.axes import Axes
 
 from experiments.core import catalogue
@@ -25,6 +27,10 @@ from experiments.core.verdicts import Verdict
 
 Figure = Callable[[Results], Drawing]
 LEARNING = "val/accuracy"
+NON_INFERIORITY = "non-inferiority"
+# Half as fine as the picture: a page holds the file.
+GIF_DPI = 60
+FRAMES_PER_SECOND = 10
 
 # Colour, marker and its filling: a verdict is told by its shape and its word as well as by its colour.
 MARKS = {
@@ -84,7 +90,10 @@ def _draw_one(results: Results, name: str) -> Drawing:
         # The layout is settled now; finding it again for the other picture would cost as much as drawing.
         drawn.figure.set_layout_engine("none")
         drawn.figure.savefig(folder / f"{name}.png", dpi=144)
-    return drawn
+        if drawn.animation is not None:
+            drawn.animation.save(folder / f"{name}.gif", writer=PillowWriter(fps=FRAMES_PER_SECOND), dpi=GIF_DPI)
+    # An animation cannot travel from a worker, and it is in its file.
+    return dataclasses.replace(drawn, animation=None)
 
 
 def find_figure(experiment: str, name: str) -> Figure:
@@ -101,8 +110,18 @@ def find_figure(experiment: str, name: str) -> Figure:
 
 
 def forest(results: Results) -> Drawing:
-    """Every verdict's interval against its threshold, in units of that threshold: the drawn interval is the verdict."""
-    rows = [v for v in results.verdicts if v.kind in INFERENTIAL and v.effect is not None]
+    """Every verdict of an experiment against its threshold."""
+    return forest_of(results.verdicts, results.plan.gives_verdicts)
+
+
+def forest_of(verdicts: Sequence[Verdict], decided: bool = True) -> Drawing:
+    """Every verdict's interval against its threshold, in units of that threshold: the drawn interval is the verdict.
+
+    Args:
+        verdicts: in the order of the rows.
+        decided: whether they are verdicts, not only effects with plain intervals.
+    """
+    rows = [v for v in verdicts if v.kind in INFERENTIAL and v.effect is not None]
     figure = d.new_figure(1.2 + 0.3 * max(len(rows), 1))
     axes = figure.subplots()
     shown = [in_thresholds(v, x) for v in rows for x in (v.effect, *interval_of(v)) if x is not None]
@@ -118,8 +137,8 @@ def forest(results: Results) -> Drawing:
     axes.set_ylim(max(len(rows), 1) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("effect in units of its threshold (0 = nothing, 1 = the threshold)")
-    widened = "at the confidence that Holm's procedure gives each claim" if results.plan.gives_verdicts else "at 95 %"
-    elargi = "au niveau que la procédure de Holm donne à chacun" if results.plan.gives_verdicts else "à 95 %"
+    widened = "at the confidence that Holm's procedure gives each claim" if decided else "at 95 %"
+    elargi = "au niveau que la procédure de Holm donne à chacun" if decided else "à 95 %"
     n = d.count_words(v.n for v in rows)
     return Drawing(
         figure,
@@ -142,7 +161,8 @@ def _name(verdict: Verdict) -> str:
 def _draw_verdict(axes: Axes, y: int, verdict: Verdict) -> None:
     color, marker, fill = MARKS[verdict.verdict]
     low, high = interval_of(verdict)
-    confirmed = (-1.0, 1.0) if isinstance(verdict.threshold, tuple) else (1.0, axes.get_xlim()[1])
+    band = isinstance(verdict.threshold, tuple)
+    confirmed = (-1.0 if band or verdict.kind == NON_INFERIORITY else 1.0, 1.0 if band else axes.get_xlim()[1])
     axes.fill_betweenx([y - 0.4, y + 0.4], *confirmed, color="#dcebe6", linewidth=0, gid=f"confirmed/{verdict.id}")
     if low is not None and high is not None:
         ends = (in_thresholds(verdict, low), in_thresholds(verdict, high))
@@ -159,13 +179,16 @@ def _draw_verdict(axes: Axes, y: int, verdict: Verdict) -> None:
 def in_thresholds(verdict: Verdict, value: float) -> float:
     """Place a value where 1 is the claim's threshold and larger is more as claimed.
 
-    An effect of nothing is then at 0, and an equivalence holds between -1 and 1.
+    An effect of nothing is then at 0, and an equivalence holds between -1 and 1. The threshold of a non-inferiority is
+    at -1: it holds above that.
     """
     threshold = verdict.threshold
     if isinstance(threshold, tuple):
         return value / threshold[1]
     assert threshold is not None  # only inferential claims are placed
     sign = -1.0 if verdict.direction == "below" else 1.0
+    if verdict.kind == NON_INFERIORITY:
+        return sign * value / abs(threshold)
     return 1.0 + sign * (value - threshold) / (abs(threshold) or 1.0)
 
 

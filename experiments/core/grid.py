@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.core import catalogue
-from experiments.core.definitions import CHECKED, TUNED, Axes, Claim, Experiment, Overrides, Value
+from experiments.core.definitions import TUNED, Axes, Claim, Experiment, Overrides, Value
 from experiments.core.errors import UserError
 from experiments.core.yaml_files import load_yaml, merge
 
@@ -96,14 +96,16 @@ class Grid:
         return catalogue.folder(self.name)
 
     def files(self, condition: Condition) -> list[Path]:
-        """Config files of a condition, lowest first: base, data, scale, both, then the condition's own overlay."""
+        """Config files of a condition, lowest first: base, data, the condition's own overlay, scale, data and scale."""
         return self._files(condition.overrides)
 
     def _files(self, overrides: Overrides) -> list[Path]:
-        overlays = [self.data, self.scale, f"{self.data}-{self.scale}"]
-        found = [path for word in overlays if (path := self.folder / f"{word}.yaml").is_file()]
+        data, scale, both = (
+            [path] if (path := self.folder / f"{word}.yaml").is_file() else []
+            for word in (self.data, self.scale, f"{self.data}-{self.scale}")
+        )
         own = [self.folder / f"{overrides['config']}.yaml"] if "config" in overrides else []
-        return [self.folder / "base.yaml", *found, *own]
+        return [self.folder / "base.yaml", *data, *own, *scale, *both]
 
     def _merged(self, files: Iterable[Path]) -> dict[str, Any]:
         merged: dict[str, Any] = {}
@@ -133,7 +135,7 @@ def check_claims(grid: Grid) -> None:
 
 def checked(claims: Sequence[Claim]) -> list[Claim]:
     """The claims that need no training."""
-    return [claim for claim in claims if claim.kind in CHECKED]
+    return [claim for claim in claims if claim.check]
 
 
 def leaves(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.core import catalogue, records
-from experiments.core.definitions import Claim, DefinitionError
+from experiments.core.definitions import CHECKED, Claim, DefinitionError
 from experiments.core.errors import UserError, check_known
 from experiments.core.execution import Task, check_hash
 from experiments.core.grid import FIRST_SEED, Condition, Grid, check_claims, checked, last_word, options
@@ -30,6 +30,7 @@ class Options:
     jobs: int = 2
     logger: str = "tensorboard"
     data: str | None = None
+    first_seed: int = FIRST_SEED
     overrides: tuple[str, ...] = ()
     runs: Path = Path("runs")
 
@@ -44,6 +45,7 @@ class Plan:
     logger: str
     overrides: tuple[str, ...]
     directory: Path
+    first_seed: int = FIRST_SEED
 
     @property
     def override_values(self) -> dict[str, Any]:
@@ -53,25 +55,45 @@ class Plan:
 
     @property
     def official(self) -> bool:
-        """Whether data, scale and overrides are the frozen ones; each claim's n is looked at besides."""
+        """Whether data, scale, seeds and overrides are the frozen ones; each claim's n is looked at besides."""
         frozen = self.grid.data == self.grid.experiment.data[0] and self.grid.scale == "quick"
-        return frozen and not self.overrides
+        return frozen and not self.other_seeds and not self.overrides
+
+    @property
+    def other_seeds(self) -> bool:
+        """Whether the seeds are others than the official ones."""
+        return self.first_seed != FIRST_SEED
+
+    @property
+    def tuned_axis(self) -> str:
+        """The axis whose values the experiment's tuning chooses; empty without one."""
+        return self.grid.experiment.tuning.axis if self.grid.experiment.tuning else ""
 
     @property
     def title(self) -> str:
-        """What was run, in words: experiment, data, scale."""
-        return f"{self.grid.name} on {self.grid.data} at {self.grid.scale} scale"
+        """What was run, in words: experiment, data, scale, seeds where they are not the usual ones."""
+        words = f"{self.grid.name} on {self.grid.data} at {self.grid.scale} scale"
+        return f"{words}, seeds from {self.first_seed} on" if self.other_seeds else words
 
     @property
     def command(self) -> str:
         """The command that repeats it."""
         words = ["python -m experiments run", self.grid.name, f"--scale {self.grid.scale}", f"--seeds {self.seeds}"]
+        words += [f"--first-seed {self.first_seed}"] if self.other_seeds else []
         words += [f"--data {self.grid.data}", *self.overrides]
         return " ".join(words)
 
-    def seeds_of(self, claim: Claim) -> int:
-        """How many seeds decide a claim: its own n, unless fewer than usual were asked for."""
-        return self.seeds if self.seeds < self.grid.experiment.seeds else max(self.seeds, claim.n)
+    def seeds_of(self, claim: Claim) -> range:
+        """The seeds that decide a claim: as many as its own n, unless fewer than usual were asked for.
+
+        More seeds than a check asks for would only repeat the draws of its error.
+        """
+        n = self.seeds if self.seeds < self.grid.experiment.seeds else max(self.seeds, claim.n)
+        return self.seeds_from(min(self.seeds, claim.n) if claim.kind in (*CHECKED, "census") else n)
+
+    def seeds_from(self, n: int) -> range:
+        """So many seeds, from the first of this plan on."""
+        return range(self.first_seed, self.first_seed + n)
 
     @property
     def run_seeds(self) -> dict[Condition, range]:
@@ -80,8 +102,8 @@ class Plan:
         for claim in self.grid.experiment.claims:
             for overrides in claim.used_conditions:
                 condition = self.grid.find(overrides, claim.id)
-                wanted[condition] = max(wanted[condition], self.seeds_of(claim))
-        return {condition: range(FIRST_SEED, FIRST_SEED + n) for condition, n in wanted.items()}
+                wanted[condition] = max(wanted[condition], len(self.seeds_of(claim)))
+        return {condition: self.seeds_from(n) for condition, n in wanted.items()}
 
     @property
     def gives_verdicts(self) -> bool:
@@ -112,11 +134,12 @@ def make_plan(name: str, choice: Options) -> Plan:
     parts += [data] if data != experiment.data[0] else []
     parts += [choice.scale] if choice.scale != "quick" else []
     parts += [f"seeds={seeds}"] if seeds != usual else []
+    parts += [f"first_seed={choice.first_seed}"] if choice.first_seed != FIRST_SEED else []
     if choice.overrides:
         parts.append(hashlib.sha256("\n".join(sorted(choice.overrides)).encode()).hexdigest()[:6])
     directory = choice.runs / "-".join(parts)
     records.check_writable(directory)
-    return Plan(grid, seeds, choice.jobs, choice.logger, choice.overrides, directory)
+    return Plan(grid, seeds, choice.jobs, choice.logger, choice.overrides, directory, choice.first_seed)
 
 
 class Planner:
@@ -163,20 +186,22 @@ class Planner:
         ]
 
     def load_data(self) -> None:
-        """Read the data set here, once: if it is missing, no worker needs to find out, and no two download it.
+        """Read every data set here, once: if one is missing, no worker needs to find out, and no two download it.
 
         Raises:
-            UserError: it is neither on this machine nor to be had.
+            UserError: one is neither on this machine nor to be had.
         """
         from experiments.core.classes import find_class
 
         grid = self.plan.grid
-        files = [f"--config={path}" for path in grid.files(grid.conditions[0])]
-        config = self._condition([*files, *self.plan.overrides]).portable_config()["data"]
-        try:
-            find_class("data", config["class_path"])(**config["init_args"], seed=FIRST_SEED).setup()
-        except (OSError, ValueError) as error:
-            raise UserError(str(error)) from None
+        by_class = {grid.merged(condition)["data"]["class_path"]: condition for condition in reversed(grid.conditions)}
+        for condition in by_class.values():
+            files = [f"--config={path}" for path in grid.files(condition)]
+            config = self._condition([*files, *self.plan.overrides]).portable_config()["data"]
+            try:
+                find_class("data", config["class_path"])(**config["init_args"], seed=self.plan.first_seed).setup()
+            except (OSError, ValueError) as error:
+                raise UserError(str(error)) from None
 
     def _logger_file(self) -> list[Path]:
         path = catalogue.folder("core") / "configs" / f"{self.plan.logger}.yaml"
@@ -188,7 +213,7 @@ def check_tasks(plan: Plan) -> list[Task]:
     tasks = {}
     for claim in checked(plan.grid.experiment.claims):
         path = f"experiments.{plan.grid.name}.checks:{claim.check}"
-        for seed in range(FIRST_SEED, FIRST_SEED + min(claim.n, plan.seeds)):
+        for seed in plan.seeds_of(claim):
             directory = plan.directory / f"check={claim.check}" / f"seed={seed}"
             tasks[directory] = Task(f"{claim.check} seed={seed}", directory, seed, check_hash(path), check=path)
     return list(tasks.values())

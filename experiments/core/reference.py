@@ -13,15 +13,16 @@ import numpy as np
 
 from experiments.core import catalogue, records
 from experiments.core.bands import band, values_of
-from experiments.core.definitions import NONE
 from experiments.core.errors import UserError
 from experiments.core.grid import Grid
-from experiments.core.report import wording
+from experiments.core.plan import Plan
+from experiments.core.report import markdown, wording
 from experiments.core.results import Results
 from experiments.core.verdicts import Verdict, from_rows
+from experiments.core.verification import Answer, summarize
 
 FILE = "reference.json"
-PAGES = (catalogue.ROOT.parent / "README.md", catalogue.ROOT.parent / "MODULES.md")
+OTHER_SEEDS = "other_seeds.json"
 
 
 @dataclass(frozen=True)
@@ -52,15 +53,50 @@ def keep(results: Results) -> list[Path]:
         raise UserError(f"only official results are kept as the reference; exploratory: {', '.join(exploratory)}")
     folder = catalogue.ROOT / plan.grid.name
     values = {name: sample.values.tolist() for name, sample in results.samples.items()}
-    kept = Reference(plan.command, results.runs[0].result["environment"], results.verdicts, values, declared(results))
+    made = [*results.runs, *(check for found in results.checks.values() for check in found)]
+    kept = Reference(plan.command, made[0].result["environment"], results.verdicts, values, declared(results))
     records.write_json(folder / FILE, asdict(kept))
     picture = f"{plan.grid.experiment.figures[0]}.png"
     shutil.copyfile(plan.directory / "figures" / picture, folder / picture)
-    stored = read(plan.grid.name)
-    for page in PAGES:
-        text = with_table(page.read_text(encoding="utf-8"), plan.grid.name, stored.verdicts)
-        records.write_atomically(page, with_scores(text, plan.grid.name, stored))
-    return [folder / FILE, folder / picture, *PAGES]
+    return [folder / FILE, folder / picture, *write_pages()]
+
+
+def write_pages() -> list[Path]:
+    """Write what the repository's pages say of the references: the README's summary, VERDICTS.md, MODULES.md."""
+    found = pages(all_kept(), all_other_seeds())
+    for path, text in found.items():
+        records.write_atomically(path, text)
+    return list(found)
+
+
+def pages(kept: Mapping[str, Reference], other_seeds: Mapping[str, Mapping[str, Any]]) -> dict[Path, str]:
+    """What the pages should hold, by their path."""
+    verdicts = {name: reference.verdicts for name, reference in kept.items()}
+    summary = markdown.summary_table(verdicts, other_seeds)
+    places = [catalogue.ROOT.parent / name for name in ("README.md", "MODULES.md", "VERDICTS.md")]
+    readme, modules = (place.read_text(encoding="utf-8") for place in places[:2])
+    for name, reference in kept.items():
+        modules = with_scores(with_table(modules, name, reference.verdicts), name, reference)
+    readme = between(readme, "<!-- summary -->", "<!-- end of summary -->", summary)
+    return dict(zip(places, (readme, modules, markdown.lecture_page(verdicts)), strict=True))
+
+
+def all_kept() -> dict[str, Reference]:
+    """The references there are, by the experiment's name."""
+    return {name: read(name) for name in catalogue.names() if (catalogue.ROOT / name / FILE).is_file()}
+
+
+def all_other_seeds() -> dict[str, dict[str, Any]]:
+    """What was kept about another seed set, by the experiment's name."""
+    found = {name: records.read_json(catalogue.ROOT / name / OTHER_SEEDS) for name in catalogue.names()}
+    return {name: content for name, content in found.items() if content}
+
+
+def keep_other_seeds(plan: Plan, answers: Sequence[Answer]) -> None:
+    """Keep how the claims of an experiment came out with another seed set, beside its reference."""
+    content = {"first_seed": plan.first_seed, **summarize(answers), "claims": [asdict(answer) for answer in answers]}
+    records.write_json(catalogue.ROOT / plan.grid.name / OTHER_SEEDS, content)
+    write_pages()
 
 
 def declared(results: Results) -> dict[str, dict[str, tuple[float, float, int]]]:
@@ -78,14 +114,21 @@ def declared(results: Results) -> dict[str, dict[str, tuple[float, float, int]]]
 
 
 def read(name: str) -> Reference:
-    """The reference of an experiment."""
-    content = json.loads((catalogue.ROOT / name / FILE).read_text(encoding="utf-8"))
+    """The reference of an experiment.
+
+    Raises:
+        UserError: it has none.
+    """
+    path = catalogue.ROOT / name / FILE
+    if not path.is_file():
+        raise UserError(f"'{name}' has no reference yet; first: make reference EXP={name}")
+    content = json.loads(path.read_text(encoding="utf-8"))
     return Reference(**{**content, "verdicts": tuple(from_rows(content["verdicts"]))})
 
 
 def with_table(text: str, name: str, verdicts: Sequence[Verdict]) -> str:
     """Put the verdict table of an experiment between its two marks in a Markdown text."""
-    return between(text, f"<!-- verdicts: {name} -->", "<!-- end of verdicts -->", markdown(verdicts))
+    return between(text, f"<!-- verdicts: {name} -->", "<!-- end of verdicts -->", table(verdicts))
 
 
 def between(text: str, begin: str, end: str, content: str) -> str:
@@ -98,7 +141,8 @@ def between(text: str, begin: str, end: str, content: str) -> str:
 
 def with_scores(text: str, name: str, kept: Reference) -> str:
     """Put the table of an experiment's declared measures between its two marks in a Markdown text."""
-    return between(text, f"<!-- scores: {name} -->", "<!-- end of scores -->", scores(name, kept))
+    mark = f"<!-- scores: {name} -->"
+    return between(text, mark, "<!-- end of scores -->", scores(name, kept)) if mark in text else text
 
 
 def scores(name: str, kept: Reference) -> str:
@@ -124,14 +168,10 @@ def _loss(model: Mapping[str, Any]) -> str:
     return str(given or default_of(find_class("model", model["class_path"]), "loss"))
 
 
-def markdown(verdicts: Sequence[Verdict]) -> str:
-    """The verdicts as a Markdown table: one row a claim."""
+def table(verdicts: Sequence[Verdict]) -> str:
+    """The verdicts of an experiment as a Markdown table: one row a claim."""
     rows = ["| claim | verdict | measured | threshold | n |", "|---|---|---|---|---|"]
     for verdict in verdicts:
-        marks = [word for word, on in (("control", verdict.control), ("beyond", verdict.source == "beyond")) if on]
-        statement = verdict.statement + (f" *({', '.join(marks)})*" if marks else "")
-        word = verdict.verdict + (f" ({verdict.reading})" if verdict.reading else "")
-        shown = "shown, no verdict" if verdict.verdict == NONE else f"**{word}**"
-        measured = f"{wording.effect_words(verdict)} {wording.interval_words(verdict.ci_low, verdict.ci_high)}".strip()
-        rows.append(f"| {statement} | {shown} | {measured} | {wording.threshold_words(verdict)} | {verdict.n} |")
+        cells = [verdict.statement + markdown.marked(verdict.control, verdict.source), *markdown.verdict_cells(verdict)]
+        rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)

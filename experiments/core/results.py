@@ -71,6 +71,8 @@ class Results:
     samples: Mapping[str, Sample]
     # What tuning chose, by condition.
     tuned: Mapping[Condition, float]
+    # The finished checks, by the name of their function: one a seed.
+    checks: Mapping[str, Sequence[Run]]
 
     def of(self, overrides: Overrides) -> list[Run]:
         """The finished runs of one condition, in the order of their seeds."""
@@ -105,8 +107,12 @@ def value_of(experiment: str, name: str, run: Run) -> float:
     return float(measure(run)) if measure else float(run[name])
 
 
-def table(experiment: str, runs: Sequence[Run], derived: Sequence[str]) -> pd.DataFrame:
+def table(
+    experiment: str, runs: Sequence[Run], derived: Sequence[str], checks: Mapping[str, Sequence[Run]]
+) -> pd.DataFrame:
     """One row a run: condition, its overrides, seed, status, stack, derived measures, recorded measures.
+
+    Below them, one row a check and seed: `check=<its function>` as condition, and the numbers it came to.
 
     Raises:
         UserError: a derived measure is neither defined nor recorded by any run.
@@ -129,6 +135,11 @@ def table(experiment: str, runs: Sequence[Run], derived: Sequence[str]) -> pd.Da
                 **dict(sorted(run.recorded.items())),
             }
         )
+    for name, found in checks.items():
+        for check in found:
+            rows.append({"condition": f"check={name}", "seed": check.seed, "status": check.status, "stack": 1})
+            rows[-1] |= check.recorded
     frame = pd.DataFrame(rows)
-    first = ["condition", *sorted({key for run in runs for key, _ in run.condition.items}), "seed", "status", "stack"]
+    keys = sorted({key for run in runs for key, _ in run.condition.items})
+    first = ["condition", *keys, "seed", "status", "stack"]
     return frame[[*first, *(column for column in frame.columns if column not in first)]]

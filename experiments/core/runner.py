@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
 
-from experiments.core import tuning
+from experiments.core import catalogue, records, tuning, verification
 from experiments.core.errors import UserError
 from experiments.core.execution import Pool, Task
 from experiments.core.grid import Condition
@@ -14,49 +18,147 @@ from experiments.core.progress import follow
 from experiments.core.samples import check_contrasts
 from experiments.core.summary import VERDICTS, finished_runs
 
+if TYPE_CHECKING:
+    from experiments.core.reference import Reference
+
+ALL = "all"
+
 
 def run(name: str, choice: Options) -> int:
-    """Run what is missing of an experiment, then judge its claims and draw its report.
+    """Run what is missing of an experiment, or of all, then judge the claims and draw the report.
 
     Returns:
         0, or 1 if a run failed.
     """
-    plan = make_plan(name, choice)
-    check_contrasts(name, plan.grid.experiment.claims)
-    print(f"{plan.title}: {plan.directory}")
-    with Pool(plan.jobs) as pool:
-        if not (plan.directory / VERDICTS).is_file():
-            pool.start()  # beside the imports of this process
-        checks = check_tasks(plan)
-        planner = Planner(plan)
-        trials = tuning.trials(plan, planner)
-        done = run_missing(pool, planner, [task for trial in trials for task in trial.tasks], "tuning")
-        chosen = tuning.choose(plan, trials)
-        tasks = [*run_tasks(plan, planner, chosen), *checks]
-        done += run_missing(pool, planner, tasks, "runs")
-        # Where everything failed there is nothing to judge.
-        if not done["failed"] or finished_runs(plan, chosen):
-            show(plan, chosen, pool, redraw=done.total() > 0)
-    return 1 if done["failed"] else 0
+    return _tied(name, choice, _run)
 
 
 def report(name: str, choice: Options) -> int:
-    """Judge and draw again from the results that are there, without running anything."""
-    plan = make_plan(name, choice)
-    with Pool(plan.jobs) as pool:
-        show(plan, tuning.read_chosen(plan), pool, redraw=True)
+    """Judge and draw again from the results that are there, without running anything.
+
+    Of all experiments, those that were run.
+    """
+
+    def if_run(plan: Plan, pool: Pool) -> int:
+        return _report(plan, pool) if plan.directory.is_dir() or name != ALL else 0
+
+    return _tied(name, choice, if_run)
+
+
+def _tied(name: str, choice: Options, action: Callable[[Plan, Pool], int]) -> int:
+    from experiments.core.report import index
+
+    code = _each(name, choice, action)
+    print(index.write(choice.runs, draw=name == ALL))
+    return code
+
+
+def _each(name: str, choice: Options, action: Callable[[Plan, Pool], int]) -> int:
+    """Do the same with one experiment, or with every one on the same workers.
+
+    Of many, one that cannot be done costs a message and the exit code 2, and no other experiment.
+    """
+    codes = [0]
+    with Pool(choice.jobs) as pool:
+        for each in catalogue.names() if name == ALL else [name]:
+            try:
+                plan = make_plan(each, choice)
+                check_contrasts(each, plan.grid.experiment.claims)
+                codes.append(action(plan, pool))
+            except UserError as error:
+                if name != ALL:
+                    raise
+                print(f"error: {each}: {error}", file=sys.stderr)
+                codes.append(2)
+    return max(codes)
+
+
+def _run(plan: Plan, pool: Pool) -> int:
+    print(f"{plan.title}: {plan.directory}")
+    if not (plan.directory / VERDICTS).is_file():
+        pool.start()  # beside the imports of this process
+    chosen, done = _train(plan, pool)
+    # Where everything failed there is nothing to judge.
+    if not done["failed"] or finished_runs(plan, chosen):
+        show(plan, chosen, pool, redraw=done.total() > 0)
+    return 1 if done["failed"] else 0
+
+
+def _train(plan: Plan, pool: Pool, only_checks: bool = False) -> tuple[dict[Condition, float], Counter[str]]:
+    """Run what is missing; give what tuning chose, and how many runs and checks ended how."""
+    checks = check_tasks(plan)
+    planner = Planner(plan)
+    trials = [] if only_checks else tuning.trials(plan, planner)
+    done = run_missing(pool, planner, [task for trial in trials for task in trial.tasks], "tuning")
+    chosen = tuning.choose(plan, trials)
+    tasks = [] if only_checks else run_tasks(plan, planner, chosen)
+    done += run_missing(pool, planner, [*tasks, *checks], "runs")
+    return chosen, done
+
+
+def _report(plan: Plan, pool: Pool) -> int:
+    show(plan, tuning.read_chosen(plan), pool, redraw=True)
     return 0
 
 
+def verify(name: str, choice: Options, *, only_checks: bool, keep_answers: bool) -> int:
+    """Run an experiment, or every one, again beside its results, and compare with the reference.
+
+    Args:
+        name: of the experiment, or `all`.
+        choice: with the official first seed the same seeds are run from nothing; another is another seed set.
+        only_checks: only what needs no training.
+        keep_answers: write the comparison with another seed set into the experiment's folder.
+
+    Returns:
+        0, or 1 if some claim came out differently.
+    """
+
+    def compare(plan: Plan, pool: Pool) -> int:
+        from experiments.core import reference
+        from experiments.core.report import terminal
+
+        kept = reference.read(plan.grid.name)
+        if not plan.other_seeds:
+            shutil.rmtree(plan.directory, ignore_errors=True)
+        answers = _answers(plan, pool, kept, only_checks)
+        records.write_json(plan.directory / "verify.json", [asdict(answer) for answer in answers])
+        if keep_answers and plan.other_seeds:
+            reference.keep_other_seeds(plan, answers)
+        terminal.print_answers(plan.title, answers)
+        return 0 if verification.summarize(answers)["good"] else 1
+
+    return _each(name, replace(choice, runs=choice.runs / "verify"), compare)
+
+
+def _answers(plan: Plan, pool: Pool, kept: Reference, only_checks: bool) -> list[verification.Answer]:
+    from experiments.core import summary
+
+    claims = [claim for claim in plan.grid.experiment.claims if claim.check or not only_checks]
+    if not claims:
+        return []
+    chosen, done = _train(plan, pool, only_checks)
+    if done["failed"]:
+        raise UserError(f"{done['failed']} runs failed")
+    results = summary.judge(plan, chosen)
+    judged = [verdict for verdict in results.verdicts if verdict.id in {claim.id for claim in claims}]
+    if plan.other_seeds:
+        return verification.other_seeds(kept, claims, judged, results.samples)
+    return verification.same_seeds(kept, judged, results.samples)
+
+
 def keep(name: str, choice: Options) -> int:
-    """Make the official results that are there the reference of their experiment.
+    """Make the official results that are there the reference of their experiment, or of every one.
 
     Raises:
         UserError: some runs are missing, or were made by another version of the config.
     """
+    return _each(name, choice, _keep)
+
+
+def _keep(plan: Plan, _pool: Pool) -> int:
     from experiments.core import reference, summary
 
-    plan = make_plan(name, choice)
     chosen = tuning.read_chosen(plan)
     states = Counter(task.state for task in [*run_tasks(plan, Planner(plan), chosen), *check_tasks(plan)])
     if states.total() > states["finished"]:
@@ -79,7 +181,6 @@ def show(plan: Plan, chosen: Mapping[Condition, float], pool: Pool, redraw: bool
         drawn = figures.draw(results, pool)
         dashboards.publish(results, drawn)
         page.write_report(results, drawn)
-        page.write_index(plan.directory.parent)
     terminal.print_verdicts(results)
     print(path)
 
@@ -91,12 +192,11 @@ def _judged(plan: Plan) -> list[bytes]:
 
 def run_tasks(plan: Plan, planner: Planner, chosen: Mapping[Condition, float]) -> list[Task]:
     """Every run of the grid, with the values that tuning chose."""
-    axis = plan.grid.experiment.tuning.axis if plan.grid.experiment.tuning else ""
-    return [
-        task
-        for condition, seeds in plan.run_seeds.items()
-        for task in planner.tasks(condition, seeds, {axis: chosen.get(condition, 0.0)}, plan.directory / condition.name)
-    ]
+    tasks = []
+    for condition, seeds in plan.run_seeds.items():
+        tuned = {plan.tuned_axis: chosen.get(condition, 0.0)}
+        tasks += planner.tasks(condition, seeds, tuned, plan.directory / condition.name)
+    return tasks
 
 
 def run_missing(pool: Pool, planner: Planner, tasks: Sequence[Task], title: str) -> Counter[str]:
@@ -108,6 +208,6 @@ def run_missing(pool: Pool, planner: Planner, tasks: Sequence[Task], title: str)
     missing = [task for task, state in states.items() if state != "finished"]
     if count["finished"]:
         print(f"{title}: {count['finished']} of {len(tasks)} are there already")
-    if missing:
+    if not all(task.check for task in missing):
         planner.load_data()
     return Counter(outcome.status for _, outcome in follow(pool.run(missing), len(missing), title))

@@ -10,7 +10,7 @@ from experiments.core import catalogue
 from experiments.core import measures as core_measures
 from experiments.core.definitions import CHECKED, Claim
 from experiments.core.errors import UserError, nearest
-from experiments.core.grid import FIRST_SEED, Condition
+from experiments.core.grid import Condition
 from experiments.core.inference import Sample, with_divergence
 from experiments.core.plan import Plan
 from experiments.core.results import Run, public_functions, value_of
@@ -53,27 +53,37 @@ def collect(plan: Plan, runs: Sequence[Run], checks: Mapping[str, Sequence[Run]]
     by_place = {(run.condition, run.seed): run for run in runs}
     samples = {}
     for claim in plan.grid.experiment.claims:
-        if claim.kind in CHECKED:
-            samples[claim.id] = _checked(checks.get(claim.check, ()), min(claim.n, plan.seeds))
+        if claim.check:
+            seeds = plan.seeds_of(claim)
+            found = [check for check in checks.get(claim.check, ()) if check.seed in seeds]
+            samples[claim.id] = _checked(claim, found, len(seeds))
         elif claim.measure:
             samples[claim.id] = _measured(plan, claim, by_place)
     return samples
 
 
-def _checked(checks: Sequence[Run], wanted: int) -> Sample:
+def _checked(claim: Claim, checks: Sequence[Run], wanted: int) -> Sample:
+    measure = "error" if claim.kind in CHECKED else claim.measure
+    unknown = next((check for check in checks if measure not in check.recorded), None)
+    if unknown is not None:
+        raise UserError(f"claim {claim.id}: unknown measure '{measure}'; {nearest(measure, unknown.recorded)}")
     missing = wanted - len(checks)
     return Sample(
-        np.array([check["error"] for check in checks]),
-        draws=int(sum(check["draws"] for check in checks)),
-        counterexamples=int(sum(check.recorded.get("counterexamples", 0.0) for check in checks)),
+        np.array([check[measure] for check in checks]),
+        draws=_total("draws", checks),
+        counterexamples=_total("counterexamples", checks),
+        resolution=claim.resolution,
         undecidable=f"{missing} of {wanted} checks failed or are missing" if missing > 0 else "",
     )
 
 
+def _total(name: str, checks: Sequence[Run]) -> int:
+    return int(sum(check.recorded.get(name, 0.0) for check in checks))
+
+
 def _measured(plan: Plan, claim: Claim, by_place: Mapping[tuple[Condition, int], Run]) -> Sample:
     conditions = [plan.grid.find(overrides, claim.id) for overrides in claim.used_conditions]
-    seeds = range(FIRST_SEED, FIRST_SEED + plan.seeds_of(claim))
-    table = [[by_place.get((condition, seed)) for condition in conditions] for seed in seeds]
+    table = [[by_place.get((condition, seed)) for condition in conditions] for seed in plan.seeds_of(claim)]
     complete = [[run for run in row if run is not None] for row in table if None not in row]
     missing = len(table) - len(complete)
     undecidable = f"{missing} of {len(table)} seeds have a run that failed or is missing" if missing else ""
@@ -119,6 +129,8 @@ def _overlap(claim: Claim, rows: Sequence[Sequence[Run]]) -> float:
 
 
 def _resolution(claim: Claim, rows: Sequence[Sequence[Run]]) -> float | None:
-    """The smallest step of an accuracy: one test sample."""
+    """The claim's own, or of an accuracy its smallest step, one test sample."""
     data = rows[0][0].result.get("data") or {}
-    return 1 / data["test"] if claim.measure == "test/accuracy" and data else None
+    if claim.resolution is None and claim.measure == "test/accuracy" and data:
+        return 1 / float(data["test"])
+    return claim.resolution

@@ -16,12 +16,11 @@ VERDICTS = "verdicts.json"
 
 def finished_runs(plan: Plan, chosen: Mapping[Condition, float]) -> list[Run]:
     """Read every finished run of the grid, in the order of conditions and seeds."""
-    axis = plan.grid.experiment.tuning.axis if plan.grid.experiment.tuning else ""
     found = []
     for condition, seeds in plan.run_seeds.items():
         settings = {**plan.grid.settings(condition), **plan.override_values}
         if condition in chosen:
-            settings[axis] = chosen[condition]
+            settings[plan.tuned_axis] = chosen[condition]
         for seed in seeds:
             found.append(_read(condition, seed, plan.directory / condition.name / f"seed={seed}", settings))
     return [run for run in found if run is not None]
@@ -46,14 +45,14 @@ def _read(condition: Condition, seed: int, directory: Path, settings: Mapping[st
 
 def judge(plan: Plan, tuned: Mapping[Condition, float]) -> Results:
     """Write `results.csv` and `verdicts.json` from what the runs left."""
-    runs = finished_runs(plan, tuned)
-    if not runs:
+    runs, checks = finished_runs(plan, tuned), finished_checks(plan)
+    if not (runs or checks):
         raise UserError(f"'{plan.directory}' holds no finished run; first: {plan.command}")
-    wanted = [claim.measure for claim in plan.grid.experiment.claims if claim.measure]
+    wanted = [claim.measure for claim in plan.grid.experiment.claims if claim.measure and not claim.check]
     derived = list(dict.fromkeys([*plan.grid.experiment.measures, *wanted]))
-    frame = table(plan.grid.name, runs, derived)
+    frame = table(plan.grid.name, runs, derived, checks)
     records.write_atomically(plan.directory / "results.csv", frame.to_csv(index=False))
-    collected = samples.collect(plan, runs, finished_checks(plan))
+    collected = samples.collect(plan, runs, checks)
     judged = verdicts.judge(
         plan.grid.name,
         plan.grid.experiment.claims,
@@ -63,4 +62,4 @@ def judge(plan: Plan, tuned: Mapping[Condition, float]) -> Results:
         verdicts=plan.gives_verdicts,
     )
     verdicts.write_verdicts(plan.directory / VERDICTS, judged)
-    return Results(plan, tuple(runs), frame, tuple(judged), collected, tuned)
+    return Results(plan, tuple(runs), frame, tuple(judged), collected, tuned, checks)

@@ -14,6 +14,7 @@ from experiments.core.errors import UserError
 from experiments.core.execution import Task
 from experiments.core.grid import Condition
 from experiments.core.plan import Plan, Planner
+from experiments.core.results import Run, value_of
 
 FILE = "tuning.csv"
 
@@ -26,14 +27,19 @@ class Trial:
     value: float
     tasks: tuple[Task, ...]
 
-    def score(self, metric: str) -> float:
-        """Mean of the metric over the tuning seeds; infinite if a run diverged or is missing."""
+    def score(self, plan: Plan, minimize: str) -> float:
+        """Mean over the tuning seeds of what is minimised; infinite if a run diverged or is missing."""
+        metric = minimize.removeprefix("-")
+        settings = {**plan.grid.settings(self.condition), **plan.override_values, plan.tuned_axis: self.value}
         scores = []
         for task in self.tasks:
             result = records.read_result(task.directory) or {}
-            value = result.get("measures", {}).get(metric)
-            scores.append(math.inf if value is None or result["status"] != "ok" else float(value))
-        return sum(scores) / len(scores)
+            if result.get("status") != "ok":
+                return math.inf
+            value = value_of(plan.grid.name, metric, Run(self.condition, task.seed, task.directory, settings, result))
+            scores.append(value if metric == minimize else -value)
+        mean = sum(scores) / len(scores)
+        return mean if math.isfinite(mean) else math.inf
 
 
 def candidates(plan: Plan, condition: Condition) -> Sequence[float]:
@@ -80,7 +86,7 @@ def choose(plan: Plan, tried: Sequence[Trial]) -> dict[Condition, float]:
     tuning = plan.grid.experiment.tuning
     if tuning is None or not tried:
         return untuned(plan)
-    scores = {(trial.condition, trial.value): trial.score(tuning.minimize) for trial in tried}
+    scores = {(trial.condition, trial.value): trial.score(plan, tuning.minimize) for trial in tried}
     chosen: dict[Condition, float] = {}
     for condition in dict.fromkeys(trial.condition for trial in tried):
         tried_values = [trial.value for trial in tried if trial.condition == condition]

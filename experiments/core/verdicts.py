@@ -99,7 +99,7 @@ def check_claims(claims: Sequence[Claim]) -> None:
 
     Raises:
         DefinitionError: an effect without a smallest effect of interest in its direction, an equivalence without
-            width, or a proportion that n successes of n would not confirm at the strictest level of its family.
+            width, a non-inferiority without margin, or a proportion that n successes of n would not confirm at the strictest level of its family.
     """
     family = sum(claim.kind in INFERENTIAL and claim.primary for claim in claims)
     for claim in claims:
@@ -108,6 +108,9 @@ def check_claims(claims: Sequence[Claim]) -> None:
         if claim.kind == "effect" and oriented <= 0:
             side = "above > 0" if direction == "above" else "below < 0"
             raise DefinitionError(f"claim {claim.id}: the smallest effect of interest must be {side}, not {threshold}")
+        if claim.kind == "non-inferiority" and oriented >= 0:
+            side = "above < 0" if direction == "above" else "below > 0"
+            raise DefinitionError(f"claim {claim.id}: the margin of a non-inferiority must be {side}, not {threshold}")
         if claim.kind == "equivalence" and (claim.within or 0.0) <= 0:
             raise DefinitionError(f"claim {claim.id}: `within` must be > 0, not {claim.within}")
         if claim.kind != "proportion":

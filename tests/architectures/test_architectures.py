@@ -111,23 +111,6 @@ def test_overlapping_test_samples_widen_a_derived_score(results):
     assert widened["L55-input-optimization"] == 0.0
 
 
-def refuse(config: str, directory: Path) -> float:
-    raise ZeroDivisionError
-
-
-def test_a_reference_is_fitted_once(tmp_path, monkeypatch):
-    stored(tmp_path, "linear_regression", 1003)
-    run = made_up("linear_regression", tmp_path)
-    first = measures.reference_score(run)
-    monkeypatch.setattr(measures, "_fit", refuse)
-    assert measures.reference_score(run) == first
-    # Of another version of scikit-learn, or damaged, it is fitted again.
-    for content in ('{"version": "0.1", "score": 0.5}', "{"):
-        (tmp_path / measures.FITTED).write_text(content, encoding="utf-8")
-        with pytest.raises(ZeroDivisionError):
-            measures.reference_score(run)
-
-
 def test_the_declared_measures_are_summed_up_from_results_csv(results):
     found = reference.declared(results)
     assert list(found) == [condition.name for condition in results.plan.grid.conditions]

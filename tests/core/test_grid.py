@@ -57,12 +57,12 @@ def test_a_scale_can_add_blocks(tiny):
     assert len(tiny.plan(scale="full").grid.conditions) == len(tiny.plan().grid.conditions) + 1
 
 
-def test_files_lie_in_the_order_base_data_scale_both_own(tiny):
+def test_files_lie_in_the_order_base_data_own_scale_both(tiny):
     for name in ("digits", "digits-smoke"):
         tiny.write(f"{name}.yaml", "trainer: {log_every_n_steps: 1}")
     grid = tiny.plan(scale="smoke").grid
     files = grid.files(grid.condition({"config": "start", "depth": 3}))
-    assert [path.stem for path in files] == ["base", "digits", "smoke", "digits-smoke", "start"]
+    assert [path.stem for path in files] == ["base", "digits", "start", "smoke", "digits-smoke"]
 
 
 def test_settings_are_what_a_run_runs_with(tiny):

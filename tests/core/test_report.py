@@ -15,7 +15,7 @@ from synthetic_results import DIVERGED
 from experiments.core.drawing import Drawing, Words
 from experiments.core.report import page, terminal, wording
 from experiments.core.results import Results
-from experiments.core.verdicts import Verdict, write_verdicts
+from experiments.core.verdicts import Verdict
 
 pytest_plugins = ["results_fixtures"]
 
@@ -133,7 +133,8 @@ def test_controls_checks_tuning_and_environment_have_their_places(report: Page) 
 
 def test_the_page_says_what_was_run_and_how_to_repeat_it(results: Results, report: Page) -> None:
     assert results.plan.command in report.words
-    assert f"{len(results.runs)} of {len(results.runs) + 2} runs finished, 1 diverged" in report.words
+    progress = f"{len(results.runs)} of {len(results.runs) + 2} runs finished, 8 of 8 checks done, 1 diverged"
+    assert progress in report.words
     command = report.words.partition("python -m experiments fit --config ")[2].partition(" ")[0]
     assert command.strip("'").endswith("config.yaml")
     assert command.strip("'").startswith(str(results.plan.directory))
@@ -185,29 +186,6 @@ def test_runs_of_different_environments_show_all(results: Results, drawn: dict[s
         for run, environment in zip(results.runs, environments, strict=False)
     )
     assert "2.14.0 / 2.15.0" in Page(page.write_report(replace(results, runs=runs), drawn)).words
-
-
-def test_the_index_lists_every_directory_with_verdicts(results: Results, tmp_path: Path) -> None:
-    official = tuple(replace(verdict, official=True) for verdict in results.verdicts)
-    for name, verdicts in {"vanishing": official, "a<b&c#d": results.verdicts}.items():
-        (tmp_path / name).mkdir()
-        write_verdicts(tmp_path / name / "verdicts.json", verdicts)
-        (tmp_path / name / "report.html").touch()
-    (tmp_path / "cli").mkdir()
-    found = Page(page.write_index(tmp_path))
-    links = [attributes["href"] for tag, attributes in found.tags if tag == "a"]
-    assert links == ["a%3Cb%26c%23d/report.html", "vanishing/report.html"]
-    assert "2 results." in found.words
-    assert "1 family of official claims: at most 0.05 × 1 = 0.05 is expected" in found.words
-    assert "a<b&c#d, exploratory" in found.words
-    assert "vanishing, official" in found.words
-    assert found.words.count("2 of 2 exact checks passed") == 2
-
-
-def test_the_index_links_no_page_that_is_not_there(results: Results, tmp_path: Path) -> None:
-    (tmp_path / "vanishing").mkdir()
-    write_verdicts(tmp_path / "vanishing" / "verdicts.json", results.verdicts)
-    assert [tag for tag, _ in Page(page.write_index(tmp_path)).tags if tag == "a"] == []
 
 
 def test_the_summary_counts_controls_apart(results: Results) -> None:

@@ -59,7 +59,7 @@ def test_every_run_and_check_is_there(ran):
     trained = {f"{name}/seed={seed}/checkpoints/best.ckpt" for name in SMOKE_RUNS[:3] for seed in (1000, 1001)}
     assert {str(path.relative_to(PLACE)) for path in PLACE.rglob("*.ckpt")} == trained
     assert [(row["condition"], row["seed"]) for row in table(PLACE)] == [
-        (name, str(seed)) for name in SMOKE_RUNS for seed in (1000, 1001)
+        (name, str(seed)) for name in [*SMOKE_RUNS, "check=zero"] for seed in (1000, 1001)
     ]
 
 
@@ -150,13 +150,13 @@ def test_a_run_that_fails_stops_nothing_is_shown_and_is_tried_again(tiny):
     assert str(log) in line
     assert "Traceback" in log.read_text()
     assert "Traceback" not in answer.out + answer.err
-    assert {row["condition"] for row in table(place)} == set(SMOKE_RUNS) - {"activation=relu"}
+    assert {row["condition"] for row in table(place)} == {*SMOKE_RUNS, "check=zero"} - {"activation=relu"}
     before = stamps(place)
     assert tiny.run("--scale=smoke", "--seeds=1").code == 1
     assert stamps(place) == before  # what is finished stays
     tiny.write("experiment.py", right)
     assert tiny.run("--scale=smoke", "--seeds=1").code == 0
-    assert {row["condition"] for row in table(place)} == set(SMOKE_RUNS)
+    assert {row["condition"] for row in table(place)} == {*SMOKE_RUNS, "check=zero"}
 
 
 @pytest.mark.parametrize("seeds", ["1001", "1000, 1001"])
@@ -218,7 +218,7 @@ def test_overrides_change_every_run_and_nothing_official(ran):
     before = stamps(PLACE)
     assert ran.run("--scale=smoke", "--seeds=1", "--model.depth=3").code == 0
     assert stamps(PLACE) == before
-    (play,) = [path for path in Path("runs").iterdir() if path != PLACE]
+    (play,) = [path for path in Path("runs").iterdir() if path.is_dir() and path != PLACE]
     for path in play.rglob("config.yaml"):
         assert yaml.safe_load(path.read_text())["model"]["init_args"]["depth"] == 3
     assert len(stamps(play)) == 6

@@ -72,6 +72,27 @@ def test_an_equivalence(mean, half_width, verdict):
     assert (row.verdict, row.reading, row.threshold) == (verdict, "", (-0.05, 0.05))
 
 
+@pytest.mark.parametrize(
+    ("mean", "half_width", "verdict"),
+    [
+        (0.01, 0.04, "INCONCLUSIVE"),
+        (0.01, 0.02, "CONFIRMED"),
+        # Better is not worse, however much better.
+        (0.30, 0.10, "CONFIRMED"),
+        (-0.05, 0.02, "REFUTED"),
+        (-0.05, 0.04, "INCONCLUSIVE"),
+    ],
+)
+@pytest.mark.parametrize("direction", ["above", "below"])
+def test_a_non_inferiority(mean, half_width, verdict, direction):
+    sign = 1 if direction == "above" else -1
+    one = claim(kind="non-inferiority", **{direction: -sign * 0.02})
+    check_claims([one])
+    row = verdict_of(one, Sample(sign * spread(mean, half_width)))
+    assert (row.verdict, row.reading, row.threshold, row.direction) == (verdict, "", -sign * 0.02, direction)
+    assert row.family == "vanishing"
+
+
 def test_a_proportion_is_wilsons_against_p0():
     outcomes = np.repeat([1.0, 0.0], [29, 1])
     row = verdict_of(claim(kind="proportion", above=0.8, n=30), Sample(outcomes))
@@ -365,6 +386,8 @@ def test_what_could_confirm_alone_is_refused_in_a_family_too_large_for_it():
         (effect(above=-0.1), "must be above > 0"),
         (effect(below=0.7), "must be below < 0"),
         (claim(kind="equivalence", within=0.0), "`within` must be > 0"),
+        (claim(kind="non-inferiority", above=0.0), "the margin of a non-inferiority must be above < 0, not 0.0"),
+        (claim(kind="non-inferiority", below=-0.1), "the margin of a non-inferiority must be below > 0, not -0.1"),
         (claim(kind="proportion", above=1.0, n=30), r"above in \[0, 1\) or below in \(0, 1\]"),
         (claim(kind="proportion", below=0.0, n=30), r"above in \[0, 1\) or below in \(0, 1\]"),
         (claim(kind="proportion", below=0.3, minus={"depth": 8}, n=30), r"below in \(-1, 0\]"),

@@ -327,6 +327,13 @@ def test_the_rest_of_a_line_has_the_law_of_the_noise(noise, truth):
     assert abs(stats.spearmanr(x.flatten(), rest).statistic) < 5 / 20_000**0.5
 
 
+def test_a_center_moves_the_points_along_the_line_and_changes_no_draw():
+    at_zero, moved = build("least_squares"), build("least_squares", center=3.0)
+    for (x, y), (moved_x, moved_y) in zip((at_zero.train, at_zero.test), (moved.train, moved.test), strict=True):
+        assert torch.allclose(moved_x, x + 3)
+        assert torch.allclose(moved_y, y + 3 * at_zero.slope, atol=1e-5)
+
+
 def test_least_squares_find_the_line():
     module = build("least_squares", **LARGE)
     x, y = (part.double().numpy().ravel() for part in module.train)
@@ -411,6 +418,7 @@ def test_words_are_drawn_from_the_mean_of_the_labels_distributions():
         (LeastSquares, {"noise": "cauchy"}, "unknown noise 'cauchy': valid: gaussian, laplace, student"),
         (LeastSquares, {"scale": 0}, "scale must be a finite number > 0, not 0"),
         (LeastSquares, {"slope": float("inf")}, "slope must be a finite number, not inf"),
+        (LeastSquares, {"center": float("nan")}, "center must be a finite number, not nan"),
         (MultiLabel, {"dimension": 1}, "dimension must be a finite number >= 2, not 1"),
         (MultiLabel, {"labels": 0}, "labels must be a finite number >= 1, not 0"),
         (MultiLabel, {"mean_labels": 0}, "mean_labels must be a finite number > 0, not 0"),

@@ -279,6 +279,7 @@ def test_shapes(
         ({"normalization_position": "after"}, "normalization_position=after has no effect: normalization is none"),
         ({"initialization": "hee"}, r"unknown initialization 'hee': did you mean 'he'\?"),
         ({"gain": -1.0}, "gain must be a finite number > 0, not -1.0"),
+        ({"output_gain": 0.0}, "gain must be a finite number > 0, not 0.0"),
         ({"dropout": 1.0}, "dropout must be a finite number >= 0 and < 1, not 1.0"),
         ({"dropout": -0.1}, "dropout must be a finite number >= 0 and < 1, not -0.1"),
         ({"dropout_mask": "sample"}, "dropout_mask=sample has no effect: dropout is 0"),
@@ -296,6 +297,13 @@ def test_bad_options(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message) as error:
         network(**arguments)
     assert "\n" not in str(error.value)
+
+
+def test_the_gain_of_the_output_scales_no_other_layer() -> None:
+    usual, sure = (network([5, 4], output_gain=gain) for gain in (1.0, 30.0))
+    for name, parameter in usual.named_parameters():
+        factor = 30.0 if name.startswith("output.") else 1.0
+        torch.testing.assert_close(dict(sure.named_parameters())[name], factor * parameter, rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize("shape", [(7, 5), (6,), (7, 1, 2, 2)])

@@ -149,7 +149,7 @@ def epoch(loss: Loss, outputs: Tensor, targets: Tensor, sizes: list[int]) -> dic
 
 
 @pytest.mark.parametrize("sizes", [[23], [5, 5, 5, 5, 3], [1, 20, 2]])
-@pytest.mark.parametrize("name", ["bce", "naive_bce"])
+@pytest.mark.parametrize("name", ["bce", "naive_bce", "label_mse"])
 def test_exact_match_and_micro_f1_of_an_epoch(name: str, sizes: list[int]) -> None:
     outputs, targets = normal(23, 3, seed=1), binary(23, 3, seed=2)
     predicted = (outputs > 0).numpy()
@@ -235,7 +235,8 @@ def test_one_class(name: str) -> None:
 
 
 def test_good_targets_pass() -> None:
-    outputs, good = torch.zeros(2, 3), {"bce": torch.eye(2, 3), "naive_bce": torch.eye(2, 3), "mse": torch.ones(2, 3)}
+    of_labels = dict.fromkeys(["bce", "naive_bce", "label_mse", "label_softmax"], torch.eye(2, 3))
+    outputs, good = torch.zeros(2, 3), {**of_labels, "mse": torch.ones(2, 3)}
     for name in LOSSES:
         loss, targets = build_loss(name), good.get(name, torch.tensor([2, 0]))
         loss.check_shape(outputs, targets)
@@ -274,7 +275,7 @@ def test_an_option_has_an_effect_or_is_refused(name: str, option: str) -> None:
     if option in LOSSES[name]:
         build_loss(name, **{option: OPTIONS[option]})
         return
-    users = "one_hot_mse" if option == "output_activation" else "one_hot_mse, bce, naive_bce"
+    users = "one_hot_mse" if option == "output_activation" else "one_hot_mse, bce, naive_bce, label_mse"
     with pytest.raises(ValueError, match=f"^{name} does not use {option}={OPTIONS[option]}; these losses do: {users}$"):
         build_loss(name, **{option: OPTIONS[option]})
 

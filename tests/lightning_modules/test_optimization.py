@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from torch.optim import lr_scheduler
 from lightning_modules import FullyConnected
 from lightning_modules.fully_connected import FullyConnectedNetwork
 from lightning_modules.optimization import (
+    OPTIMIZERS,
     SCHEDULES,
     build_optimizer,
     check_schedule,
@@ -73,6 +75,16 @@ def groups(network: nn.Module) -> list[dict[str, Any]]:
         ("rmsprop", {"weight_decay": 0.1}, torch.optim.RMSprop, {"weight_decay": 0.1}),
         ("adagrad", {}, torch.optim.Adagrad, {}),
         ("adagrad", {"weight_decay": 0.1}, torch.optim.Adagrad, {"weight_decay": 0.1}),
+        ("adadelta", {}, torch.optim.Adadelta, {}),
+        ("adadelta", {"weight_decay": 0.1}, torch.optim.Adadelta, {"weight_decay": 0.1}),
+        ("amsgrad", {}, torch.optim.Adam, {"amsgrad": True}),
+        ("amsgrad", {"beta2": 0.5}, torch.optim.Adam, {"amsgrad": True, "betas": (0.9, 0.5)}),
+        ("adamax", {}, torch.optim.Adamax, {}),
+        ("adamax", {"beta1": 0.5, "beta2": 0.9}, torch.optim.Adamax, {"betas": (0.5, 0.9)}),
+        ("nadam", {}, torch.optim.NAdam, {}),
+        ("nadam", {"beta1": 0.5, "weight_decay": 0.1}, torch.optim.NAdam, {"betas": (0.5, 0.999), "weight_decay": 0.1}),
+        ("radam", {}, torch.optim.RAdam, {}),
+        ("radam", {"beta2": 0.9, "weight_decay": 0.1}, torch.optim.RAdam, {"betas": (0.9, 0.9), "weight_decay": 0.1}),
     ],
 )
 def test_same_as_torch(name: str, ours: dict[str, Any], torch_class: Any, theirs: dict[str, Any]) -> None:
@@ -84,7 +96,17 @@ def test_same_as_torch(name: str, ours: dict[str, Any], torch_class: Any, theirs
         torch.testing.assert_close(one, other, atol=1e-10, rtol=0)
 
 
-@pytest.mark.parametrize("name", ["sgd", "adam", "adamw", "adagrad"])
+def test_every_rule_steps_in_its_own_way() -> None:
+    ends = {
+        name: descend(lambda network, name=name: build_optimizer(network, name, optimizer_arguments(name, lr=0.05)))
+        for name in OPTIMIZERS
+    }
+    for one, other in itertools.combinations(OPTIMIZERS, 2):
+        apart = [(a - b).abs().max() for a, b in zip(ends[one], ends[other], strict=True)]
+        assert max(apart) > 1e-5, (one, other)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw", "amsgrad", "adagrad"])
 def test_fused_on_the_cpu(name: str) -> None:
     network = FullyConnectedNetwork(6, 3, [5], seed=0)
     optimizer = build_optimizer(network, name, optimizer_arguments(name, lr=0.1))
@@ -103,13 +125,15 @@ def test_l2_penalty_is_weight_decay_under_sgd() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"optimizer": "adm"}, r"unknown optimizer 'adm': did you mean 'adam'\? valid: sgd, adam, adamw, rmsprop"),
+        ({"optimizer": "adm"}, r"unknown optimizer 'adm': did you mean 'adam'\? valid: sgd, adam, adamw, amsgrad"),
         ({"optimizer": "adam", "momentum": 0.9}, "adam does not use momentum; it uses lr, beta1, beta2, weight_decay"),
         ({"optimizer": "adamw", "momentum": 0.0}, "adamw does not use momentum"),
         ({"optimizer": "adam", "nesterov": False}, "adam does not use nesterov"),
         ({"optimizer": "rmsprop", "nesterov": True}, "rmsprop does not use nesterov"),
         ({"optimizer": "sgd", "beta1": 0.9}, "sgd does not use beta1; it uses lr, momentum, nesterov, weight_decay"),
         ({"optimizer": "adagrad", "beta2": 0.9}, "adagrad does not use beta2; it uses lr, weight_decay"),
+        ({"optimizer": "adadelta", "beta2": 0.9}, "adadelta does not use beta2; it uses lr, weight_decay"),
+        ({"optimizer": "nadam", "momentum": 0.9}, "nadam does not use momentum; it uses lr, beta1, beta2"),
         ({"optimizer": "sgd", "nesterov": True}, "nesterov=True needs a momentum > 0, not None"),
         ({"optimizer": "sgd", "nesterov": True, "momentum": 0.0}, "nesterov=True needs a momentum > 0, not 0.0"),
         ({"optimizer": "sgd", "momentum": 1.0}, "momentum must be a finite number >= 0 and < 1, not 1.0"),

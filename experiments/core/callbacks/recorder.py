@@ -110,7 +110,7 @@ class Recorder(SaveConfigCallback):
             by_step.setdefault(row.step, {})[row.name] = row.value
         for logger in trainer.loggers:
             for step, values in by_step.items():
-                logger.log_metrics({n: v for n, v in values.items() if not n.startswith("activation/histogram")}, step)
+                logger.log_metrics({n: v for n, v in values.items() if _is_for_dashboards(n)}, step)
         return rows
 
     def _write(self, rows: list[Row]) -> None:
@@ -147,6 +147,11 @@ class Recorder(SaveConfigCallback):
                 "environment": ledger.environment(str(trainer.strategy.root_device)),
             },
         )
+
+
+def _is_for_dashboards(name: str) -> bool:
+    """Whether a number means something as a curve of its own: not a bin of a histogram, nor one weight of many."""
+    return "/histogram/" not in name and not name.startswith("parameter/")
 
 
 def _close_wandb(trainer: Trainer) -> None:

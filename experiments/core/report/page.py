@@ -9,19 +9,19 @@ from collections.abc import Mapping, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import jinja2
 
-from experiments.core import catalogue, records
+from experiments.core import records
 from experiments.core.definitions import CHECKED, INFERENTIAL, NONE
 from experiments.core.drawing import Drawing
+from experiments.core.plan import check_tasks
 from experiments.core.report import wording
 from experiments.core.results import Results, Run, find_measure
 from experiments.core.tuning import FILE as TUNING
-from experiments.core.verdicts import Verdict, read_verdicts
+from experiments.core.verdicts import Verdict
 
-REPORT, INDEX = "report.html", "index.html"
+REPORT = "report.html"
 
 
 def write_report(results: Results, figures: Mapping[str, Drawing]) -> Path:
@@ -31,10 +31,11 @@ def write_report(results: Results, figures: Mapping[str, Drawing]) -> Path:
         The path of the page.
     """
     plan, experiment = results.plan, results.plan.grid.experiment
-    cards = [_card(verdict, results) for verdict in results.verdicts]
+    holds = {claim.id: claim.holds for claim in experiment.claims}
+    cards = [{**_card(verdict, results), "holds": holds[verdict.id]} for verdict in results.verdicts]
     path = plan.directory / REPORT
     page = (
-        _templates()
+        templates()
         .get_template("template.html")
         .render(
             title=experiment.title,
@@ -49,8 +50,8 @@ def write_report(results: Results, figures: Mapping[str, Drawing]) -> Path:
             shown=[c for c in cards if c["kind"] not in (*INFERENTIAL, *CHECKED)],
             family=sum(bool(verdict.family) for verdict in results.verdicts),
             tuned=_tuned(plan.directory / TUNING),
-            runs=_runs(results),
-            environment=_environment(results.runs),
+            progress=_progress(results),
+            environment=_environment([*results.runs, *(c for found in results.checks.values() for c in found)]),
             command=plan.command,
             single=_single(results),
         )
@@ -59,33 +60,8 @@ def write_report(results: Results, figures: Mapping[str, Drawing]) -> Path:
     return path
 
 
-def write_index(runs: Path) -> Path:
-    """Write `index.html`, which ties together the reports of every directory of `runs` that holds verdicts.
-
-    Returns:
-        The path of the page.
-    """
-    rows, families = [], 0
-    for file in sorted(runs.glob("*/verdicts.json")):
-        directory = file.parent
-        found = read_verdicts(file)
-        official = any(verdict.official for verdict in found)
-        families += official and any(verdict.family for verdict in found)
-        rows.append(
-            {
-                "name": directory.name,
-                "link": quote(f"{directory.name}/{REPORT}") if (directory / REPORT).is_file() else "",
-                "title": _title(found),
-                "summary": wording.summary(found),
-                "official": official,
-            }
-        )
-    path = runs / INDEX
-    records.write_atomically(path, _templates().get_template("index.html").render(rows=rows, families=families))
-    return path
-
-
-def _templates() -> jinja2.Environment:
+def templates() -> jinja2.Environment:
+    """The environment that pages are made with: it escapes every value."""
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -93,11 +69,6 @@ def _templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-
-
-def _title(found: Sequence[Verdict]) -> str:
-    known = [verdict.experiment for verdict in found if verdict.experiment in catalogue.names()]
-    return catalogue.load(known[0]).title if known else ""
 
 
 def _exploratory(results: Results) -> str:
@@ -158,21 +129,27 @@ def _also(count: int, word: str) -> str:
 
 def _measure(verdict: Verdict, experiment: str) -> str:
     """Name of a measure, and what its function says it is."""
-    function = find_measure(experiment, verdict.measure) if verdict.kind not in CHECKED else None
+    function = find_measure(experiment, verdict.measure) if verdict.conditions else None
     said = (function.__doc__ or "").strip().splitlines() if function else []
     return f"{verdict.measure}: {said[0]}" if said else verdict.measure
 
 
 def _picture(directory: Path, name: str, drawing: Drawing) -> dict[str, str]:
-    content = base64.b64encode((directory / "figures" / f"{name}.svg").read_bytes()).decode()
+    folder = directory / "figures"
+    moving = folder / f"{name}.gif"
     return {
         "name": name,
-        "source": f"data:image/svg+xml;base64,{content}",
+        "source": _inline(folder / f"{name}.svg", "svg+xml"),
+        "animation": _inline(moving, "gif") if moving.is_file() else "",
         "title": drawing.title.en,
         "title_fr": drawing.title.fr,
         "caption": drawing.caption.en,
         "caption_fr": drawing.caption.fr,
     }
+
+
+def _inline(path: Path, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
 def _tuned(path: Path) -> dict[str, Any]:
@@ -190,10 +167,13 @@ def _tuned(path: Path) -> dict[str, Any]:
     return {"axis": axis, "metric": metric, "rows": rows} if rows else {}
 
 
-def _runs(results: Results) -> dict[str, int]:
-    wanted = sum(len(seeds) for seeds in results.plan.run_seeds.values())
-    diverged = sum(run.status == "diverged" for run in results.runs)
-    return {"wanted": wanted, "finished": len(results.runs), "diverged": diverged}
+def _progress(results: Results) -> str:
+    """How many runs and checks there are, of how many."""
+    wanted, checks = sum(len(seeds) for seeds in results.plan.run_seeds.values()), check_tasks(results.plan)
+    parts = [f"{len(results.runs)} of {wanted} runs finished"] if wanted else []
+    done = sum(len(found) for found in results.checks.values())
+    parts += [f"{done} of {len(checks)} checks done"] if checks else []
+    return ", ".join([*parts, f"{sum(run.status == 'diverged' for run in results.runs)} diverged"])
 
 
 def _environment(runs: Sequence[Run]) -> dict[str, str]:
@@ -211,6 +191,8 @@ def _flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _single(results: Results) -> str:
-    """The command that repeats one run alone."""
+    """The command that repeats one run alone; empty where nothing was trained."""
+    if not results.runs:
+        return ""
     config = results.runs[-1].directory / records.CONFIG
     return f"python -m experiments fit --config {shlex.quote(str(config))}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from rich import box
 from rich.console import Console
@@ -12,6 +13,7 @@ from experiments.core.definitions import CONFIRMED, FAIL, INCONCLUSIVE, INFERENT
 from experiments.core.report import wording
 from experiments.core.results import Results
 from experiments.core.verdicts import Verdict
+from experiments.core.verification import IDENTICAL, SAME, SHOWN, STABLE, Answer, summarize
 
 COLORS = {CONFIRMED: "green", PASS: "green", REFUTED: "red", FAIL: "red", INCONCLUSIVE: "yellow"}
 # Not every encoding that a pipe or an old terminal uses has these.
@@ -29,6 +31,22 @@ def print_verdicts(results: Results) -> None:
     console.print(table, markup=False)
     for line in _below(results):
         console.print(line.translate(PLAIN), markup=False)
+
+
+def print_answers(title: str, answers: Sequence[Answer]) -> None:
+    """Print how the claims of an experiment came out again: counts, and a row for each that is not as it was."""
+    console = Console(file=sys.stdout, highlight=False)
+    counted = summarize(answers)
+    words = [f"{count} {word}" for word, count in counted["counts"].items()]
+    words += [f"{counted['expected_flips']} flips expected"] if "flips" in counted else []
+    console.print(f"{title}: {', '.join(words) or 'nothing to compare'}", markup=False, soft_wrap=True)
+    for a in answers:
+        if a.answer in (IDENTICAL, SAME, SHOWN, STABLE):
+            continue
+        effects = " -> ".join(wording.number(x).translate(PLAIN) for x in (a.reference_effect, a.effect))
+        console.print(
+            f"  {a.answer}: {a.id}: {a.reference} -> {a.verdict}, {effects}".rstrip(", "), markup=False, soft_wrap=True
+        )
 
 
 def _row(verdict: Verdict) -> list[str]:

@@ -1,0 +1,1 @@
+"""Nothing beyond what the runs record: the contrasts are those of `core`."""

@@ -1,0 +1,24 @@
+"""What this experiment reads off its checks."""
+
+from __future__ import annotations
+
+import math
+
+from experiments.core.results import Run
+
+# Drawn for an error of exactly 0, which has no logarithm: a tenth of double precision's rounding unit.
+NOTHING = -17.0
+
+
+def error_decades(check: Run) -> float:
+    """log10 of the largest error of the form that holds; at least -17."""
+    return _decades(check["error"])
+
+
+def transcribed_decades(check: Run) -> float:
+    """log10 of the median error of the form as transcribed; nan where a check has none."""
+    return _decades(check["transcribed"])
+
+
+def _decades(error: float) -> float:
+    return math.log10(error) if error > 10**NOTHING else (math.nan if math.isnan(error) else NOTHING)

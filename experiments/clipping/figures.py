@@ -1,0 +1,147 @@
+"""What a teacher shows about clipping: the learning rates it makes possible, what it cuts off, what it does not do."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from experiments.clipping.experiment import MEDIAN, NINTH_DECILE, RATES
+from experiments.clipping.measures import BAND, COMPARED_AT
+from experiments.core import drawing as d
+from experiments.core import statistics as st
+from experiments.core.bands import band, history, rows_of, values_of
+from experiments.core.definitions import Overrides
+from experiments.core.drawing import Drawing, Words
+from experiments.core.results import Results
+
+ARMS = {"unclipped": ("without clipping", d.VERMILLION), "clipped": ("clipped at 1", d.BLUE)}
+SHOWN_RATE = 0.1
+NO_BOUND = 1.0e30
+BOUNDS = {
+    NO_BOUND: ("no clipping", d.VERMILLION),
+    NINTH_DECILE: (f"at {NINTH_DECILE:g} (90th percentile)", d.SKY),
+    MEDIAN: (f"at {MEDIAN:g} (median)", d.BLUE),
+}
+
+
+def arm(config: str, rate: float) -> Overrides:
+    """Overrides of the recurrent network with or without clipping, at one learning rate."""
+    return {"config": config, "lr": rate}
+
+
+def bounded(bound: float) -> Overrides:
+    """Overrides of the fully connected network whose gradient has at most this norm."""
+    return {"config": "fully_connected", "lr": "tuned", "gradient_clip_val": bound}
+
+
+def failures(results: Results) -> Drawing:
+    """Share of the seeds whose training fails, against the learning rate, with and without clipping."""
+    figure = d.new_figure()
+    axes = figure.subplots()
+    axes.set_xscale("log")
+    counts = []
+    for shift, (config, (name, color)) in zip((0.95, 1.05), ARMS.items(), strict=True):
+        x, shares, ends = [], [], []
+        for rate in RATES:
+            failed = _failed(results, arm(config, rate))
+            counts.append(len(failed))
+            if len(failed):
+                x.append(rate * shift)
+                shares.append(float(failed.mean()))
+                ends.append(st.wilson_interval(int(failed.sum()), len(failed), 1 - st.ALPHA))
+        axes.plot(x, shares, "o-", color=color, gid=f"share/{config}")
+        low, high = np.array(ends).reshape(-1, 2).T
+        axes.vlines(x, low, high, color=color, linewidth=3, gid=f"interval/{config}")
+        middle = next((k for k, share in enumerate(shares) if share >= 0.5), len(shares) - 1)
+        side = "right" if config == "unclipped" else "left"
+        at = (x[middle] * (0.8 if side == "right" else 1.25), shares[middle]) if shares else (1.0, 0.5)
+        axes.text(*at, name, color=color, ha=side, va="bottom")
+    axes.set(xlabel="learning rate", ylabel="share of seeds that fail", ylim=(-0.03, 1.03), xlim=(0.006, 16))
+    axes.set_xticks(RATES, [f"{rate:g}" for rate in RATES])
+    axes.minorticks_off()
+    seeds = d.count_words(counts)
+    return Drawing(
+        figure,
+        Words("Which learning rates train, with and without clipping", "Les pas qui apprennent, avec et sans écrêtage"),
+        Words(
+            "Recurrent network (ReLU, 32 steps) on the digits, 120 steps of SGD. Failed: the training loss is no "
+            f"better than a guess, or no number. Seeds: {seeds}; bars: 95 % Wilson interval.",
+            "Réseau récurrent (ReLU, 32 pas de temps) sur les chiffres, 120 pas de SGD. Échec : le coût "
+            f"d'apprentissage ne vaut pas mieux que le hasard, ou n'est plus un nombre. Graines : {seeds} ; barres : "
+            "intervalle de Wilson à 95 %.",
+        ),
+    )
+
+
+def _failed(results: Results, overrides: Overrides) -> np.ndarray:
+    """1 for each run that failed, as the claims count: a diverged one has."""
+    rows = rows_of(results, overrides)
+    return np.where(rows["status"] == "ok", values_of(rows, "failed"), 1.0)
+
+
+def gradient_norms(results: Results) -> Drawing:
+    """The norm of the gradient at every step of one seed, before and after clipping."""
+    figure = d.new_figure()
+    pair = figure.subplots(1, 2, sharey=True)
+    for axes, (config, (name, color)) in zip(pair, ARMS.items(), strict=True):
+        axes.set_yscale("log")
+        runs = results.of(arm(config, SHOWN_RATE))
+        for metric, style, shade in (("before", "-", color), ("after", "--", d.BLACK)):
+            rows = [row for row in runs[0].series(f"gradient/norm_{metric}") if math.isfinite(row[2])] if runs else []
+            x, y = [row[1] for row in rows], [row[2] for row in rows]
+            if metric == "before" or config == "clipped":
+                axes.plot(x, y, style, color=shade, gid=f"norm_{metric}/{config}")
+        axes.set(title=name, xlabel="step")
+    pair[0].set_ylabel("norm of the gradient")
+    pair[1].text(0.03, 0.93, "coloured: before clipping, dashed: after", transform=pair[1].transAxes)
+    first = results.of(arm("unclipped", SHOWN_RATE))[:1]
+    seed = f"{first[0].seed}" if first else "none"
+    return Drawing(
+        figure,
+        Words("The norm of the gradient, step by step", "La norme du gradient, pas à pas"),
+        Words(
+            f"One run a panel, seed {seed}: n = 1, no interval. The same initial weights, data and order, learning "
+            f"rate {SHOWN_RATE:g}. A curve that ends has reached a loss that is no number.",
+            f"Un calcul par cadre, graine {seed} : n = 1, sans intervalle. Mêmes poids initiaux, données et ordre, "
+            f"pas de {SHOWN_RATE:g}. Une courbe qui s'arrête a atteint un coût qui n'est plus un nombre.",
+        ),
+    )
+
+
+def regularization(results: Results) -> Drawing:
+    """Held-out loss against training loss, and its value at equal training loss, by threshold."""
+    figure = d.new_figure()
+    left, right = figure.subplots(1, 2, width_ratios=[1.3, 1])
+    ends, counts = [], []
+    for y, (bound, (name, color)) in enumerate(BOUNDS.items()):
+        runs = results.of(bounded(bound))
+        counts.append(len(runs))
+        trained, held_out = history(runs, "train/loss", by="epoch"), history(runs, "val/loss", by="epoch")
+        both = np.isin(trained.x, held_out.x)
+        left.plot(trained.mean[both], held_out.mean, color=color, gid=f"path/{bound:g}")
+        shown = band([y], values_of(rows_of(results, bounded(bound)), "val_loss_at_equal_training")[None])
+        right.plot(shown.mean, shown.x, "o", color=color, gid=f"mean/{bound:g}")
+        right.hlines(shown.x, shown.low, shown.high, color=color, linewidth=3.5, gid=f"interval/{bound:g}")
+        ends.append(name)
+    left.axvspan(*BAND, color="#eeeeee", linewidth=0)
+    left.axvline(COMPARED_AT, color=d.GREY, linewidth=1.2, linestyle=":")
+    left.invert_xaxis()
+    left.set(xlabel="training loss (training goes to the right)", ylabel="held-out loss")
+    right.set_yticks(range(len(ends)), ends)
+    right.set(ylim=(len(ends) - 0.5, -0.5), xlabel=f"held-out loss at training loss {COMPARED_AT:g}")
+    for label, (_, color) in zip(right.get_yticklabels(), BOUNDS.values(), strict=True):
+        label.set_color(color)
+    seeds = d.count_words(counts)
+    return Drawing(
+        figure,
+        Words("Does clipping regularise?", "L'écrêtage régularise-t-il ?"),
+        Words(
+            "Fully connected network, 1,000 images of clothes, SGD, each threshold with its own learning rate. Left: "
+            f"mean over seeds ({seeds}, no interval), an epoch after the other; the grey band is what the value on "
+            "the right is read off. Right: mean; bars: 95 % Student interval.",
+            "Réseau fully-connected, 1 000 images de vêtements, SGD, un pas d'apprentissage par seuil. À gauche : "
+            f"moyenne sur les graines ({seeds}, sans intervalle), époque après époque ; la bande grise est ce dont "
+            "est tirée la valeur de droite. À droite : moyenne ; barres : intervalle de Student à 95 %.",
+        ),
+    )

@@ -1,0 +1,77 @@
+"""How predictable the loss is along its own gradient: a few steps ahead on one batch, and back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from lightning import LightningModule, Trainer
+from torch import Tensor
+from torch.func import functional_call
+
+from experiments.core.callbacks.instrument import Instrument, ends_step
+from lightning_modules.base import LectureModule
+
+
+class Landscape(Instrument):
+    """Records how loss and gradient change where the gradient points (Santurkar et al. 2018, section 3.2).
+
+    On a recorded step the batch that is about to be learnt gives its loss L and gradient g. The parameters then move to
+    w - m·lr·g for every m of `moves`, lr being the learning rate of that step, and the same batch gives L' and g'
+    there: `landscape/loss` is L; `landscape/loss_range` the largest minus the smallest of L and all L';
+    `landscape/gradient_change/<m>` the length of g' - g over that of g; `landscape/gradient_norm` the length of g. The
+    loss is the data's, without penalty. All moves see the same dropout masks. Parameters, buffers, gradients and
+    random numbers of the training are not touched: the network is evaluated on copies of the first two.
+
+    Slide "Topologie de l'espace de recherche & gradient".
+
+    Args:
+        every_n_steps: optimiser steps between two records, beginning with step 0.
+        moves: lengths of the moves in units of the learning rate, each > 0; [0.5, 1, 2, 4] if not given.
+    """
+
+    def __init__(self, every_n_steps: int = 10, moves: list[float] | None = None) -> None:
+        super().__init__(every_n_steps)
+        self.moves = [0.5, 1.0, 2.0, 4.0] if moves is None else moves
+        if not self.moves or not all(0 < move < math.inf for move in self.moves):
+            raise ValueError(f"moves must be positive numbers, at least one; they are {self.moves}")
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Look ahead from a recorded step, and from no other."""
+        if not (self.is_due(trainer) and ends_step(trainer, batch_idx)):
+            return
+        if not isinstance(pl_module, LectureModule):
+            raise ValueError(f"Landscape needs a network with inputs and targets, not {type(pl_module).__name__}")
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        start = {name: p.detach() for name, p in pl_module.network.named_parameters() if p.requires_grad}
+        loss, gradient = _look(pl_module, start, batch)
+        losses, changes = [loss], []
+        for move in self.moves:
+            moved = {name: p - move * rate * g for (name, p), g in zip(start.items(), gradient, strict=True)}
+            loss_there, gradient_there = _look(pl_module, moved, batch)
+            losses.append(loss_there)
+            changes.append(_length([b - a for a, b in zip(gradient, gradient_there, strict=True)]) / _length(gradient))
+        spread = torch.stack(losses)
+        names = ["landscape/loss", "landscape/loss_range", "landscape/gradient_norm"]
+        names += [f"landscape/gradient_change/{move:g}" for move in self.moves]
+        self.record(trainer, names, [loss, spread.max() - spread.min(), _length(gradient), *changes])
+
+
+def _look(module: LectureModule, parameters: dict[str, Tensor], batch: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """Loss and gradient of a batch at other parameters, in training mode, with the random numbers that come next."""
+    inputs, targets = batch
+    point = {name: value.clone().requires_grad_() for name, value in parameters.items()}
+    buffers = {name: buffer.clone() for name, buffer in module.network.named_buffers()}
+    devices = [inputs.device] if inputs.device.type == "cuda" else []
+    with torch.enable_grad(), torch.random.fork_rng(devices=devices):
+        outputs = functional_call(module.network, {**point, **buffers}, (inputs,))
+        loss = module.criterion.mean(outputs, targets)
+        gradient = torch.autograd.grad(loss, list(point.values()))
+    return loss.detach(), list(gradient)
+
+
+def _length(vectors: Sequence[Tensor]) -> Tensor:
+    """Euclidean length of all entries together, in float64: squares of small gradients underflow in float32."""
+    return torch.stack([vector.double().square().sum() for vector in vectors]).sum().sqrt()

@@ -1,0 +1,62 @@
+"""Every parameter of a network small enough to be drawn, as it changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightning import LightningModule, Trainer
+from torch import nn
+
+from experiments.core.callbacks.instrument import Instrument, ends_step
+from lightning_modules.parameters import parameter_count
+
+PREFIX = "parameter"
+# Every number is a row of metrics.csv and a column of results.csv.
+MOST = 100
+
+
+def parameter_names(network: nn.Module) -> list[str]:
+    """Names under which a network's parameters are recorded, each tensor row by row.
+
+    `parameter/output.weight/00` is the first number of the tensor `output.weight`.
+    """
+    return [
+        f"{PREFIX}/{name}/{index:02d}" for name, tensor in network.named_parameters() for index in range(tensor.numel())
+    ]
+
+
+class Parameters(Instrument):
+    """Records every parameter before recorded steps and after the last: `parameter/output.weight/00` and so on.
+
+    From these the function that the network was at that moment can be computed again, for figures that show it change.
+    The dashboards do not get them.
+
+    Args:
+        every_n_steps: optimiser steps between two records, beginning with step 0.
+    """
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse a network too large to be drawn."""
+        found = parameter_count(pl_module)
+        if found > MOST:
+            raise ValueError(f"Parameters records networks of at most {MOST} parameters, not of {found}")
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Record what the step begins with."""
+        if self.is_due(trainer) and ends_step(trainer, batch_idx):
+            self._record(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Record what training came to."""
+        self._record(trainer, pl_module)
+
+    def _record(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        network = _network(pl_module)
+        numbers = [number for tensor in network.parameters() for number in tensor.detach().flatten()]
+        self.record(trainer, parameter_names(network), numbers)
+
+
+def _network(pl_module: LightningModule) -> nn.Module:
+    network = getattr(pl_module, "network", pl_module)
+    assert isinstance(network, nn.Module)
+    return network

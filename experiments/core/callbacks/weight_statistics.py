@@ -1,0 +1,49 @@
+"""How large the weights are: before the first step and after the last."""
+
+from __future__ import annotations
+
+import torch
+from lightning import LightningModule, Trainer
+from torch import Tensor
+
+from experiments.core.callbacks.instrument import Instrument
+from lightning_modules.penalties import penalized
+
+# Weights below it count as gone: 1 % of a usual initial one, 1 / √100.
+NEGLIGIBLE = 1e-3
+# log10 |w|; weights outside are counted in the end bins.
+HISTOGRAM_EDGES = torch.linspace(-7.0, 1.0, 33)
+
+
+class WeightStatistics(Instrument):
+    """Records the weights that penalties act on (no biases), all layers together, before and after training.
+
+    `weight/norm` (the square root of Σw²), `weight/sum` (Σ|w|), `weight/negligible` (share with |w| < 0.001) and
+    `weight/histogram/bin_00` …: the share of weights with log₁₀|w| in bins of width 0.25 from -7 to 1 (weights outside
+    are counted in the end bins). Slide "Lutter contre le sur-apprentissage".
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Record the initial weights."""
+        self._record(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Record what training made of them."""
+        self._record(trainer, pl_module)
+
+    def _record(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        w = torch.cat([weight.detach().flatten() for weight in penalized(pl_module)]).abs()
+        shares = magnitude_shares(w)
+        names = ["weight/norm", "weight/sum", "weight/negligible"]
+        names += [f"weight/histogram/bin_{index:02d}" for index in range(len(shares))]
+        self.record(trainer, names, [w.norm(), w.sum(), (w < NEGLIGIBLE).double().mean(), *shares])
+
+
+def magnitude_shares(weights: Tensor) -> Tensor:
+    """Share of `weights`, (n,), with log10 of their magnitude in each bin of HISTOGRAM_EDGES, (32,)."""
+    edges = HISTOGRAM_EDGES.to(weights.device)
+    bins = torch.bucketize(weights.abs().log10(), edges[1:-1].to(weights.dtype), right=True)
+    return torch.bincount(bins, minlength=len(edges) - 1) / weights.numel()

@@ -1,0 +1,154 @@
+"""Do the results come out again? The same seeds to the byte or within half a threshold; other seeds by their verdicts.
+
+How the answers are reached is said in `verify.json`, beside the run that was compared with the reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from experiments.core import statistics as st
+from experiments.core.definitions import CONFIRMED, INCONCLUSIVE, INFERENTIAL, REFUTED, Claim
+from experiments.core.inference import Sample, build_test, decide, why_undecidable
+from experiments.core.statistics import Floats
+from experiments.core.verdicts import Verdict
+
+if TYPE_CHECKING:
+    from experiments.core.reference import Reference
+
+IDENTICAL, SAME, DIFFERENT, SHOWN = "identical", "same", "different", "shown"
+STABLE, FLIP, SHIFTED, CONTRADICTION = "stable", "flip", "shifted", "contradiction"
+GOOD = (IDENTICAL, SAME, SHOWN, STABLE, FLIP)
+RESAMPLES = 400
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How one claim came out again."""
+
+    id: str
+    answer: str
+    reference: str  # its verdicts, then and now
+    verdict: str
+    reference_effect: float | None
+    effect: float | None
+    # Same seeds: the largest change of a seed's value. Other seeds: p of the difference of the effects (Welch, Holm).
+    change: float | None = None
+    p: float | None = None
+    # Other seeds: the probability, by the measured spread, that a repetition flips to or from INCONCLUSIVE.
+    p_flip: float = 0.0
+
+
+def same_seeds(kept: Reference, verdicts: Sequence[Verdict], samples: Mapping[str, Sample]) -> list[Answer]:
+    """Compare results of the reference's own seeds, value by value.
+
+    `identical` if every value is equal; `same` if none is off by more than half of the claim's threshold, or, of a
+    check, if the verdict is the same; a number without threshold is only `shown`.
+    """
+    then = {verdict.id: verdict for verdict in kept.verdicts}
+    return [_compared(then[v.id], v, kept.values.get(v.id, []), samples.get(v.id)) for v in verdicts if v.id in then]
+
+
+def _compared(then: Verdict, now: Verdict, kept: Sequence[float | None], sample: Sample | None) -> Answer:
+    old = np.array([np.nan if value is None else value for value in kept], dtype=float)
+    new = np.empty(0) if sample is None else sample.values
+    change = float(np.abs(new - old).max(initial=0.0)) if len(old) == len(new) else None
+    if np.array_equal(old, new, equal_nan=True) and then.verdict == now.verdict:
+        answer = IDENTICAL
+    elif then.kind in INFERENTIAL:
+        answer = SAME if change is not None and change <= _threshold(now) / 2 else DIFFERENT
+    elif then.kind == "exact":
+        answer = SAME if then.verdict == now.verdict else DIFFERENT
+    else:
+        answer = SHOWN
+    return Answer(now.id, answer, then.verdict, now.verdict, then.effect, now.effect, change=change)
+
+
+def _threshold(verdict: Verdict) -> float:
+    threshold = verdict.threshold
+    return abs(threshold[1] if isinstance(threshold, tuple) else threshold or 0.0)
+
+
+def other_seeds(
+    kept: Reference, claims: Sequence[Claim], verdicts: Sequence[Verdict], samples: Mapping[str, Sample]
+) -> list[Answer]:
+    """Compare results of another seed set: never merged into the official one, nor preferred to it.
+
+    A contradiction is CONFIRMED against REFUTED, or PASS against another; `shifted` if the Welch interval of the
+    difference between the two effects does not contain 0 (Holm over the claims); a `flip` goes to or from INCONCLUSIVE.
+    """
+    then = {verdict.id: verdict for verdict in kept.verdicts}
+    by_id = {claim.id: claim for claim in claims}
+    pairs = [(then[v.id], v) for v in verdicts if v.id in then and v.kind in (*INFERENTIAL, "exact")]
+    p_values = {
+        now.id: _welch_p(np.array(kept.values[now.id], dtype=float), samples[now.id].values)
+        for _, now in pairs
+        if now.kind in INFERENTIAL
+    }
+    adjusted = dict(zip(p_values, st.holm(np.array([*p_values.values()]))[1].tolist(), strict=True))
+    answers = []
+    for old, new in pairs:
+        p = adjusted.get(new.id)
+        flip = _flips(by_id[new.id], old, kept.values[new.id], samples[new.id]) if new.kind in INFERENTIAL else 0.0
+        answers.append(
+            Answer(new.id, _kind(old, new, p), old.verdict, new.verdict, old.effect, new.effect, p=p, p_flip=flip)
+        )
+    return answers
+
+
+def _kind(old: Verdict, new: Verdict, p: float | None) -> str:
+    if {old.verdict, new.verdict} == {CONFIRMED, REFUTED} or (old.kind == "exact" and old.verdict != new.verdict):
+        return CONTRADICTION
+    if p is not None and p < st.ALPHA:
+        return SHIFTED
+    return FLIP if old.verdict != new.verdict else STABLE
+
+
+def _welch_p(first: Floats, second: Floats) -> float:
+    """Smallest alpha whose Welch interval of the difference excludes 0; 1 where there is nothing to compare."""
+    if min(len(first), len(second)) < 2 or not (np.isfinite(first).all() and np.isfinite(second).all()):
+        return 1.0
+    if st.is_constant(first) and st.is_constant(second):
+        return float(first[0] == second[0])
+    return st.smallest_alpha(lambda confidence: st.welch_interval(first, second, confidence), [0.0])
+
+
+def _flips(claim: Claim, then: Verdict, kept: Sequence[float | None], sample: Sample) -> float:
+    """Probability that a repetition lands on the other side of INCONCLUSIVE, by resampling the reference's seeds."""
+    values = np.array([np.nan if value is None else value for value in kept], dtype=float)
+    decided = then.confidence is not None and then.judged_on == "value" and not why_undecidable(claim, sample)
+    if not (decided and np.isfinite(values).all()):
+        return 0.0
+    generator = np.random.default_rng(0)
+    rows = values[generator.integers(len(values), size=(RESAMPLES, len(values)))]
+    if claim.kind == "proportion":
+        return _share_flips(claim, then, rows)
+    assert then.confidence is not None  # decided
+    intervals = st.student_interval(rows, then.confidence, overlap=sample.overlap, resolution=sample.resolution or 0.0)
+    assert then.threshold is not None  # of an inferential claim
+    words = [decide(low, high, then.direction, then.threshold) for low, high in intervals.tolist()]  # type: ignore[arg-type]
+    return float(np.mean([(word == INCONCLUSIVE) != (then.verdict == INCONCLUSIVE) for word in words]))
+
+
+def _share_flips(claim: Claim, then: Verdict, rows: Floats) -> float:
+    words = []
+    for row in rows:
+        # A difference of two conditions is -1, 0 or 1; which of the two zeros it was does not matter to its spread.
+        arms = None if claim.minus is None else ((row > 0).astype(float), (row < 0).astype(float))
+        test = build_test(claim, Sample(row, arms=arms))
+        assert then.confidence is not None  # else there is nothing to flip
+        low, high = test.interval(then.confidence).tolist()
+        words.append(decide(low, high, test.direction, test.threshold))
+    return float(np.mean([(word == INCONCLUSIVE) != (then.verdict == INCONCLUSIVE) for word in words]))
+
+
+def summarize(answers: Sequence[Answer]) -> dict[str, Any]:
+    """Counts of the answers, and flips beside how many the measured spread lets one expect."""
+    counts = {word: sum(a.answer == word for a in answers) for word in dict.fromkeys(a.answer for a in answers)}
+    other = any(a.answer in (STABLE, FLIP, SHIFTED, CONTRADICTION) for a in answers)
+    flips = {"flips": counts.get(FLIP, 0), "expected_flips": round(sum(a.p_flip for a in answers), 1)} if other else {}
+    return {"good": all(a.answer in GOOD for a in answers), "counts": counts, **flips}

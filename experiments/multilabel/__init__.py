@@ -1,0 +1,1 @@
+"""Several labels a sample: see experiment.py."""

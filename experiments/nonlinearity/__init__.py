@@ -1,0 +1,1 @@
+"""Non-linearity: see experiment.py."""

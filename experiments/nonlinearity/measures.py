@@ -1,0 +1,36 @@
+"""Numbers this experiment reads off a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from experiments.core.results import Run
+
+FIRST_LAYER = "parameter/hidden.0.linear.weight/"
+
+
+def solved(run: Run) -> float:
+    """1 if every test point is classified right, else 0."""
+    return float(run["test/accuracy"] == 1)
+
+
+def first_layer_movement(run: Run) -> float:
+    """Largest change of a weight of the first layer during training; nan without such a layer."""
+    recorded = run.recorded
+    names = [name for name in recorded if name.startswith(FIRST_LAYER)]
+    return max((abs(recorded[name] - recorded[f"initial/{name}"]) for name in names), default=float("nan"))
+
+
+def smallest_pair_difference(points: Sequence[tuple[Run, float]]) -> float:
+    """Contrast: conditions come in pairs, one a data set; the smallest of what the first has more than the second."""
+    return min(_pair_differences(points))
+
+
+def largest_pair_difference(points: Sequence[tuple[Run, float]]) -> float:
+    """Contrast: conditions come in pairs, one a data set; the difference that is farthest from 0, with its sign."""
+    return max(_pair_differences(points), key=abs)
+
+
+def _pair_differences(points: Sequence[tuple[Run, float]]) -> list[float]:
+    values = [value for _, value in points]
+    return [first - second for first, second in zip(values[::2], values[1::2], strict=True)]

@@ -1,0 +1,96 @@
+"""What the two normalisations compute beside the formulas themselves: modes, batches of two, other samples."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lightning_modules.layers.normalization import normalization
+
+DRAWS = 200
+FEATURES = 5
+# Of `mode_gap_slope`: enough of them that a slope is known to a hundredth.
+UNITS = 2000
+MOMENTUM, EPSILON = 0.1, 1e-5
+# Also: below, the formula is not yet near.
+BATCH_SIZES = (16, 32, 64, 128, 256)
+
+
+def running_averages(seed: int) -> dict[str, float]:
+    """In evaluation BatchNorm uses running averages: each batch counts .9 times as much as the next one.
+
+    Mean from 0, variance (divided by n - 1) from 1, weight .1 for the newest batch.
+    """
+    generator, errors = _generator(seed), []
+    for _ in range(DRAWS):
+        batches = [_samples(generator, int(n)) for n in torch.randint(2, 17, (6,), generator=generator)]
+        layer = _layer("batch")
+        for batch in batches:
+            layer(batch)
+        weights = [MOMENTUM * (1 - MOMENTUM) ** age for age in reversed(range(len(batches)))]
+        forgotten = (1 - MOMENTUM) ** len(batches)
+        mean = sum((w * b.mean(0) for w, b in zip(weights, batches, strict=True)), torch.zeros(FEATURES).double())
+        variance = sum(
+            (w * b.var(0) for w, b in zip(weights, batches, strict=True)), forgotten * torch.ones(FEATURES).double()
+        )
+        x = _samples(generator, 4)
+        errors.append(_error(layer.eval()(x), (x - mean) / (variance + EPSILON).sqrt()))
+    return {"error": max(errors), "draws": float(DRAWS)}
+
+
+def batch_of_two(seed: int) -> dict[str, float]:
+    """Of two samples BatchNorm leaves only which is the larger: +1 and -1, however far apart (here at least 1)."""
+    generator, errors = _generator(seed), []
+    for _ in range(DRAWS):
+        one = _samples(generator, 1)
+        gap = 1 + 10 * torch.rand(1, FEATURES, generator=generator, dtype=torch.float64)
+        sign = torch.randint(2, (1, FEATURES), generator=generator).double() * 2 - 1
+        out = _layer("batch")(torch.cat([one, one + sign * gap]))
+        errors.append(_error(out, torch.cat([-sign, sign])))
+    return {"error": max(errors), "draws": float(DRAWS)}
+
+
+def sample_alone(seed: int) -> dict[str, float]:
+    """LayerNorm gives a sample the same output alone or among others, in training or in evaluation."""
+    generator, errors = _generator(seed), []
+    for _ in range(DRAWS):
+        layer, samples = _layer("layer"), _samples(generator, 6)
+        among = layer(samples)
+        alone = torch.cat([layer(samples[k : k + 1]) for k in range(len(samples))])
+        errors += [_error(among, alone), _error(among, layer.eval()(samples))]
+    return {"error": max(errors), "draws": float(DRAWS)}
+
+
+def mode_gap_slope(seed: int) -> dict[str, float]:
+    """Slope of log gap over log batch size, plus ½; the gap is that of BatchNorm's outputs between its two modes.
+
+    The samples are standard normal, and evaluation takes mean 0 and variance 1, which are theirs. Theory for large n:
+    batch mean and deviation are off by variances of 1/n and 1/(2n), so that the gap is √(3 / 2n).
+    """
+    generator, gaps = _generator(seed), []
+    for n in BATCH_SIZES:
+        x = torch.randn(n, UNITS, generator=generator, dtype=torch.float64)
+        training = _layer("batch", UNITS)(x)
+        evaluation = _layer("batch", UNITS).eval()(x)
+        gaps.append(float((training - evaluation).detach().square().mean().sqrt()))
+    slope, _ = np.polyfit(np.log(BATCH_SIZES), np.log(gaps), 1)
+    return {"slope_error": float(slope) + 0.5}
+
+
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _samples(generator: torch.Generator, n: int) -> Tensor:
+    return 2 + 3 * torch.randn(n, FEATURES, generator=generator, dtype=torch.float64)
+
+
+def _layer(name: str, units: int = FEATURES) -> nn.Module:
+    layer = normalization(name, units)
+    assert layer is not None  # no check asks for "none"
+    return layer.double().train()
+
+
+def _error(value: Tensor, truth: Tensor) -> float:
+    return float(((value.detach() - truth.detach()).abs() / (1 + truth.detach().abs())).max())

@@ -1,0 +1,210 @@
+"""The landscape with and without normalisation, the price of small batches, and the steps that training takes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from experiments.core import drawing as d
+from experiments.core import figures as core
+from experiments.core.bands import Band, band, rows_of, values_of
+from experiments.core.definitions import Overrides
+from experiments.core.drawing import Drawing, End, Words
+from experiments.core.figures import Curve, Panel
+from experiments.core.results import Results, Run
+from experiments.core.statistics import Floats
+from experiments.normalization import measures as m
+from experiments.normalization.experiment import AFTER, BATCH, LAYER, NEVER
+
+NONE = "none"
+COLORS = {NONE: d.VERMILLION, "BatchNorm": d.BLUE, "BatchNorm after": d.SKY, "LayerNorm": d.GREEN}
+ARMS: dict[str, Overrides] = {NONE: {}, "BatchNorm": BATCH, "BatchNorm after": AFTER, "LayerNorm": LAYER}
+SIZES = (2, 4, 8, 32, 128)
+
+
+def landscape(results: Results) -> Drawing:
+    """Range of the loss and change of the gradient over the training, and at equal training loss, which is fair."""
+    figure = d.new_figure(9.0)
+    (range_axes, change_axes), (relu_axes, sigmoid_axes) = figure.subplots(2, 2)
+    runs = {
+        network: {arm: results.of({"config": config, **overrides}) for arm, overrides in ARMS.items()}
+        for network, config in {"ReLU": "relu", "sigmoid": "landscape"}.items()
+    }
+    for axes, metric in ((range_axes, m.RANGE), (change_axes, m.CHANGE)):
+        _draw_arms(axes, {arm: _by_step(found, metric) for arm, found in runs["ReLU"].items()}, metric)
+        axes.set_xlabel(metric)
+    for axes, network in ((relu_axes, "ReLU"), (sigmoid_axes, "sigmoid")):
+        axes.set_xscale("log", base=2)
+        axes.invert_xaxis()
+        _draw_arms(axes, {arm: _by_loss(found) for arm, found in runs[network].items()}, network, end=0)
+        axes.set_xlabel("training loss (of the batch; training goes to the right)")
+    range_axes.set(title="ReLU: range of the loss", ylabel="nats, over ≤ 4 steps")
+    change_axes.set(title="ReLU: change of the gradient", ylabel="relative, over one step")
+    relu_axes.set(title="ReLU, at equal loss", ylabel="change of the gradient")
+    sigmoid_axes.set(title="Sigmoid, at equal loss", ylabel="change of the gradient")
+    n = d.count_words(len(found) for arms in runs.values() for found in arms.values())
+    return Drawing(
+        figure,
+        Words("The landscape along the gradient", "Le paysage le long du gradient"),
+        Words(
+            "From the weights of each step along the batch's own gradient by 1, 2 and 4 learning rates: range of the "
+            f"loss; |g′ − g| / |g| after one. Geometric mean over seeds ({n}); band: 95 % Student interval of the log. "
+            "Below: by octaves of the training loss, which is what the claims compare.",
+            "Depuis les poids de chaque pas, le long du gradient du lot, de 1, 2 et 4 pas d'apprentissage : étendue de "
+            f"la perte ; |g′ − g| / |g| après un. Moyenne géométrique sur les graines ({n}) ; bande : intervalle de "
+            "Student à 95 % du logarithme. En bas : par octave de la perte, ce que comparent les affirmations.",
+        ),
+    )
+
+
+def _draw_arms(axes: Axes, bands: dict[str, Band], panel: str, end: int = -1) -> None:
+    """Draw bands of log2, and write their names where the training ends."""
+    axes.set_yscale("log")
+    ends: list[End] = []
+    for arm, in_log in bands.items():
+        shown = in_log._replace(**{key: 2.0 ** getattr(in_log, key) for key in ("mean", "low", "high")})
+        d.draw_band(axes, shown, f"{panel}/{arm}", COLORS[arm])
+        ends += d.last_end(shown, arm, COLORS[arm], index=end)
+    d.label_ends(axes, ends, gap=0.11)
+
+
+def _by_step(runs: Sequence[Run], metric: str) -> Band:
+    """log2 of a metric of the landscape by step."""
+    return _band([{s: math.log2(value) for _, s, value in run.series(metric) if value > 0} for run in runs])
+
+
+def _by_loss(runs: Sequence[Run]) -> Band:
+    """log2 of the gradient's change by the middle of the octave of the loss; octaves that most seeds went through."""
+    found = _band([{2.0 ** (octave + 0.5): v for octave, v in m.by_octave(run, m.CHANGE).items()} for run in runs])
+    count = {
+        x: sum(2.0 ** (octave + 0.5) == x for run in runs for octave in m.by_octave(run, m.CHANGE)) for x in found.x
+    }
+    kept = np.array([count[x] > len(runs) / 2 for x in found.x], dtype=bool)
+    return Band(*(column[kept] for column in found))
+
+
+def _band(series: Sequence[Mapping[float, float]]) -> Band:
+    x = sorted(set().union(*series))
+    values = [[seed.get(point, math.nan) for seed in series] for point in x]
+    return band(x, np.array(values, dtype=float).reshape(len(x), len(series)))
+
+
+def batch_sizes(results: Results) -> Drawing:
+    """Test accuracy and the predictions that depend on the mode, against the size of the batch."""
+    figure = d.new_figure()
+    left, right = figure.subplots(1, 2)
+    counts = []
+    for axes, measure in ((left, "test/accuracy"), (right, "changed_predictions")):
+        ends: list[End] = []
+        for arm, normalization in (("BatchNorm", "batch"), ("LayerNorm", "layer")):
+            found = [
+                rows_of(results, {"config": "batch_size", "normalization": normalization, "batch_size": size})
+                for size in SIZES
+            ]
+            counts += [len(rows) for rows in found]
+            shown = band(SIZES, _table([values_of(rows, measure) for rows in found]))
+            d.draw_band(axes, shown, f"{measure}/{arm}", COLORS[arm], marker="o")
+            ends += d.last_end(shown, arm, COLORS[arm])
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(SIZES, [str(size) for size in SIZES])
+        axes.minorticks_off()
+        axes.set(xlabel="samples in a batch", ylim=(-0.02, 1.02))
+        d.label_ends(axes, ends)
+    left.set_title("Test accuracy")
+    right.set_title("Predictions that depend on the mode")
+    n = d.count_words(counts)
+    return Drawing(
+        figure,
+        Words("The price of small batches", "Le prix des petits lots"),
+        Words(
+            f"ReLU network after 200 steps at every batch size; mean over seeds ({n}); band: 95 % Student interval. "
+            "Right: share of training samples whose predicted class differs between training and evaluation mode.",
+            f"Réseau ReLU après 200 pas quelle que soit la taille du lot ; moyenne sur les graines ({n}) ; bande : "
+            "intervalle de Student à 95 %. À droite : part des exemples dont la classe prédite change entre le mode "
+            "d'entraînement et le mode d'évaluation.",
+        ),
+    )
+
+
+def _table(columns: Sequence[Floats]) -> Floats:
+    """Pad rows of different lengths with nan: shape (rows, longest)."""
+    table = np.full((len(columns), max(map(len, columns), default=0)), np.nan)
+    for line, values in zip(table, columns, strict=True):
+        line[: len(values)] = values
+    return table
+
+
+def steps_to_target(results: Results) -> Drawing:
+    """Steps until 90 % validation accuracy, and how many seeds arrive, of everything whose speed is compared."""
+    figure = d.new_figure()
+    axes = figure.subplots()
+    counts = []
+    for y, (name, (overrides, color)) in enumerate(SPEEDS.items()):
+        rows = rows_of(results, overrides)
+        counts.append(len(rows))
+        ok = np.asarray(rows["status"] == "ok", dtype=bool)
+        shown = band([float(y)], np.where(ok, values_of(rows, "log2_steps_to_target"), NEVER)[None])
+        if not np.isfinite(shown.mean).any():
+            continue
+        if np.isfinite(shown.low).any():
+            axes.hlines(y, 2 ** shown.low[0], 2 ** shown.high[0], color=color, linewidth=3.5, gid=f"interval/{name}")
+        axes.plot(2 ** shown.mean[0], y, "o", color=color, gid=f"steps/{name}")
+        arrived = int((values_of(rows, "reached_target") * ok).sum())
+        d.write_beside(axes, y, f"{arrived} of {len(rows)} arrive")
+    axes.set_xscale("log", base=2)
+    axes.set_xlim(10, 800)
+    ticks = (20, 40, 80, 160, 320)
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.minorticks_off()
+    axes.set_yticks(range(len(SPEEDS)), list(SPEEDS))
+    axes.set_ylim(len(SPEEDS) - 0.4, -0.6)
+    axes.set_xlabel("steps until 90 % validation accuracy")
+    n = d.count_words(counts)
+    return Drawing(
+        figure,
+        Words("How fast sigmoids learn", "À quelle vitesse des sigmoïdes apprennent"),
+        Words(
+            f"In whole epochs of 20 steps; who does not arrive counts as the budget of 400. Geometric mean over seeds "
+            f"({n}); bars: 95 % Student interval of the log. 'Own rate': chosen on validation loss.",
+            "En époques entières de 20 pas ; qui n'arrive pas compte pour le budget de 400. Moyenne géométrique sur "
+            f"les graines ({n}) ; barres : intervalle de Student à 95 % du logarithme. « Own rate » : pas choisi sur "
+            "la perte de validation.",
+        ),
+    )
+
+
+SPEEDS: dict[str, tuple[Overrides, str]] = {
+    "1 layer": ({"depth": 1}, COLORS[NONE]),
+    "1 layer, BatchNorm": ({**BATCH, "depth": 1}, COLORS["BatchNorm"]),
+    "3 layers": ({"config": "landscape"}, COLORS[NONE]),
+    "3 layers, BatchNorm": ({"config": "landscape", **BATCH}, COLORS["BatchNorm"]),
+    "3 layers, BatchNorm after": ({"config": "landscape", **AFTER}, COLORS["BatchNorm after"]),
+    "3 layers, LayerNorm": ({"config": "landscape", **LAYER}, COLORS["LayerNorm"]),
+    "own rate": ({"lr": "tuned"}, COLORS[NONE]),
+    "own rate, BatchNorm": ({**BATCH, "lr": "tuned"}, COLORS["BatchNorm"]),
+    "own rate, LayerNorm": ({**LAYER, "lr": "tuned"}, COLORS["LayerNorm"]),
+    "own rate, Adam": ({"optimizer": "adam", "lr": "tuned"}, COLORS[NONE]),
+    "own rate, Adam, LayerNorm": ({**LAYER, "optimizer": "adam", "lr": "tuned"}, COLORS["LayerNorm"]),
+}
+
+
+def learning_curves(results: Results) -> Drawing:
+    """Validation accuracy of the sigmoids: all at one learning rate, and each at its own."""
+    equal = [Curve(arm, results.of({"config": "landscape", **its}), COLORS[arm]) for arm, its in ARMS.items()]
+    own = [
+        Curve(arm, results.of({**ARMS[arm], "lr": "tuned"}), COLORS[arm]) for arm in (NONE, "BatchNorm", "LayerNorm")
+    ]
+    own += [
+        Curve(f"{arm}, Adam", results.of({**ARMS[arm], "optimizer": "adam", "lr": "tuned"}), COLORS[arm], dashed=True)
+        for arm in (NONE, "LayerNorm")
+    ]
+    drawing = core.learning_curves(results, [Panel("Learning rate 1", equal), Panel("Each at its own rate", own)])
+    caption = Words(
+        f"{drawing.caption.en} Three layers of 100 sigmoids. Right: learning rates chosen on validation loss.",
+        f"{drawing.caption.fr} Trois couches de 100 sigmoïdes. À droite : pas choisis sur la perte de validation.",
+    )
+    return replace(drawing, caption=caption)

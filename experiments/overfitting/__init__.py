@@ -1,0 +1,1 @@
+"""Depth and over-fitting: see experiment.py."""

@@ -1,0 +1,227 @@
+"""With more layers a fully connected network over-fits more: in which measure, and is it the depth that does it?"""
+
+from experiments.core.definitions import Claim, Experiment, Overrides, Tuning, axes
+
+SLIDE = "Réseau Fully-Connected"
+DEPTHS = (1, 4, 8)
+# One hidden layer with as many parameters as eight of 128 units: 142,012 and 142,090.
+AS_MANY_PARAMETERS = 686
+# Smallest effects of interest: 0.05 nats of cross-entropy a layer (as much again for seven layers more), two points of
+# accuracy.
+NATS_PER_LAYER = 0.05
+NATS = 7 * NATS_PER_LAYER
+TWO_POINTS = 0.02
+# A diverged network is worth a guess among ten classes, and counts as if training on had cost nothing.
+CHANCE = 0.1
+NOTHING = 0.0
+
+
+def _noisy(depth: int, **overrides: int) -> Overrides:
+    return {"depth": depth, "lr": "tuned", **overrides}
+
+
+def _clean(depth: int) -> Overrides:
+    return {"depth": depth, "label_noise": 0.0, "max_epochs": 30}
+
+
+NOISY = [_noisy(depth) for depth in DEPTHS]
+
+experiment = Experiment(
+    title="Depth and over-fitting",
+    title_fr="Profondeur et sur-apprentissage",
+    data=("fashion_mnist",),
+    grid=[
+        # A fifth of the labels drawn at random, each depth with its own learning rate.
+        axes(depth=DEPTHS, lr="tuned"),
+        axes(width=AS_MANY_PARAMETERS, lr="tuned"),
+        # True labels, and labels all drawn at random, with the lecture's own learning rate.
+        axes(depth=DEPTHS, label_noise=0.0, max_epochs=30),
+        axes(depth=4, label_noise=1.0),
+    ],
+    # Four trials each, a factor of about three apart, around the best of each depth on other seeds. A rate too small to
+    # learn the training samples in these steps would not over-fit whatever the depth.
+    tuning=Tuning(
+        "lr",
+        by="depth",
+        candidates={
+            1: (0.0003, 0.001, 0.003, 0.009),
+            4: (0.0003, 0.001, 0.003, 0.009),
+            8: (0.0001, 0.0003, 0.001, 0.003),
+        },
+        minimize="best_val_loss_if_learned",
+    ),
+    measures=(
+        "test_loss_excess",
+        "test_accuracy_excess",
+        "val_loss_excess_when_learned",
+        "best_val_loss",
+        "best_epoch",
+        "learned_epoch",
+        "by_heart_epoch",
+        "test_accuracy_over_chance",
+    ),
+    claims=[
+        Claim(
+            "L28-loss",
+            statement="Under label noise, training on costs more test cross-entropy with every layer more.",
+            statement_fr="Avec des étiquettes bruitées, continuer l'apprentissage coûte plus d'entropie croisée de test à chaque couche de plus.",
+            slide=SLIDE,
+            kind="effect",
+            measure="test_loss_excess",
+            contrast="slope_per_layer",
+            conditions=NOISY,
+            above=NATS_PER_LAYER,
+            if_diverged=NOTHING,
+            figure="overfitting_by_depth",
+            note="Last weights minus the weights that validation found best, on the same test sample, after 450 steps; slope against 1, 4 and 8 hidden layers of 128 units. A fifth of the labels is drawn at random, each depth has its own learning rate: the one with the best validation loss among those that bring the training loss down to 0.5.",
+        ),
+        Claim(
+            "L28-accuracy",
+            statement="Under label noise, training on costs eight layers more test accuracy than one.",
+            statement_fr="Avec des étiquettes bruitées, continuer l'apprentissage coûte plus d'exactitude de test à huit couches qu'à une.",
+            slide=SLIDE,
+            kind="effect",
+            measure="test_accuracy_excess",
+            where=_noisy(8),
+            minus={"depth": 1},
+            below=-TWO_POINTS,
+            if_diverged=NOTHING,
+            figure="overfitting_by_depth",
+            note="The same networks. Cross-entropy alone could only show that deep networks are surer of themselves.",
+        ),
+        Claim(
+            "L28-equal-training-loss",
+            statement="So it is in cross-entropy when each depth is looked at as soon as its training loss is down to 0.5.",
+            statement_fr="Il en va de même en entropie croisée si chaque profondeur est prise dès que son coût d'apprentissage est de 0,5.",
+            slide=SLIDE,
+            kind="effect",
+            measure="val_loss_excess_when_learned",
+            contrast="slope_per_layer",
+            conditions=NOISY,
+            above=NATS_PER_LAYER,
+            if_diverged=NOTHING,
+            source="beyond",
+            figure="curves_by_depth",
+            note="Deep networks learn their samples in fewer steps; here they are compared at equal fit. On 2,000 validation images, whose smallest loss is that of the best epoch on the same images.",
+        ),
+        Claim(
+            "L28-equal-parameters",
+            statement="With as many parameters in one wide layer, training on costs less test cross-entropy than with eight layers.",
+            statement_fr="Avec autant de paramètres dans une seule couche large, continuer coûte moins d'entropie croisée de test qu'avec huit couches.",
+            slide=SLIDE,
+            kind="effect",
+            measure="test_loss_excess",
+            where=_noisy(8),
+            minus={"depth": 1, "width": AS_MANY_PARAMETERS},
+            above=NATS,
+            if_diverged=NOTHING,
+            figure="width_control",
+            note="Eight layers of 128 units against one of 686: 142,090 and 142,012 parameters.",
+        ),
+        Claim(
+            "L28-control",
+            statement="One layer, made as large as eight in parameters, over-fits as much more as eight layers would.",
+            statement_fr="Une couche, rendue aussi grande que huit en paramètres, sur-apprend davantage autant que huit couches.",
+            slide=SLIDE,
+            kind="effect",
+            measure="test_accuracy_excess",
+            where=_noisy(1, width=AS_MANY_PARAMETERS),
+            minus={"width": 128},
+            below=-TWO_POINTS,
+            if_diverged=NOTHING,
+            source="beyond",
+            control=True,
+            figure="width_control",
+            note="In accuracy lost by training on, 686 units against 128. Expected to be refuted: it shows that this experiment can refute.",
+        ),
+        Claim(
+            "L28-early-stopped",
+            statement="Stopped where validation is best, eight layers classify as well as one, within two points.",
+            statement_fr="Arrêtées au meilleur point de validation, huit couches classent aussi bien qu'une, à deux points près.",
+            slide=SLIDE,
+            kind="equivalence",
+            measure="test/accuracy",
+            where=_noisy(8),
+            minus={"depth": 1},
+            within=TWO_POINTS,
+            if_diverged=CHANCE,
+            source="beyond",
+            primary=False,
+            figure="overfitting_by_depth",
+        ),
+        Claim(
+            "L28-loss-true-labels",
+            statement="With true labels too, training on costs more test cross-entropy with every layer more.",
+            statement_fr="Avec les vraies étiquettes aussi, continuer coûte plus d'entropie croisée de test à chaque couche de plus.",
+            slide=SLIDE,
+            kind="effect",
+            measure="test_loss_excess",
+            contrast="slope_per_layer",
+            conditions=[_clean(depth) for depth in DEPTHS],
+            above=NATS_PER_LAYER,
+            if_diverged=NOTHING,
+            primary=False,
+            figure="overfitting_by_depth",
+            note="Learning rate 0.001 at every depth, 300 steps.",
+        ),
+        Claim(
+            "L28-accuracy-true-labels",
+            statement="With true labels, training on costs eight layers more test accuracy than one.",
+            statement_fr="Avec les vraies étiquettes, continuer coûte plus d'exactitude de test à huit couches qu'à une.",
+            slide=SLIDE,
+            kind="effect",
+            measure="test_accuracy_excess",
+            where=_clean(8),
+            minus={"depth": 1},
+            below=-TWO_POINTS,
+            if_diverged=NOTHING,
+            primary=False,
+            figure="overfitting_by_depth",
+            note="Learning rate 0.001 at every depth, 300 steps.",
+        ),
+        Claim(
+            "L28-random-labels",
+            statement="Four layers learn labels by heart that are drawn at random.",
+            statement_fr="Quatre couches apprennent par cœur des étiquettes tirées au hasard.",
+            slide=SLIDE,
+            kind="effect",
+            measure="train/accuracy",
+            where={"depth": 4, "label_noise": 1.0},
+            above=0.9,
+            if_diverged=CHANCE,
+            source="beyond",
+            primary=False,
+            figure="random_labels",
+            note="Nothing can be generalised there: capacity alone does not explain over-fitting (Zhang et al. 2017). Training accuracy of the last epoch.",
+        ),
+        Claim(
+            "L28-random-labels-test",
+            statement="Of labels drawn at random nothing is of use on test images: accuracy is that of a guess, within three points.",
+            statement_fr="Des étiquettes tirées au hasard ne servent à rien sur les images de test : l'exactitude est celle du hasard, à trois points près.",
+            slide=SLIDE,
+            kind="equivalence",
+            measure="test_accuracy_over_chance",
+            where={"depth": 4, "label_noise": 1.0},
+            within=0.03,
+            if_diverged=NOTHING,
+            source="beyond",
+            primary=False,
+            figure="random_labels",
+        ),
+        Claim(
+            "L28-random-labels-epochs",
+            statement="Labels drawn at random take more epochs to learn by heart than true ones.",
+            statement_fr="Des étiquettes tirées au hasard prennent plus d'époques à apprendre par cœur que les vraies.",
+            slide=SLIDE,
+            kind="measured",
+            measure="by_heart_epoch",
+            where={"depth": 4, "label_noise": 1.0},
+            minus={"label_noise": 0.0, "max_epochs": 30},
+            source="beyond",
+            primary=False,
+            figure="random_labels",
+            note="Difference in epochs of 1,000 samples to a training accuracy of 95 %.",
+        ),
+    ],
+    figures=("curves_by_depth", "overfitting_by_depth", "width_control", "random_labels"),
+)

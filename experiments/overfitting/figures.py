@@ -1,0 +1,191 @@
+"""What a teacher shows about over-fitting: training and held-out curves by depth, and what depth alone does."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from experiments.core import drawing as d
+from experiments.core.bands import band, history, rows_of, values_of
+from experiments.core.definitions import Overrides
+from experiments.core.drawing import Drawing, Words
+from experiments.core.results import Results
+from experiments.overfitting.experiment import AS_MANY_PARAMETERS, DEPTHS
+
+COLORS = {1: d.BLUE, 4: d.GREEN, 8: d.VERMILLION}
+NOISES = {"true labels": 0.0, "20 % label noise": 0.2}
+LAYERS = {1: "1 layer", 4: "4 layers", 8: "8 layers"}
+QUANTITIES = {"loss": "cross-entropy", "accuracy": "accuracy"}
+# A deep network's loss leaves the picture of the others.
+LARGEST_LOSS = 3.0
+
+
+def at_depth(depth: int, noise: float) -> Overrides:
+    """Overrides of a condition: with label noise each depth has its own learning rate."""
+    if noise:
+        return {"depth": depth, "lr": "tuned"}
+    return {"depth": depth, "label_noise": 0.0, "max_epochs": 30}
+
+
+def curves_by_depth(results: Results) -> Drawing:
+    """Loss and accuracy by epoch, on training and on validation samples, with true and with noisy labels."""
+    figure = d.new_figure(10.5)
+    grid = figure.subplots(2, 2, sharex=True, sharey="row")
+    counts = []
+    for column, (title, noise) in zip(grid.T, NOISES.items(), strict=True):
+        for axes, quantity in zip(column, QUANTITIES, strict=True):
+            ends = []
+            for depth, color in COLORS.items():
+                runs = results.of(at_depth(depth, noise))
+                counts.append(len(runs))
+                for stage in ("train", "val"):
+                    shown = history(runs, f"{stage}/{quantity}", by="epoch")
+                    shown = shown._replace(x=shown.x + 1)
+                    name = f"{stage}/{quantity}, {LAYERS[depth]}, {title}"
+                    d.draw_band(axes, shown, name, color, dashed=stage == "train")
+                    ends += d.last_end(shown, LAYERS[depth], color) if stage == "val" else []
+            axes.set(xlim=(0, None), ylim=(0, LARGEST_LOSS) if quantity == "loss" else (0, 1.02))
+            d.label_ends(axes, ends)
+        column[0].set_title(title)
+        column[1].set_xlabel("epoch")
+    for axes, label in zip(grid[:, 0], QUANTITIES.values(), strict=True):
+        axes.set_ylabel(label)
+    grid[0, 0].text(0.03, 0.9, "solid: validation   dashed: training", transform=grid[0, 0].transAxes)
+    seeds = d.count_words(counts)
+    return Drawing(
+        figure,
+        Words("Over-fitting by depth", "Sur-apprentissage selon la profondeur"),
+        Words(
+            f"Mean over seeds ({seeds}); bands: 95 % Student interval. 1,000 training images; training curves are on "
+            "the labels that are learnt, validation curves on true labels. Right: a fifth of the training labels "
+            "drawn at random, each depth with its own learning rate chosen on validation; left: learning rate 0.001.",
+            f"Moyenne sur les graines ({seeds}) ; bandes : intervalle de Student à 95 %. 1 000 images ; les courbes "
+            "d'apprentissage portent sur les étiquettes apprises, celles de validation sur les vraies. À droite : un "
+            "cinquième des étiquettes tirées au hasard, un pas par profondeur choisi sur la validation ; à gauche : "
+            "0,001.",
+        ),
+    )
+
+
+def overfitting_by_depth(results: Results) -> Drawing:
+    """Test loss and accuracy against depth: of the weights that validation chose, and of the last ones."""
+    figure = d.new_figure(10.5)
+    grid = figure.subplots(2, 2, sharex=True, sharey="row")
+    counts = []
+    for column, (title, noise) in zip(grid.T, NOISES.items(), strict=True):
+        for axes, quantity in zip(column, QUANTITIES, strict=True):
+            ends = []
+            for column_name, name, color in (
+                (f"final_test/{quantity}", "last weights", d.VERMILLION),
+                (f"test/{quantity}", "early stopped", d.BLUE),
+            ):
+                rows = [rows_of(results, at_depth(depth, noise)) for depth in DEPTHS]
+                counts += [len(some) for some in rows]
+                shown = band(DEPTHS, _side_by_side([values_of(some, column_name) for some in rows]))
+                gid = f"{column_name}, {title}"
+                axes.plot(shown.x, shown.mean, "o-", color=color, gid=f"mean/{gid}")
+                axes.vlines(shown.x, shown.low, shown.high, color=color, linewidth=3, gid=f"interval/{gid}")
+                ends += d.last_end(shown, name, color)
+            axes.set_xticks(DEPTHS)
+            axes.margins(y=0.15)
+            d.label_ends(axes, ends)
+        column[0].set_title(title)
+        column[1].set_xlabel("hidden layers")
+    for axes, label in zip(grid[:, 0], ("test cross-entropy", "test accuracy"), strict=True):
+        axes.set_ylabel(label)
+    seeds = d.count_words(counts)
+    return Drawing(
+        figure,
+        Words("What training on costs, by depth", "Ce que coûte de continuer, selon la profondeur"),
+        Words(
+            f"The same runs and the same test images: weights with the smallest validation loss, and weights of "
+            f"the last step. Mean over seeds ({seeds}); bars: 95 % Student interval.",
+            "Mêmes calculs, mêmes images de test : poids de plus petit coût de validation, et poids du dernier pas. "
+            f"Moyenne sur les graines ({seeds}) ; barres : intervalle de Student à 95 %.",
+        ),
+    )
+
+
+def width_control(results: Results) -> Drawing:
+    """What training on costs one layer, one layer with as many parameters as eight, and eight layers."""
+    networks: dict[str, tuple[Overrides, str]] = {
+        "1 layer of 128": (at_depth(1, 0.2), COLORS[1]),
+        f"1 layer of {AS_MANY_PARAMETERS}": ({**at_depth(1, 0.2), "width": AS_MANY_PARAMETERS}, d.SKY),
+        "8 layers of 128": (at_depth(8, 0.2), COLORS[8]),
+    }
+    figure = d.new_figure(5.0)
+    pair = figure.subplots(1, 2, sharey=True)
+    columns = ("test_loss_excess", "test_accuracy_excess")
+    labels = ("test cross-entropy: last − early stopped", "test accuracy: last − early stopped")
+    counts = []
+    for axes, column, label in zip(pair, columns, labels, strict=True):
+        for y, (name, (overrides, color)) in enumerate(networks.items()):
+            rows = rows_of(results, overrides)
+            counts.append(len(rows))
+            shown = band([y], values_of(rows, column)[None])
+            axes.plot(shown.mean, shown.x, "o", color=color, gid=f"mean/{column}, {name}")
+            axes.hlines(shown.x, shown.low, shown.high, color=color, linewidth=3.5, gid=f"interval/{column}, {name}")
+        axes.axvline(0.0, color=d.GREY, linewidth=1.2)
+        axes.set(xlabel=label, ylim=(len(networks) - 0.5, -0.5))
+    pair[0].set_yticks(range(len(networks)), list(networks))
+    seeds = d.count_words(counts)
+    return Drawing(
+        figure,
+        Words("Depth, or only parameters?", "La profondeur, ou seulement les paramètres ?"),
+        Words(
+            f"20 % label noise, 450 steps, each network with its own learning rate. The one wide layer has 142,012 "
+            f"parameters, the eight layers 142,090. Mean over seeds ({seeds}); bars: 95 % Student interval.",
+            "20 % d'étiquettes bruitées, 450 pas, un pas d'apprentissage par réseau. La couche large a 142 012 "
+            f"paramètres, les huit couches 142 090. Moyenne sur les graines ({seeds}) ; barres : intervalle de "
+            "Student à 95 %.",
+        ),
+    )
+
+
+def random_labels(results: Results) -> Drawing:
+    """Accuracy by epoch of four layers on true labels and on labels all drawn at random."""
+    figure = d.new_figure()
+    axes = figure.subplots()
+    ends, counts = [], []
+    shown_labels: dict[str, tuple[Overrides, str]] = {
+        "true labels": (at_depth(4, 0.0), d.BLUE),
+        "random labels": ({"depth": 4, "label_noise": 1.0}, d.VERMILLION),
+    }
+    for name, (overrides, color) in shown_labels.items():
+        runs = results.of(overrides)
+        counts.append(len(runs))
+        for stage, word in (("train", "training"), ("val", "validation")):
+            shown = history(runs, f"{stage}/accuracy", by="epoch")
+            shown = shown._replace(x=shown.x + 1)
+            d.draw_band(axes, shown, f"{stage}, {name}", color, dashed=stage == "train")
+            ends += d.last_end(shown, f"{name}, {word}", color)
+    _mark_chance(axes)
+    axes.set(xlabel="epoch", ylabel="accuracy", xlim=(0, None), ylim=(0, 1.02))
+    d.label_ends(axes, ends)
+    seeds = d.count_words(counts)
+    return Drawing(
+        figure,
+        Words("Labels drawn at random, learnt by heart", "Des étiquettes tirées au hasard, apprises par cœur"),
+        Words(
+            "Four hidden layers of 128 units, 1,000 images, learning rate 0.001 (after Zhang et al. 2017). Dashed: "
+            f"on the labels that are learnt; solid: on true labels. Mean over seeds ({seeds}); bands: 95 % Student "
+            "interval.",
+            "Quatre couches cachées de 128 unités, 1 000 images, pas de 0,001 (d'après Zhang et al. 2017). Tirets : "
+            f"sur les étiquettes apprises ; traits pleins : sur les vraies. Moyenne sur les graines ({seeds}) ; "
+            "bandes : intervalle de Student à 95 %.",
+        ),
+    )
+
+
+def _mark_chance(axes: Axes) -> None:
+    axes.axhline(0.1, color=d.GREY, linewidth=1.2, linestyle=":")
+    axes.text(1.0, 0.12, "a guess", color=d.GREY)
+
+
+def _side_by_side(columns: list[np.ndarray]) -> np.ndarray:
+    """Values of several conditions as rows of one table, filled up with nan where a condition has fewer runs."""
+    most = max((len(column) for column in columns), default=0)
+    table = np.full((len(columns), most), np.nan)
+    for line, column in zip(table, columns, strict=True):
+        line[: len(column)] = column
+    return table

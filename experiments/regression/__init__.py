@@ -1,0 +1,1 @@
+"""Least squares, and one linear layer trained by gradient: see experiment.py."""

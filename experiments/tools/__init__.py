@@ -1,0 +1,1 @@
+"""The tools around training, and a gallery of common mistakes with their symptoms."""

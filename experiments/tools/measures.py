@@ -1,0 +1,39 @@
+"""Numbers this experiment reads off a run, and off two of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from experiments.core.results import Run
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CHECKPOINT = "checkpoints/last.ckpt"
+
+
+def loss_decades(run: Run) -> float:
+    """log10 of the training loss of the last epoch."""
+    loss = run["train/loss"]
+    return math.log10(loss) if loss > 0 else math.nan
+
+
+def weight_norm(run: Run) -> float:
+    """Euclidean norm of all parameters in the last checkpoint."""
+    return float(sum(float(tensor.double().square().sum()) for tensor in _weights(run).values()) ** 0.5)
+
+
+def weight_difference(points: Sequence[tuple[Run, float]]) -> float:
+    """Contrast: the largest difference of any parameter between two runs' last checkpoints; 0 if all bits agree."""
+    (one, _), (other, _) = points
+    theirs = _weights(other)
+    return max(float((tensor - theirs[name]).abs().max()) for name, tensor in _weights(one).items())
+
+
+def _weights(run: Run) -> Mapping[str, Tensor]:
+    import torch  # a second that reading results need not cost
+
+    weights: Mapping[str, Tensor] = torch.load(run.directory / CHECKPOINT, weights_only=True)["state_dict"]
+    return weights

@@ -1,0 +1,97 @@
+"""Mistakes to be seen and an interruption to be survived, as callbacks and a data module of this lesson only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from datamodules import Digits
+from datamodules.loader import TensorLoader
+
+
+class KeptGradients(Callback):
+    """Training without `zero_grad`: each step is made on the sum of all gradients so far."""
+
+    def __init__(self) -> None:
+        self._kept: dict[nn.Parameter, Tensor] = {}
+
+    def on_before_zero_grad(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        """Keep what is about to be reset."""
+        self._kept = {p: p.grad.clone() for p in pl_module.parameters() if p.grad is not None}
+
+    def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Add what would still be there."""
+        for parameter, gradient in self._kept.items():
+            if parameter.grad is not None:
+                parameter.grad += gradient
+
+
+class RectifiedLogits(Callback):
+    """Puts a ReLU behind the last layer, whose outputs the cross-entropy takes for logits all the same."""
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Change the outputs of the network from now on, also when it is validated and tested."""
+        network = pl_module.network
+        assert isinstance(network, nn.Module)
+        network.register_forward_hook(lambda _module, _inputs, outputs: torch.relu(outputs))
+
+
+class Interruption(Callback):
+    """Stops training for a moment: saves a checkpoint, loses everything, and goes on from the file.
+
+    Args:
+        epoch: before which epoch, counted from 0.
+        optimizer_state: whether the optimiser's state is read back, and not only the weights.
+    """
+
+    def __init__(self, epoch: int, optimizer_state: bool) -> None:
+        if epoch < 1:
+            raise ValueError(f"epoch must be at least 1, so that there is something to resume; it is {epoch}")
+        self.epoch = epoch
+        self.optimizer_state = optimizer_state
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Be interrupted."""
+        if trainer.current_epoch != self.epoch:
+            return
+        path = Path(trainer.default_root_dir) / "checkpoints" / "interrupted.ckpt"
+        trainer.save_checkpoint(path)
+        (optimizer,) = trainer.optimizers
+        # As in a new process: random weights, and an optimiser that has seen no gradient.
+        with torch.no_grad():
+            for parameter in pl_module.parameters():
+                parameter.normal_(generator=torch.Generator().manual_seed(0))
+        optimizer.state.clear()
+        saved = torch.load(path, weights_only=True)
+        pl_module.load_state_dict(saved["state_dict"])
+        if self.optimizer_state:
+            optimizer.load_state_dict(saved["optimizer_states"][0])
+
+
+class OrderedDigits(Digits):
+    """Digits whose training samples come in a new order every epoch, or sorted by class in every epoch.
+
+    Args:
+        order: shuffled, or by_class: all zeros, then all ones, and so on.
+        digits: of `Digits`.
+    """
+
+    def __init__(self, *, order: Literal["shuffled", "by_class"] = "shuffled", **digits: Any) -> None:
+        super().__init__(**digits)
+        self.order = order
+
+    def train_dataloader(self) -> TensorLoader:
+        """Batches of the training split in the order of the seed and the epoch, or by class."""
+        if self.order == "by_class":
+            x, y = self.train
+            rank = y.argsort(stable=True)
+            self.train = (x[rank], y[rank])
+        loader = super().train_dataloader()
+        loader.shuffle = self.order == "shuffled"
+        return loader

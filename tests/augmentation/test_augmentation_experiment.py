@@ -1,0 +1,160 @@
+"""The experiment `augmentation` at smoke scale: its figures against results.csv, its table against torchvision."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+import torch
+import yaml
+from read_back import interval, line, student
+from smoke_results import drawn as draw
+from smoke_results import smoke
+from torchvision.transforms import AutoAugment, AutoAugmentPolicy
+
+import datamodules
+from experiments.augmentation import checks
+from experiments.core import catalogue
+from experiments.core.drawing import Drawing
+from experiments.core.plan import Options, make_plan
+from experiments.core.results import Results
+from experiments.core.yaml_files import load_yaml, merge
+
+AUGMENTATIONS = {
+    "shift and flip": "shift_flip",
+    "AutoAugment (SVHN)": "autoaugment",
+    "TrivialAugment": "trivial_augment",
+    "erase": "erase",
+}
+KINDS = {
+    "1,000 images": "base",
+    "the same, four times": "duplicates",
+    "four changed copies": "autoaugment",
+    "changed anew each epoch": "shift_flip",
+    "4,000 images": "new_images",
+}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    return smoke("augmentation", tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="module")
+def drawn(results: Results) -> dict[str, Drawing]:
+    return draw(results)
+
+
+@pytest.fixture(scope="module")
+def frame(results: Results) -> pd.DataFrame:
+    return pd.read_csv(results.plan.directory / "results.csv")
+
+
+def column(frame: pd.DataFrame, condition: str, name: str) -> pd.Series:
+    rows = frame[frame["condition"] == condition].set_index("seed")
+    assert len(rows) == 2, condition
+    return rows[name]
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+@pytest.mark.parametrize(("measure", "factor"), [("test/loss", 1), ("test/accuracy", 100)])
+@pytest.mark.parametrize("labels", ["● clean labels", "◆ 20 % label noise"])
+def test_gains(drawn, frame, name, measure, factor, labels):
+    noisy = "noise" in labels
+    with_it = f"{AUGMENTATIONS[name]},label_noise=0.2" if noisy else AUGMENTATIONS[name]
+    values = column(frame, with_it, measure) - column(frame, "label_noise=0.2" if noisy else "base", measure)
+    mean, low, high = student(factor * values)
+    (x,), _ = line(drawn["gains"].figure, f"mean/{measure}/{name}/{labels}")
+    assert x == pytest.approx(mean, rel=1e-9)
+    shown = interval(drawn["gains"].figure, f"interval/{measure}/{name}/{labels}")
+    assert shown == pytest.approx([low, high], rel=1e-9)
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("measure", ["test/loss", "test/accuracy"])
+def test_mass_and_variation(drawn, frame, name, measure):
+    figure = drawn["mass_and_variation"].figure
+    mean, low, high = student(column(frame, KINDS[name], measure))
+    (x,), (y,) = line(figure, f"mean/{measure}/{name}")
+    assert x == pytest.approx(mean, rel=1e-9)
+    assert interval(figure, f"interval/{measure}/{name}") == pytest.approx([low, high], rel=1e-9)
+    assert figure.axes[0].get_yticklabels()[int(y)].get_text() == name
+
+
+def test_sub_policies_are_shown_as_on_the_slide(drawn):
+    axes = drawn["sub_policies"].figure.axes
+    assert len(axes) == 3 * 6
+    assert [a.get_title() for a in axes[:6]] == ["original", *(f"sub-policy {k}" for k in range(1, 6))]
+    originals = [torch.tensor(a.images[0].get_array()) for a in axes[::6]]
+    assert all(torch.equal(original, originals[0]) for original in originals)
+    under = [a.get_xlabel().split("\n") for a in axes[-5:]]
+    table = [checks.FIRST, *checks.TABLE[1:]]
+    for lines, entry in zip(under, table, strict=True):
+        for k, (operation, probability, level) in enumerate(entry):
+            assert lines[2 * k].startswith(operation)
+            assert lines[2 * k + 1] == f"p = {probability:g}" + ("" if level is None else f", level {level}")
+    assert drawn["sub_policies"].figure.get_suptitle() == ""
+
+
+def test_the_table_is_torchvision_s_but_for_one_magnitude():
+    known = AutoAugment(AutoAugmentPolicy.SVHN).policies
+    found = checks.sub_policies(1000)
+    assert found["found"] == 4 == sum(entry in known for entry in checks.TABLE)
+    assert found["counterexamples"] == 1
+    assert found["error"] == 0
+    assert found["draws"] == 5 * len(known)
+
+
+@pytest.mark.parametrize(
+    "wrong", [(("ShearX", 0.9, 5), ("Invert", 0.2, None)), (("ShearY", 0.9, 4), ("Invert", 0.2, None))]
+)
+def test_another_first_entry_fails(monkeypatch, wrong):
+    monkeypatch.setattr(checks, "FIRST", wrong)
+    assert checks.sub_policies(1000)["error"] == 1
+
+
+def config_of(name: str) -> dict:
+    folder = catalogue.ROOT / "augmentation"
+    base = load_yaml(folder / "base.yaml")
+    return base if name == "base" else merge(base, load_yaml(folder / f"{name}.yaml"))
+
+
+@pytest.mark.parametrize(
+    "name", ["base", "shift_flip", "autoaugment", "trivial_augment", "erase", "duplicates", "new_images"]
+)
+def test_all_conditions_train_for_equally_many_steps_on_batches_of_a_size(name):
+    config = config_of(name)
+    data = getattr(datamodules, config["data"]["class_path"])(**config["data"]["init_args"], seed=100)
+    data.setup()
+    assert len(data.train_dataloader()) * config["trainer"]["max_epochs"] == 400
+    assert config["trainer"]["max_epochs"] % config["trainer"]["check_val_every_n_epoch"] == 0
+    assert data.batch_size == 100
+
+
+def test_mass_is_equal_and_new_images_contain_the_old_ones():
+    parts = {}
+    for name in ("base", "duplicates", "new_images", "autoaugment"):
+        init = config_of(name)["data"]["init_args"]
+        parts[name] = datamodules.FashionMNIST(**{**init, "standardize": False}, seed=100)
+        parts[name].setup()
+    small, duplicated, large = (parts[name].train[0] for name in ("base", "duplicates", "new_images"))
+    assert len(duplicated) == len(large) == 4 * len(small)
+    assert torch.equal(duplicated, small.repeat(4, 1, 1, 1))
+    assert torch.equal(large[: len(small)], small)
+    assert torch.equal(parts["base"].test[0], parts["new_images"].test[0])
+    assert parts["autoaugment"].augmentation == ["autoaugment_svhn(copies=4)"]
+
+
+def test_every_claim_has_a_figure_that_exists():
+    experiment = catalogue.load("augmentation")
+    assert {claim.figure for claim in experiment.claims} == set(experiment.figures)
+
+
+def test_the_plan_tests_the_last_weights(tmp_path):
+    plan = make_plan("augmentation", Options(runs=tmp_path))
+    assert len(plan.grid.conditions) == 12
+    (checkpoint,) = [
+        c
+        for c in yaml.safe_load((catalogue.ROOT / "augmentation" / "base.yaml").read_text())["trainer"]["callbacks"]
+        if c["class_path"] == "ModelCheckpoint"
+    ]
+    assert "monitor" not in checkpoint["init_args"]

@@ -1,0 +1,179 @@
+"""Do results come out again: the same seeds value by value, other seeds by their verdicts; and what is kept of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments.core import records, reference, verification
+from experiments.core.definitions import Claim
+from experiments.core.inference import Sample
+from experiments.core.reference import Reference
+from experiments.core.verdicts import judge, read_verdicts
+
+WORDS = {"statement": "s", "statement_fr": "s", "slide": "s"}
+EFFECT = Claim("L01-a", kind="effect", measure="m", where={}, above=1.0, n=10, **WORDS)
+SHARE = Claim("L02-b", kind="proportion", measure="m", where={}, above=0.5, **WORDS)
+EXACT = Claim("L03-c", kind="exact", check="c", tolerance=1e-9, n=2, **WORDS)
+CLAIMS = (EFFECT, SHARE, EXACT)
+
+
+def samples(effect: float, successes: int = 30, error: float = 0.0, seed: int = 0) -> dict[str, Sample]:
+    noise = np.random.default_rng(seed).normal(size=10)
+    values = effect + 0.1 * (noise - noise.mean()) / noise.std(ddof=1)
+    share = np.array([1.0] * successes + [0.0] * (30 - successes))
+    return {"L01-a": Sample(values), "L02-b": Sample(share), "L03-c": Sample(np.full(2, error), draws=400)}
+
+
+def kept(found: dict[str, Sample]) -> Reference:
+    verdicts = judge("tiny", CLAIMS, found, official=True, scope="")
+    return Reference("", {}, tuple(verdicts), {name: sample.values.tolist() for name, sample in found.items()}, {})
+
+
+def again(then: dict[str, Sample], now: dict[str, Sample]) -> dict[str, str]:
+    answers = verification.same_seeds(kept(then), judge("tiny", CLAIMS, now, official=True, scope=""), now)
+    return {answer.id: answer.answer for answer in answers}
+
+
+def elsewhere(then: dict[str, Sample], now: dict[str, Sample]) -> dict[str, verification.Answer]:
+    judged = judge("tiny", CLAIMS, now, official=False, scope="")
+    return {answer.id: answer for answer in verification.other_seeds(kept(then), CLAIMS, judged, now)}
+
+
+def test_equal_values_are_identical():
+    assert set(again(samples(2.0), samples(2.0)).values()) == {"identical"}
+
+
+@pytest.mark.parametrize(("shift", "expected"), [(0.499, "same"), (0.501, "different")])
+def test_the_same_seeds_may_be_off_by_half_a_threshold(shift, expected):
+    assert again(samples(2.0), samples(2.0 + shift)) == {"L01-a": expected, "L02-b": "identical", "L03-c": "identical"}
+
+
+def test_one_seed_alone_can_be_too_far_off():
+    now = samples(2.0)
+    now["L01-a"] = Sample(now["L01-a"].values + np.eye(10)[3])
+    assert again(samples(2.0), now)["L01-a"] == "different"
+
+
+def test_another_outcome_of_one_seed_is_different_and_an_error_within_tolerance_the_same():
+    assert again(samples(2.0, 30), samples(2.0, 29))["L02-b"] == "different"
+    assert again(samples(2.0), samples(2.0, error=1e-12))["L03-c"] == "same"
+    assert again(samples(2.0), samples(2.0, error=1e-3))["L03-c"] == "different"
+
+
+def test_other_seeds_are_stable_or_flip_or_shift_or_contradict():
+    stable = elsewhere(samples(2.0), samples(2.0, seed=1))
+    assert {answer.answer for answer in stable.values()} == {"stable"}
+    flip = elsewhere(samples(1.08), samples(1.05, seed=1))["L01-a"]
+    assert (flip.reference, flip.verdict, flip.answer) == ("CONFIRMED", "INCONCLUSIVE", "flip")
+    assert elsewhere(samples(2.0), samples(3.0, seed=1))["L01-a"].answer == "shifted"
+    against = elsewhere(samples(2.0), samples(0.2, seed=1))["L01-a"]
+    assert (against.reference, against.verdict, against.answer) == ("CONFIRMED", "REFUTED", "contradiction")
+    assert elsewhere(samples(2.0), samples(2.0, error=1.0))["L03-c"].answer == "contradiction"
+
+
+def test_p_of_the_difference_is_welchs_and_holms():
+    from scipy import stats
+
+    then, now = samples(2.0), samples(2.05, successes=26, seed=1)
+    answers = elsewhere(then, now)
+    raw = [stats.ttest_ind(then[i].values, now[i].values, equal_var=False).pvalue for i in ("L01-a", "L02-b")]
+    smaller, larger = sorted(raw)
+    adjusted = {smaller: min(1.0, 2 * smaller), larger: max(min(1.0, 2 * smaller), larger)}
+    for name, p in zip(("L01-a", "L02-b"), raw, strict=True):
+        assert answers[name].p == pytest.approx(adjusted[p], abs=1e-6)
+
+
+def test_expected_flips_are_those_of_repetitions():
+    """A mean one standard error beyond what confirms flips as often as simulated repetitions do."""
+    then = samples(1.1)
+    p = elsewhere(then, samples(1.1, seed=1))["L01-a"].p_flip
+    generator = np.random.default_rng(5)
+    judged = [
+        judge("tiny", CLAIMS, {**then, "L01-a": Sample(row)}, official=True, scope="")[0].verdict
+        for row in generator.normal(1.1, 0.1, size=(300, 10))
+    ]
+    assert p == pytest.approx(np.mean([word == "INCONCLUSIVE" for word in judged]), abs=0.1)
+    assert elsewhere(samples(5.0), samples(5.0, seed=1))["L01-a"].p_flip == 0.0
+
+
+def test_the_summary_counts_and_says_whether_all_is_well():
+    answers = [*elsewhere(samples(1.08), samples(1.05, seed=1)).values()]
+    told = verification.summarize(answers)
+    assert told["good"]
+    assert told["counts"] == {"flip": 1, "stable": 2}
+    assert (told["flips"], told["expected_flips"]) == (1, round(sum(a.p_flip for a in answers), 1))
+    assert not verification.summarize([replace(answers[0], answer="contradiction")])["good"]
+    assert not verification.summarize([replace(answers[0], answer="different")])["good"]
+
+
+@pytest.fixture
+def referenced(tiny):
+    """The tiny experiment with its own results as the reference, and pages of its own."""
+    tiny.edit("experiment.py", "L1-", "L01-")
+    tiny.edit("experiment.py", "L2-", "L02-")
+    tiny.edit("experiment.py", "L3-", "L03-")
+    tiny.edit("experiment.py", "L4-", "L04-")
+    assert tiny.run().code == 0
+    found = tuple(read_verdicts(Path("runs/tiny/verdicts.json")))
+    results = tiny_results(tiny)
+    values = {name: sample.values.tolist() for name, sample in results.samples.items()}
+    records.write_json(tiny.folder / reference.FILE, asdict(Reference("", {}, found, values, {})))
+    for name in ("README", "MODULES"):
+        (tiny.folder.parent.parent / f"{name}.md").write_text("<!-- summary -->\nold\n<!-- end of summary -->\n")
+    return tiny
+
+
+def tiny_results(tiny):
+    from experiments.core import summary, tuning
+
+    plan = tiny.plan()
+    return summary.judge(plan, tuning.read_chosen(plan))
+
+
+def test_verify_runs_beside_the_results_and_finds_them_identical(referenced):
+    before = Path("runs/tiny/results.csv").read_bytes()
+    answer = referenced.call("verify", "tiny", "--logger=csv")
+    assert answer.code == 0, answer.err
+    assert answer.out.splitlines()[-1].endswith(": 4 identical")
+    assert Path("runs/verify/tiny/results.csv").read_bytes() == before
+    assert {row["answer"] for row in json.loads(Path("runs/verify/tiny/verify.json").read_text())} == {"identical"}
+
+
+def test_verify_finds_what_changed(referenced):
+    path = referenced.folder / reference.FILE
+    content = json.loads(path.read_text())
+    content["values"]["L01-difference"][0] += 0.2
+    path.write_text(json.dumps(content))
+    answer = referenced.call("verify", "tiny", "--logger=csv")
+    assert answer.code == 1
+    assert "different: L01-difference" in answer.out
+
+
+def test_verify_of_the_checks_alone_trains_nothing(referenced):
+    answer = referenced.call("verify", "tiny", "--checks", "--logger=csv")
+    assert answer.code == 0, answer.err
+    assert answer.out.splitlines()[-1].endswith(": 1 identical")
+    assert {path.name for path in Path("runs/verify/tiny").iterdir() if path.is_dir()} == {"check=zero"}
+
+
+def test_another_seed_set_is_compared_and_kept(referenced):
+    answer = referenced.call("verify", "tiny", "--first-seed=2000", "--keep", "--logger=csv")
+    assert answer.code in (0, 1), answer.err
+    stored = json.loads((referenced.folder / reference.OTHER_SEEDS).read_text())
+    assert stored["first_seed"] == 2000
+    assert {row["id"] for row in stored["claims"]} == {"L01-difference", "L02-sum", "L04-check"}
+    page = (referenced.folder.parent.parent / "README.md").read_text()
+    assert "make exp-tiny" in page
+    assert "contradictions, " in page
+    assert "## L04 · " in (referenced.folder.parent.parent / "VERDICTS.md").read_text()
+
+
+def test_without_a_reference_there_is_nothing_to_verify(tiny):
+    answer = tiny.call("verify", "tiny")
+    assert answer.code == 2
+    assert answer.err == "error: 'tiny' has no reference yet; first: make reference EXP=tiny\n"

@@ -1,0 +1,28 @@
+"""An experiment at smoke scale, run in this process through its real YAML, for tests of its figures and measures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from experiments.core import figures, records, summary, tuning
+from experiments.core.drawing import Drawing
+from experiments.core.execution import Pool, execute
+from experiments.core.plan import Options, Planner, check_tasks, make_plan
+from experiments.core.results import Results
+from experiments.core.runner import run_tasks
+
+
+def smoke(name: str, runs: Path) -> Results:
+    """Run and judge an experiment at smoke scale; its files are in `runs`, as `results.plan.directory` says."""
+    plan = make_plan(name, Options(scale="smoke", logger="csv", runs=runs))
+    chosen = tuning.untuned(plan)
+    for task in [*run_tasks(plan, Planner(plan), chosen), *check_tasks(plan)]:
+        outcome = execute(task)
+        assert outcome.status in ("ok", "diverged"), f"{task.label}: {outcome.error}"
+        assert records.read_result(task.directory) is not None
+    return summary.judge(plan, chosen)
+
+
+def drawn(results: Results) -> dict[str, Drawing]:
+    """All figures of these results, saved beside them."""
+    return figures.draw(results, Pool(jobs=1))
