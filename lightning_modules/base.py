@@ -50,6 +50,11 @@ class EpochMeans:
                     self._totals[name] = torch.zeros(value.shape, dtype=precise, device=value.device)
                 self._totals[name].add_(value, alpha=weight)
 
+    def count(self, criterion: Loss, outputs: Tensor, targets: Tensor) -> None:
+        """Add the loss of a batch, and what the loss counts beside it."""
+        totals = {name: total(outputs, targets) for name, total in criterion.totals.items()}
+        self.add(len(targets), means={"loss": criterion.mean(outputs, targets).detach()}, totals=totals)
+
     def compute(self) -> dict[str, Tensor]:
         """Give the means so far; none before the first batch."""
         return {name: total / self._samples for name, total in self._totals.items()}

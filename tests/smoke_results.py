@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from experiments.core import figures, records, summary, tuning
+from experiments.core.classes import find_class
 from experiments.core.drawing import Drawing
 from experiments.core.execution import Pool, execute
 from experiments.core.plan import Options, Planner, check_tasks, make_plan
@@ -13,8 +16,14 @@ from experiments.core.runner import run_tasks
 
 
 def smoke(name: str, runs: Path) -> Results:
-    """Run and judge an experiment at smoke scale; its files are in `runs`, as `results.plan.directory` says."""
+    """Run and judge an experiment at smoke scale; its files are in `runs`, as `results.plan.directory` says.
+
+    Skipped where a data set would have to be downloaded: tests use no network.
+    """
     plan = make_plan(name, Options(scale="smoke", logger="csv", runs=runs))
+    for data in {plan.grid.merged(condition)["data"]["class_path"] for condition in plan.grid.conditions}:
+        if not find_class("data", data).found():  # type: ignore[attr-defined]
+            pytest.skip(f"{data} is not on this machine")
     chosen = tuning.untuned(plan)
     for task in [*run_tasks(plan, Planner(plan), chosen), *check_tasks(plan)]:
         outcome = execute(task)

@@ -48,7 +48,7 @@ def gradient_variance(seed: int) -> dict[str, float]:
 
 
 def batch_gradients(seed: int) -> dict[str, float]:
-    """The mean of the gradients of an epoch's batches, all of one size and at the same weights, is the whole gradient."""
+    """The mean of the gradients of an epoch's batches, of one size and at the same weights, is the whole gradient."""
     draws = torch.Generator().manual_seed(seed)
     error = 0.0
     for draw in range(PARTITIONS):
@@ -58,7 +58,7 @@ def batch_gradients(seed: int) -> dict[str, float]:
         order = torch.randperm(12, generator=draws)
         whole = gradient(network, inputs, labels)
         size = (1, 2, 3, 4, 6)[draw % 5]
-        parts = [gradient(network, inputs[rows], labels[rows]) for rows in order.split(size)]
+        parts = [gradient(network, inputs[rows], labels[rows]) for rows in torch.split(order, size)]
         mean = torch.stack(parts).mean(0)
         error = max(error, float(((mean - whole).abs() / (1 + whole.abs())).max()))
     return {"error": error, "draws": float(PARTITIONS)}

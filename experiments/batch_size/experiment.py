@@ -19,7 +19,15 @@ def _with(size: Value) -> dict[str, Value]:
     return {"batch_size": size, "lr": "tuned"}
 
 
-def _trend(id: str, statement: str, statement_fr: str, measure: str, budget: float, **threshold: float) -> Claim:
+def _trend(
+    id: str,
+    statement: str,
+    statement_fr: str,
+    measure: str,
+    budget: float,
+    above: float | None = None,
+    below: float | None = None,
+) -> Claim:
     return Claim(
         id,
         statement=statement,
@@ -34,7 +42,8 @@ def _trend(id: str, statement: str, statement_fr: str, measure: str, budget: flo
         figure="cost_by_batch_size",
         note="Spearman's rank correlation over six batch sizes, 1 to all 1,200 samples, one number a seed; each size has "
         "the learning rate that takes it to the target in the fewest steps on other seeds.",
-        **threshold,
+        above=above,
+        below=below,
     )
 
 

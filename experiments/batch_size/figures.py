@@ -45,11 +45,12 @@ def cost_by_batch_size(results: Results) -> Drawing:
         Words("The number of iterations is not the cost", "Le coût n'est pas le nombre d'itérations"),
         Words(
             f"What it takes until the training loss is first at most {target:g}, each batch size with its own tuned "
-            f"learning rate: geometric mean over seeds ({seeds}); band: 95 % Student interval of the logarithm. Seconds "
-            "are those of the whole run, set-up included, on the machine that ran it.",
+            f"learning rate: geometric mean over seeds ({seeds}); band: 95 % Student interval of the logarithm. "
+            "Seconds are those of the whole run, set-up included, on the machine that ran it.",
             f"Ce qu'il faut pour que l'erreur d'apprentissage atteigne {target:g}, chaque taille de lot avec son pas "
-            f"réglé : moyenne géométrique sur les graines ({seeds}) ; bande : intervalle de Student à 95 % du logarithme. "
-            "Les secondes sont celles de tout l'entraînement, mise en place comprise, sur la machine utilisée.",
+            f"réglé : moyenne géométrique sur les graines ({seeds}) ; bande : intervalle de Student à 95 % du "
+            "logarithme. Les secondes sont celles de tout l'entraînement, mise en place comprise, sur la machine "
+            "utilisée.",
         ),
     )
 
@@ -82,11 +83,12 @@ def loss_by_steps_and_samples(results: Results) -> Drawing:
         figure,
         Words("The same trainings, counted in two ways", "Les mêmes entraînements, comptés de deux façons"),
         Words(
-            f"Training loss on a fixed part of the training samples, one line for each of the first {SHOWN_SEEDS} seeds, "
-            f"up to the target {target:g} (dotted). Below: samples in a batch, at the median arrival of all ({seeds}).",
-            f"Erreur sur une partie fixe des exemples d'apprentissage, une ligne pour chacune des {SHOWN_SEEDS} premières "
-            f"graines, jusqu'à la cible {target:g} (pointillés). En bas : exemples par lot, à l'arrivée médiane de toutes "
+            f"Training loss on a fixed part of the training samples, one line for each of the first {SHOWN_SEEDS} "
+            f"seeds, up to the target {target:g} (dotted). Below: samples in a batch, at the median arrival of all "
             f"({seeds}).",
+            f"Erreur sur une partie fixe des exemples d'apprentissage, une ligne pour chacune des {SHOWN_SEEDS} "
+            f"premières graines, jusqu'à la cible {target:g} (pointillés). En bas : exemples par lot, à l'arrivée "
+            f"médiane de toutes ({seeds}).",
         ),
     )
 
@@ -114,12 +116,13 @@ def gradient_variance(results: Results) -> Drawing:
         figure,
         Words("Why a batch helps, and ever less", "Pourquoi un lot aide, et de moins en moins"),
         Words(
-            "Mean squared distance between the gradient of a batch drawn without replacement and that of all N samples, in "
-            f"an untrained network on the digits: geometric mean over seeds ({seeds}); bars: 95 % Student interval of the "
-            "logarithm. Dotted: what follows from the variance V between single samples; nothing is fitted.",
+            "Mean squared distance between the gradient of a batch drawn without replacement and that of all N "
+            f"samples, in an untrained network on the digits: geometric mean over seeds ({seeds}); bars: 95 % Student "
+            "interval of the logarithm. Dotted: what follows from the variance V between single samples; nothing is "
+            "fitted.",
             "Distance quadratique moyenne entre le gradient d'un lot tiré sans remise et celui des N exemples, dans un "
-            f"réseau non entraîné sur les chiffres : moyenne géométrique sur les graines ({seeds}) ; barres : intervalle "
-            "de Student à 95 % du logarithme. Pointillés : ce qui découle de la variance V entre exemples.",
+            f"réseau non entraîné sur les chiffres : moyenne géométrique sur les graines ({seeds}) ; barres : "
+            "intervalle de Student à 95 % du logarithme. Pointillés : ce qui découle de la variance V entre exemples.",
         ),
     )
 

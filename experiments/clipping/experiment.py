@@ -35,7 +35,7 @@ def _regularizes(id: str, threshold: float, name: str, name_fr: str, primary: bo
         if_diverged=GUESS,
         primary=primary,
         figure="regularization",
-        note="A fully connected network on 1,000 images of clothes, SGD, each arm with its own learning rate; on 3,000 validation images, where the training loss is 0.4.",
+        note="A fully connected network on 1,000 images of clothes, SGD, each arm with the learning rate that is best for it in this very measure, on other seeds; on 3,000 validation images, where the training loss is 0.4.",
     )
 
 
@@ -47,8 +47,8 @@ experiment = Experiment(
         axes(config=["unclipped", "clipped"], lr=RATES),
         axes(config="fully_connected", lr="tuned", gradient_clip_val=[1.0e30, NINTH_DECILE, MEDIAN]),
     ],
-    # A factor of about three apart, around the best of the unclipped network on other seeds.
-    tuning=Tuning("lr", candidates={"": (0.1, 0.3, 0.9)}, minimize="best_val_loss"),
+    # Each arm at its best in what is compared. A factor of about three apart; a pilot on other seeds placed them.
+    tuning=Tuning("lr", candidates={"": (0.03, 0.1, 0.3, 0.9)}, minimize="val_loss_at_equal_training"),
     measures=("failed", "log10_largest_norm", "best_val_loss", "val_loss_at_equal_training"),
     claims=[
         Claim(

@@ -53,10 +53,7 @@ def failures(results: Results) -> Drawing:
         axes.plot(x, shares, "o-", color=color, gid=f"share/{config}")
         low, high = np.array(ends).reshape(-1, 2).T
         axes.vlines(x, low, high, color=color, linewidth=3, gid=f"interval/{config}")
-        middle = next((k for k, share in enumerate(shares) if share >= 0.5), len(shares) - 1)
-        side = "right" if config == "unclipped" else "left"
-        at = (x[middle] * (0.8 if side == "right" else 1.25), shares[middle]) if shares else (1.0, 0.5)
-        axes.text(*at, name, color=color, ha=side, va="bottom")
+        axes.text(0.03, 0.92 if config == "unclipped" else 0.84, name, color=color, transform=axes.transAxes)
     axes.set(xlabel="learning rate", ylabel="share of seeds that fail", ylim=(-0.03, 1.03), xlim=(0.006, 16))
     axes.set_xticks(RATES, [f"{rate:g}" for rate in RATES])
     axes.minorticks_off()
@@ -94,7 +91,7 @@ def gradient_norms(results: Results) -> Drawing:
                 axes.plot(x, y, style, color=shade, gid=f"norm_{metric}/{config}")
         axes.set(title=name, xlabel="step")
     pair[0].set_ylabel("norm of the gradient")
-    pair[1].text(0.03, 0.93, "coloured: before clipping, dashed: after", transform=pair[1].transAxes)
+    pair[1].text(0.25, 0.04, "blue: before clipping, dashed: after", transform=pair[1].transAxes)
     first = results.of(arm("unclipped", SHOWN_RATE))[:1]
     seed = f"{first[0].seed}" if first else "none"
     return Drawing(

@@ -19,6 +19,7 @@ from experiments.core.yaml_files import parse_value
 # Files of a logger in a run's directory, below which a finished run without them is run again.
 LOGGER_FILES = {"tensorboard": "events.out.tfevents.*", "wandb": "wandb/*run-*", "csv": "csv/metrics.csv"}
 SMOKE_SEEDS = 2
+COUNTED_ONCE = (*CHECKED, "census")
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,9 @@ class Plan:
 
         More seeds than a check asks for would only repeat the draws of its error.
         """
-        n = self.seeds if self.seeds < self.grid.experiment.seeds else max(self.seeds, claim.n)
-        return self.seeds_from(min(self.seeds, claim.n) if claim.kind in (*CHECKED, "census") else n)
+        if self.seeds < self.grid.experiment.seeds:
+            return self.seeds_from(min(self.seeds, claim.n) if claim.kind in COUNTED_ONCE else self.seeds)
+        return self.seeds_from(claim.n if claim.kind in COUNTED_ONCE else max(self.seeds, claim.n))
 
     def seeds_from(self, n: int) -> range:
         """So many seeds, from the first of this plan on."""

@@ -99,7 +99,8 @@ def check_claims(claims: Sequence[Claim]) -> None:
 
     Raises:
         DefinitionError: an effect without a smallest effect of interest in its direction, an equivalence without
-            width, a non-inferiority without margin, or a proportion that n successes of n would not confirm at the strictest level of its family.
+            width, a non-inferiority without margin, or a proportion that n successes of n would not confirm at the
+            strictest level of its family.
     """
     family = sum(claim.kind in INFERENTIAL and claim.primary for claim in claims)
     for claim in claims:

@@ -156,8 +156,8 @@ def examples(results: Results) -> Drawing:
         figure,
         Words("What the networks are given", "Ce que reçoivent les réseaux"),
         Words(
-            "Test images of the first seed (n = 1). Shifted: by two pixels, here to the right. Rearranged: alike in every "
-            "image.",
+            "Test images of the first seed (n = 1). Shifted: by two pixels, here to the right. Rearranged: alike in "
+            "every image.",
             "Images de test de la première graine (n = 1). Décalées de deux pixels, ici vers la droite ; réarrangées "
             "partout de la même façon.",
         ),

@@ -101,7 +101,9 @@ def swapped_ranks(results: Results) -> Drawing:
     left.set_yticks(range(len(names)), names)
     left.set_ylim(len(names) - 0.4, -0.6)
     left.set(title=f"○ rate of '{_name(BASELINE)}'   ● own rate", xlabel="test accuracy", xlim=(0, 1))
-    right.set(title="● turned round   ◇ false gap", xlabel="share of the 36 pairs, all at this one's rate", xlim=(-0.1, 1))
+    right.set(
+        title="● turned round   ◇ false gap", xlabel="share of the 36 pairs, all at this one's rate", xlim=(-0.1, 1)
+    )
     if seeds:
         floor = float(np.mean([m.swapped_by_sample(points) for points in seeds]))
         right.axvline(floor, color=d.GREY, linestyle=":", linewidth=1.8, gid="floor")

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from experiments.core import drawing as d
 from experiments.core import figures as core
@@ -36,12 +37,19 @@ def landscape(results: Results) -> Drawing:
     }
     for axes, metric in ((range_axes, m.RANGE), (change_axes, m.CHANGE)):
         _draw_arms(axes, {arm: _by_step(found, metric) for arm, found in runs["ReLU"].items()}, metric)
-        axes.set_xlabel(metric)
+        axes.set_xlabel("step")
     for axes, network in ((relu_axes, "ReLU"), (sigmoid_axes, "sigmoid")):
-        axes.set_xscale("log", base=2)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.invert_xaxis()
-        _draw_arms(axes, {arm: _by_loss(found) for arm, found in runs[network].items()}, network, end=0)
-        axes.set_xlabel("training loss (of the batch; training goes to the right)")
+        bands = {arm: _by_loss(found) for arm, found in runs[network].items()}
+        _draw_arms(axes, {arm: _at(shown, bands[NONE].x) for arm, shown in bands.items()}, network, end=0)
+        axes.set_xlabel("training loss (training goes to the right)")
+    for axes in (change_axes, relu_axes, sigmoid_axes):
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
     range_axes.set(title="ReLU: range of the loss", ylabel="nats, over ≤ 4 steps")
     change_axes.set(title="ReLU: change of the gradient", ylabel="relative, over one step")
     relu_axes.set(title="ReLU, at equal loss", ylabel="change of the gradient")
@@ -53,7 +61,7 @@ def landscape(results: Results) -> Drawing:
         Words(
             "From the weights of each step along the batch's own gradient by 1, 2 and 4 learning rates: range of the "
             f"loss; |g′ − g| / |g| after one. Geometric mean over seeds ({n}); band: 95 % Student interval of the log. "
-            "Below: by octaves of the training loss, which is what the claims compare.",
+            "Below: by octaves of the training loss that the plain network goes through, as the claims compare.",
             "Depuis les poids de chaque pas, le long du gradient du lot, de 1, 2 et 4 pas d'apprentissage : étendue de "
             f"la perte ; |g′ − g| / |g| après un. Moyenne géométrique sur les graines ({n}) ; bande : intervalle de "
             "Student à 95 % du logarithme. En bas : par octave de la perte, ce que comparent les affirmations.",
@@ -87,6 +95,12 @@ def _by_loss(runs: Sequence[Run]) -> Band:
     return Band(*(column[kept] for column in found))
 
 
+def _at(shown: Band, x: Floats) -> Band:
+    """The points of a band at some x: the claims compare losses that the plain network goes through as well."""
+    kept = np.isin(shown.x, x)
+    return Band(*(column[kept] for column in shown))
+
+
 def _band(series: Sequence[Mapping[float, float]]) -> Band:
     x = sorted(set().union(*series))
     values = [[seed.get(point, math.nan) for seed in series] for point in x]
@@ -112,7 +126,7 @@ def batch_sizes(results: Results) -> Drawing:
         axes.set_xscale("log", base=2)
         axes.set_xticks(SIZES, [str(size) for size in SIZES])
         axes.minorticks_off()
-        axes.set(xlabel="samples in a batch", ylim=(-0.02, 1.02))
+        axes.set(xlabel="samples in a batch", ylim=(-0.06, 1.04))
         d.label_ends(axes, ends)
     left.set_title("Test accuracy")
     right.set_title("Predictions that depend on the mode")

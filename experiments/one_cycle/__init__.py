@@ -1,0 +1,1 @@
+"""The one-cycle schedule: see experiment.py."""

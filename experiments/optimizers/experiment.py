@@ -114,7 +114,8 @@ experiment = Experiment(
             resolution=1.0,
             if_diverged=GUESS,
             figure="final_losses",
-            note="The number of variants whose training loss is lower by more than .02 nats, seed by seed. " + EQUAL_TRIALS,
+            note="The number of variants whose training loss is lower by more than .02 nats, seed by seed. "
+            + EQUAL_TRIALS,
         ),
         _beats_sgd("L53-momentum", "momentum", "l'inertie", MOMENTUM, primary=True),
         _beats_sgd("L53-adam", "Adam", "Adam", ADAM, primary=True),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.axes import Axes
 
 from experiments.core import drawing as d
 from experiments.core.bands import band, history, rows_of, values_of
 from experiments.core.definitions import Overrides
-from experiments.core.drawing import Drawing, Words
+from experiments.core.drawing import Drawing, End, Words
 from experiments.core.results import Results
 from experiments.overfitting.experiment import AS_MANY_PARAMETERS, DEPTHS
 
@@ -24,14 +26,15 @@ def at_depth(depth: int, noise: float) -> Overrides:
     """Overrides of a condition: with label noise each depth has its own learning rate."""
     if noise:
         return {"depth": depth, "lr": "tuned"}
-    return {"depth": depth, "label_noise": 0.0, "max_epochs": 30}
+    return {"config": "true_labels", "depth": depth}
 
 
 def curves_by_depth(results: Results) -> Drawing:
     """Loss and accuracy by epoch, on training and on validation samples, with true and with noisy labels."""
     figure = d.new_figure(10.5)
-    grid = figure.subplots(2, 2, sharex=True, sharey="row")
+    grid = figure.subplots(2, 2, sharex="col", sharey="row")
     counts = []
+    names: list[tuple[Axes, list[End]]] = []
     for column, (title, noise) in zip(grid.T, NOISES.items(), strict=True):
         for axes, quantity in zip(column, QUANTITIES, strict=True):
             ends = []
@@ -44,12 +47,13 @@ def curves_by_depth(results: Results) -> Drawing:
                     name = f"{stage}/{quantity}, {LAYERS[depth]}, {title}"
                     d.draw_band(axes, shown, name, color, dashed=stage == "train")
                     ends += d.last_end(shown, LAYERS[depth], color) if stage == "val" else []
-            axes.set(xlim=(0, None), ylim=(0, LARGEST_LOSS) if quantity == "loss" else (0, 1.02))
-            d.label_ends(axes, ends)
+            axes.set_ylim(0, LARGEST_LOSS if quantity == "loss" else 1.02)
+            names.append((axes, ends))
         column[0].set_title(title)
-        column[1].set_xlabel("epoch")
+        column[1].set(xlabel="epoch", xlim=(0, None))
     for axes, label in zip(grid[:, 0], QUANTITIES.values(), strict=True):
         axes.set_ylabel(label)
+    _write_names(names)
     grid[0, 0].text(0.03, 0.9, "solid: validation   dashed: training", transform=grid[0, 0].transAxes)
     seeds = d.count_words(counts)
     return Drawing(
@@ -70,8 +74,9 @@ def curves_by_depth(results: Results) -> Drawing:
 def overfitting_by_depth(results: Results) -> Drawing:
     """Test loss and accuracy against depth: of the weights that validation chose, and of the last ones."""
     figure = d.new_figure(10.5)
-    grid = figure.subplots(2, 2, sharex=True, sharey="row")
+    grid = figure.subplots(2, 2, sharex="col", sharey="row")
     counts = []
+    names: list[tuple[Axes, list[End]]] = []
     for column, (title, noise) in zip(grid.T, NOISES.items(), strict=True):
         for axes, quantity in zip(column, QUANTITIES, strict=True):
             ends = []
@@ -88,11 +93,12 @@ def overfitting_by_depth(results: Results) -> Drawing:
                 ends += d.last_end(shown, name, color)
             axes.set_xticks(DEPTHS)
             axes.margins(y=0.15)
-            d.label_ends(axes, ends)
+            names.append((axes, ends))
         column[0].set_title(title)
         column[1].set_xlabel("hidden layers")
     for axes, label in zip(grid[:, 0], ("test cross-entropy", "test accuracy"), strict=True):
         axes.set_ylabel(label)
+    _write_names(names)
     seeds = d.count_words(counts)
     return Drawing(
         figure,
@@ -161,7 +167,7 @@ def random_labels(results: Results) -> Drawing:
             ends += d.last_end(shown, f"{name}, {word}", color)
     _mark_chance(axes)
     axes.set(xlabel="epoch", ylabel="accuracy", xlim=(0, None), ylim=(0, 1.02))
-    d.label_ends(axes, ends)
+    d.label_ends(axes, ends, gap=0.05)
     seeds = d.count_words(counts)
     return Drawing(
         figure,
@@ -177,9 +183,15 @@ def random_labels(results: Results) -> Drawing:
     )
 
 
+def _write_names(names: Sequence[tuple[Axes, list[End]]]) -> None:
+    """Write the names of all lines of a figure whose panels share their limits, which are final only now."""
+    for axes, ends in names:
+        d.label_ends(axes, ends)
+
+
 def _mark_chance(axes: Axes) -> None:
     axes.axhline(0.1, color=d.GREY, linewidth=1.2, linestyle=":")
-    axes.text(1.0, 0.12, "a guess", color=d.GREY)
+    axes.text(30.0, 0.04, "a guess", color=d.GREY)
 
 
 def _side_by_side(columns: list[np.ndarray]) -> np.ndarray:

@@ -86,6 +86,12 @@ def slope_per_layer(points: Sequence[tuple[Run, float]]) -> float:
     return float(np.polyfit(depths, [value for _, value in points], 1)[0])
 
 
+def random_minus_true(points: Sequence[tuple[Run, float]]) -> float:
+    """Contrast of two conditions: the first minus the second."""
+    (_, first), (_, second) = points
+    return first - second
+
+
 def _first_epoch(reached: Sequence[tuple[int, bool]]) -> float:
     epochs = [epoch for epoch, is_there in reached if is_there] or [epoch for epoch, _ in reached[-1:]]
     return float(epochs[0] + 1) if epochs else math.nan

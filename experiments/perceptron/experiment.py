@@ -11,8 +11,6 @@ NEARLY_ALWAYS = 0.8
 NEARLY_NEVER = 0.2
 # Of test accuracy: below it nobody would notice.
 FIVE_POINTS = 0.05
-# Seeds that give 200 draws where one seed gives 16: every boolean function once.
-FUNCTION_SEEDS = 15
 
 experiment = Experiment(
     title="The perceptron",
@@ -138,7 +136,6 @@ experiment = Experiment(
             kind="exact",
             check="functions_of_two",
             tolerance=0.0,
-            n=FUNCTION_SEEDS,
             figure="boolean_functions",
             note="Separable or not: by linear programming, independently of the algorithm. The two others: XOR, XNOR.",
         ),
@@ -200,7 +197,6 @@ experiment = Experiment(
             kind="exact",
             check="functions_of_two_without_bias",
             tolerance=0.0,
-            n=FUNCTION_SEEDS,
             figure="boolean_functions",
             note="f has a w0, but the output and the algorithm of the slide are written without it: add an input of 1.",
         ),

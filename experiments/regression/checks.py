@@ -97,7 +97,7 @@ def two_layer_network(seed: int) -> dict[str, float]:
 
 
 def _surprise(law: Distribution, y: Tensor) -> Tensor:
-    surprise: Tensor = -law.log_prob(y)  # type: ignore[no-untyped-call]
+    surprise: Tensor = -law.log_prob(y)
     return surprise
 
 

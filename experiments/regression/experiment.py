@@ -124,7 +124,7 @@ experiment = Experiment(
             above=MOST,
             n=SEEDS,
             if_diverged=1.0,
-            figure="scores",
+            figure="loss_by_step",
             source="beyond",
             note="Share of seeds that diverge, raw minus standardised. The slide's snippet does not say in which "
             "units its features are.",

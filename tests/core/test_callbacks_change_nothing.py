@@ -8,7 +8,15 @@ import pytest
 import torch
 import yaml
 
-INSTRUMENTS = ("GradientFlow", "ActivationStatistics", "GradientBySaturation", "Divergence", "LearningRateMonitor")
+INSTRUMENTS = (
+    "GradientFlow",
+    "ActivationStatistics",
+    "GradientBySaturation",
+    "Landscape",
+    "TrainEvalGap",
+    "Divergence",
+    "LearningRateMonitor",
+)
 
 
 def config(base_yaml: Path, directory: Path, measured: bool, changes: dict) -> Path:

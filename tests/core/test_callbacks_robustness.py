@@ -209,3 +209,16 @@ def test_weights_before_and_after_training():
 def test_magnitudes_outside_the_histogram_are_in_its_end_bins():
     shares = magnitude_shares(torch.tensor([0.0, -1e-9, 1e-7, -100.0, 0.2]))
     assert shares.tolist() == pytest.approx([0.6, *[0.0] * 24, 0.2, *[0.0] * 5, 0.2])
+
+
+def test_histograms_are_in_our_files_and_not_on_a_dashboard(fit, base_yaml, here):
+    more = here / "more.yaml"
+    more.write_text("trainer: {callbacks+: [{class_path: WeightStatistics}]}")
+    csv_logger = base_yaml.parents[1] / "core" / "configs" / "csv.yaml"
+    run = fit("--config", base_yaml, "--config", csv_logger, "--config", more)
+    ours = (run / "metrics.csv").read_text()
+    (dashboard,) = run.glob("csv/**/metrics.csv")
+    for name in ("weight", "activation"):
+        assert f"{name}/histogram/bin_00" in ours
+        assert f"{name}/histogram" not in dashboard.read_text()
+    assert "weight/norm" in dashboard.read_text()

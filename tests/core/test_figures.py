@@ -6,6 +6,7 @@ import io
 import math
 import warnings
 from dataclasses import replace
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -15,12 +16,13 @@ from matplotlib.text import Text
 from read_back import accuracy_by_epoch, artist, band_ends, interval, line, student
 
 from experiments.core import bands, catalogue, drawing, figures
-from experiments.core.definitions import INFERENTIAL
+from experiments.core.definitions import INFERENTIAL, Claim
 from experiments.core.errors import UserError
 from experiments.core.execution import Pool
+from experiments.core.inference import Sample
 from experiments.core.report import wording
 from experiments.core.results import Results
-from experiments.core.verdicts import read_verdicts
+from experiments.core.verdicts import judge, read_verdicts
 
 pytest_plugins = ["results_fixtures"]
 
@@ -119,6 +121,20 @@ def check_readable(name: str, one: drawing.Drawing) -> None:
 def test_every_figure_an_experiment_names_exists(name: str) -> None:
     for figure in catalogue.load(name).figures:
         assert callable(figures.find_figure(name, figure))
+
+
+@pytest.mark.parametrize(("direction", "sign"), [("above", 1.0), ("below", -1.0)])
+def test_a_non_inferiority_is_confirmed_from_its_margin_on(direction: str, sign: float) -> None:
+    margin: dict[str, Any] = {direction: -sign * 0.02}
+    words = {"statement": "So it is.", "statement_fr": "C'est ainsi.", "slide": "A slide"}
+    one = Claim("L25-a", kind="non-inferiority", measure="m", where={}, **words, **margin)
+    sample = Sample(sign * np.array([0.01, 0.02, 0.03]))
+    (verdict,) = judge("tables", [one], {one.id: sample}, official=True, scope="iris")
+    assert [figures.in_thresholds(verdict, sign * x) for x in (-0.02, 0.0, 0.04)] == pytest.approx([-1.0, 0.0, 2.0])
+    drawn = figures.forest_of([verdict]).figure
+    (shaded,) = drawn.findobj(lambda a: a.get_gid() == "confirmed/L25-a")
+    x = shaded.get_paths()[0].vertices[:, 0]
+    assert (x.min(), x.max()) == pytest.approx((-1.0, drawn.axes[0].get_xlim()[1]))
 
 
 def test_an_unknown_figure_is_named_with_the_nearest() -> None:

@@ -15,11 +15,7 @@ from experiments.core.drawing import Drawing
 from experiments.core.results import Results
 
 NOISY = {1: "lr=tuned", 4: "depth=4,lr=tuned", 8: "depth=8,lr=tuned"}
-CLEAN = {
-    1: "label_noise=0,max_epochs=30",
-    4: "depth=4,label_noise=0,max_epochs=30",
-    8: "depth=8,label_noise=0,max_epochs=30",
-}
+CLEAN = {1: "true_labels", 4: "true_labels,depth=4", 8: "true_labels,depth=8"}
 CONDITIONS = {"true labels": CLEAN, "20 % label noise": NOISY}
 LAYERS = {1: "1 layer", 4: "4 layers", 8: "8 layers"}
 

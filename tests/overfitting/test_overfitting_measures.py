@@ -104,8 +104,8 @@ def test_the_plan_trains_what_the_claims_compare() -> None:
         "depth=4,lr=tuned",
         "depth=8,lr=tuned",
         "lr=tuned,width=686",
-        "label_noise=0,max_epochs=30",
-        "depth=4,label_noise=0,max_epochs=30",
-        "depth=8,label_noise=0,max_epochs=30",
+        "true_labels",
+        "true_labels,depth=4",
+        "true_labels,depth=8",
         "depth=4,label_noise=1",
     }

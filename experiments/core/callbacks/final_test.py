@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from lightning import LightningDataModule, LightningModule, Trainer
 
+from experiments.core.callbacks.evaluation import evaluate, lecture_module
 from experiments.core.callbacks.instrument import Instrument
-from lightning_modules.base import EpochMeans, LectureModule
 
 
 class FinalTest(Instrument):
@@ -22,22 +21,12 @@ class FinalTest(Instrument):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Refuse a module that does not say what it is tested by."""
-        if not isinstance(pl_module, LectureModule):
-            raise ValueError(f"FinalTest needs a LectureModule, not a {type(pl_module).__name__}")
+        lecture_module(pl_module, self)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record the means over the test sample."""
         datamodule: LightningDataModule | None = trainer.datamodule  # type: ignore[attr-defined]
-        if datamodule is None or not isinstance(pl_module, LectureModule):
+        if datamodule is None:
             return
-        means, criterion, training = EpochMeans(), pl_module.criterion, pl_module.training
-        pl_module.eval()
-        with torch.no_grad():
-            for batch in datamodule.test_dataloader():
-                inputs, targets = (part.to(pl_module.device) for part in batch)
-                outputs = pl_module(inputs)
-                totals = {name: total(outputs, targets) for name, total in criterion.totals.items()}
-                means.add(len(inputs), means={"loss": criterion.mean(outputs, targets)}, totals=totals)
-        pl_module.train(training)
-        summary = criterion.summarize(means.compute())
+        summary = evaluate(lecture_module(pl_module, self), datamodule.test_dataloader())
         self.record(trainer, [f"final_test/{name}" for name in summary], list(summary.values()))

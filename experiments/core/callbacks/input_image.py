@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from experiments.core.callbacks.instrument import Instrument, ends_step
+from experiments.core.callbacks.parameters import MOST, PREFIX
 from experiments.core.dashboards import log_image
 from lightning_modules.input_optimization import InputOptimization
 
@@ -31,20 +32,27 @@ class InputImage(Instrument):
     Args:
         every_n_steps: optimiser steps between two records, beginning with step 0.
         picture_every_n_steps: optimiser steps between two pictures, beginning with step 0; the last is always shown.
+        record_pictures: also record each picture's pixels, `parameter/noise/00` and so on row by row, and at the end
+            those of the target image, `parameter/target/00`: for figures. The dashboards do not get them.
     """
 
-    def __init__(self, every_n_steps: int = 10, picture_every_n_steps: int = 100) -> None:
+    def __init__(
+        self, every_n_steps: int = 10, picture_every_n_steps: int = 100, record_pictures: bool = False
+    ) -> None:
         super().__init__(every_n_steps)
         if picture_every_n_steps < 1:
             raise ValueError(f"picture_every_n_steps must be at least 1; it is {picture_every_n_steps}")
         self.picture_every_n_steps = picture_every_n_steps
+        self.record_pictures = record_pictures
         self._recording = False
         self._scale: Tensor | None = None
         self._film: list[Tensor] = []
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Refuse a module without an image; begin a new film."""
-        _images(pl_module)
+        """Refuse a module without an image, or one too large to be recorded; begin a new film."""
+        image, _ = _images(pl_module)
+        if self.record_pictures and image.numel() > MOST:
+            raise ValueError(f"InputImage records pictures of at most {MOST} numbers, not of {image.numel()}")
         self._scale, self._film = None, []
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -65,6 +73,8 @@ class InputImage(Instrument):
         self._record(trainer, pl_module, {})
         self._show(trainer, pl_module)
         _, target = _images(pl_module)
+        if target is not None:
+            self._record_pixels(trainer, "target", target)
         frames = self._film if target is None else [*self._film, self._picture(target)]
         film = torch.cat([F.pad(frame, (0, GAP), value=0.5) for frame in frames], dim=2)
         log_image(trainer.loggers, "input/film", film, trainer.global_step)
@@ -75,12 +85,18 @@ class InputImage(Instrument):
             values = {**values, "input/distance": (image - target).square().mean().sqrt()}
         self.record(trainer, list(values), list(values.values()))
 
+    def _record_pixels(self, trainer: Trainer, name: str, image: Tensor) -> None:
+        if self.record_pictures:
+            numbers = list(image.flatten())
+            self.record(trainer, [f"{PREFIX}/{name}/{index:02d}" for index in range(len(numbers))], numbers)
+
     def _show(self, trainer: Trainer, pl_module: LightningModule) -> None:
         image, target = _images(pl_module)
         if self._scale is None:
             self._scale = torch.stack(torch.aminmax(image if target is None else target))
         picture = self._picture(image)
         self._film.append(picture)
+        self._record_pixels(trainer, "noise", image)
         log_image(trainer.loggers, "input/image", picture, trainer.global_step)
 
     def _picture(self, image: Tensor) -> Tensor:

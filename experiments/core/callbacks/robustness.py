@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -83,10 +83,7 @@ class Robustness(Callback):
             self._count(f"removed={share:g}", pl_module, thinned, targets)
 
     def _count(self, name: str, pl_module: LectureModule, outputs: Tensor, targets: Tensor) -> None:
-        criterion = pl_module.criterion
-        totals: Mapping[str, Tensor] = {key: total(outputs, targets) for key, total in criterion.totals.items()}
-        means = {"loss": criterion.mean(outputs, targets)}
-        self._means.setdefault(name, EpochMeans()).add(len(targets), means=means, totals=totals)
+        self._means.setdefault(name, EpochMeans()).count(pl_module.criterion, outputs, targets)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the means, which the recorder keeps as measures of the run."""

@@ -53,12 +53,10 @@ class ShiftedTest(Callback):
         inputs, targets = batch
         if inputs.dim() < 3:
             raise ValueError(f"ShiftedTest needs images or sequences, not samples of shape {tuple(inputs.shape[1:])}")
-        criterion = pl_module.criterion
         for axis in range(2, inputs.dim()):
             for shift in (-self.by, self.by):
                 shifted = pl_module(inputs.roll(shift, axis))
-                totals = {name: total(shifted, targets) for name, total in criterion.totals.items()}
-                self._means.add(len(targets), means={"loss": criterion.mean(shifted, targets)}, totals=totals)
+                self._means.count(pl_module.criterion, shifted, targets)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the means, which the recorder keeps as measures of the run."""

@@ -1,0 +1,34 @@
+"""A network counted on some samples in evaluation mode, outside of what the trainer does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from lightning import LightningModule
+from torch import Tensor
+
+from lightning_modules.base import EpochMeans, LectureModule
+
+
+def lecture_module(module: LightningModule, callback: object) -> LectureModule:
+    """Return the module as one that says what it is tested by.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if not isinstance(module, LectureModule):
+        raise ValueError(f"{type(callback).__name__} needs a LectureModule, not a {type(module).__name__}")
+    return module
+
+
+def evaluate(module: LectureModule, batches: Iterable[Sequence[Tensor]]) -> dict[str, Tensor]:
+    """Count what the module's loss counts over batches of inputs and targets; the module stays in its mode."""
+    means, training = EpochMeans(), module.training
+    module.eval()
+    with torch.no_grad():
+        for batch in batches:
+            inputs, targets = (part.to(module.device) for part in batch)
+            means.count(module.criterion, module(inputs), targets)
+    module.train(training)
+    return module.criterion.summarize(means.compute())
