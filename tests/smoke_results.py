@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
@@ -33,5 +34,7 @@ def smoke(name: str, runs: Path) -> Results:
 
 
 def drawn(results: Results) -> dict[str, Drawing]:
-    """All figures of these results, saved beside them."""
-    return figures.draw(results, Pool(jobs=1))
+    """All figures of these results, saved beside them; each can travel from a worker, which usually draws it."""
+    found = figures.draw(results, Pool(jobs=1))
+    pickle.dumps(found)
+    return found

@@ -7,8 +7,8 @@ REGULARIZATION = "Régularisation"
 # Half a decade apart.
 RATES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 LARGE = 1.0
-# Half and nine tenths of the norms of the unclipped network are below: measured on the tuning seeds, at its best rate.
-MEDIAN, NINTH_DECILE = 0.9, 1.5
+# Half and nine tenths of the norms of the unclipped network are below: measured on the tuning seeds, at rate 0.1.
+MEDIAN, NINTH_DECILE = 1.05, 1.6
 # Smallest effects of interest: a factor of two in the learning rate, a quarter of the networks, five points of accuracy,
 # 0.05 nats of held-out cross-entropy.
 FACTOR_TWO = 0.3
@@ -35,7 +35,7 @@ def _regularizes(id: str, threshold: float, name: str, name_fr: str, primary: bo
         if_diverged=GUESS,
         primary=primary,
         figure="regularization",
-        note="A fully connected network on 1,000 images of clothes, SGD, each arm with the learning rate that is best for it in this very measure, on other seeds; on 3,000 validation images, where the training loss is 0.4.",
+        note="A fully connected network on 1,000 images of clothes, SGD, each arm with the learning rate that is best for it in this very measure on other seeds; on 2,000 validation images, where the training loss is 0.4.",
     )
 
 
@@ -47,8 +47,9 @@ experiment = Experiment(
         axes(config=["unclipped", "clipped"], lr=RATES),
         axes(config="fully_connected", lr="tuned", gradient_clip_val=[1.0e30, NINTH_DECILE, MEDIAN]),
     ],
-    # Each arm at its best in what is compared. A factor of about three apart; a pilot on other seeds placed them.
-    tuning=Tuning("lr", candidates={"": (0.03, 0.1, 0.3, 0.9)}, minimize="val_loss_at_equal_training"),
+    # Each arm at its best in what is compared, which is infinite for a rate too small to get to that training loss in 500
+    # steps. A factor of three apart; a pilot on other seeds placed them.
+    tuning=Tuning("lr", candidates={"": (0.03, 0.1, 0.3)}, minimize="val_loss_at_equal_training"),
     measures=("failed", "log10_largest_norm", "best_val_loss", "val_loss_at_equal_training"),
     claims=[
         Claim(

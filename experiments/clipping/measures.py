@@ -11,9 +11,9 @@ from experiments.core.results import Run
 
 # The loss of a guess among ten classes.
 GUESS = math.log(10)
-# Training losses around which the held-out loss is read off, and the one at which: three quarters of the way from a
-# guess to nothing, where the network is already past its best.
-BAND = (0.25, 0.55)
+# Training losses between which the held-out loss is read off, and the one at which: there the network has learnt most
+# of its samples, and the loss on others falls no more.
+BAND = (0.3, 0.5)
 COMPARED_AT = 0.4
 
 
@@ -29,22 +29,23 @@ def log10_largest_norm(run: Run) -> float:
 
 
 def best_val_loss(run: Run) -> float:
-    """The smallest validation loss of all looks: what a learning rate is chosen by."""
+    """The smallest validation loss of all looks."""
     seen = [value for *_, value in run.series("val/loss") if math.isfinite(value)]
     return min(seen, default=math.nan)
 
 
 def val_loss_at_equal_training(run: Run) -> float:
-    """Validation loss at a training loss of 0.4, off a line through the epochs whose training loss is near it."""
+    """Validation loss at a training loss of 0.4, off a line through the epochs whose training loss is near it.
+
+    Infinite where the training loss does not fall through all of 0.5 … 0.3: the line would end before.
+    """
     trained = {epoch: value for epoch, _, value in run.series("train/loss")}
     seen = {epoch: value for epoch, _, value in run.series("val/loss")}
     pairs = [(loss, seen[epoch]) for epoch, loss in trained.items() if epoch in seen and BAND[0] <= loss <= BAND[1]]
-    if len({loss for loss, _ in pairs}) < 3:
-        return math.nan
+    if len({loss for loss, _ in pairs}) < 3 or min(trained.values()) > BAND[0]:
+        return math.inf
     x, y = zip(*pairs, strict=True)
-    slope, level = np.polyfit(np.array(x) - COMPARED_AT, y, 1)
-    del slope
-    return float(level)
+    return float(np.polyfit(np.array(x) - COMPARED_AT, y, 1)[1])
 
 
 def log10_lr_gain(points: Sequence[tuple[Run, float]]) -> float:

@@ -83,7 +83,7 @@ def pages(kept: Mapping[str, Reference], other_seeds: Mapping[str, Mapping[str, 
 
 def all_kept() -> dict[str, Reference]:
     """The references there are, by the experiment's name."""
-    return {name: read(name) for name in catalogue.names() if (catalogue.ROOT / name / FILE).is_file()}
+    return {name: read(name) for name in catalogue.names() if exists(name)}
 
 
 def all_other_seeds() -> dict[str, dict[str, Any]]:
@@ -113,6 +113,11 @@ def declared(results: Results) -> dict[str, dict[str, tuple[float, float, int]]]
     return found
 
 
+def exists(name: str) -> bool:
+    """Whether an experiment has a reference."""
+    return (catalogue.ROOT / name / FILE).is_file()
+
+
 def read(name: str) -> Reference:
     """The reference of an experiment.
 
@@ -120,7 +125,7 @@ def read(name: str) -> Reference:
         UserError: it has none.
     """
     path = catalogue.ROOT / name / FILE
-    if not path.is_file():
+    if not exists(name):
         raise UserError(f"'{name}' has no reference yet; first: make reference EXP={name}")
     content = json.loads(path.read_text(encoding="utf-8"))
     return Reference(**{**content, "verdicts": tuple(from_rows(content["verdicts"]))})

@@ -118,6 +118,9 @@ def verify(name: str, choice: Options, *, only_checks: bool, keep_answers: bool)
         from experiments.core import reference
         from experiments.core.report import terminal
 
+        if name == ALL and not reference.exists(plan.grid.name):
+            print(f"{plan.title}: no reference yet")
+            return 0
         kept = reference.read(plan.grid.name)
         if not plan.other_seeds:
             shutil.rmtree(plan.directory, ignore_errors=True)

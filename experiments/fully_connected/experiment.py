@@ -68,7 +68,7 @@ experiment = Experiment(
         *(_not_worse(data, "logistic", "logistic regression", "la régression logistique") for data in TABLES),
         *(_not_worse(data, "forest", "a random forest", "une forêt aléatoire") for data in TABLES),
         Claim(
-            "L25-control",
+            "L25-worse",
             statement="On digits, the fully connected network is five points worse than logistic regression.",
             statement_fr="Sur les chiffres, le réseau complètement connecté est moins bon de cinq points que la régression logistique.",
             slide=SLIDE,
@@ -157,7 +157,7 @@ experiment = Experiment(
             primary=False,
         ),
         Claim(
-            "L27-text",
+            "L27-text-order",
             statement="So it is with text: rearranged characters cost a convolutional network its lead.",
             statement_fr="De même pour du texte : réarranger les caractères coûte son avance à un réseau convolutif.",
             slide=SLIDE,

@@ -52,7 +52,7 @@ experiment = Experiment(
             "sigmoid_mse": (0.003, 0.01, 0.03),
             "linear_mse": (0.01, 0.03, 0.1),
             "softmax_mse": (0.1, 0.3, 1.0),
-            "adam": (0.003, 0.01, 0.03),
+            "adam": (0.01, 0.03, 0.1),
             "adam_sigmoid_mse": (0.001, 0.003, 0.01),
         },
         minimize="-val/accuracy",

@@ -8,7 +8,6 @@ import numpy as np
 from matplotlib.animation import FuncAnimation
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.gridspec import GridSpec
 from matplotlib.image import AxesImage
 
 from experiments.core import drawing as d
@@ -35,23 +34,25 @@ USUAL_BETA1 = 0.9
 def noise_to_image(results: Results) -> Drawing:
     """Noise at several steps of one run, its target, and the loss of all seeds; moving, step by step."""
     figure = d.new_figure(8.0)
-    grid = GridSpec(2, len(STRIP) + 1, figure=figure, height_ratios=[1, 2.3])
+    halves = figure.add_gridspec(2, 1, height_ratios=[1, 2.3])
+    strip = halves[0].subgridspec(1, len(STRIP) + 1)
+    parts = halves[1].subgridspec(1, 2, width_ratios=[1, 1.7])
     runs = {name: results.of({"config": "pictures", "schedule": name}) for name in ("one_cycle", "constant")}
     film = _film(runs["one_cycle"][0], "noise") if runs["one_cycle"] else {}
     target = list(_film(runs["one_cycle"][0], "target").values()) if film else []
     for column, step in enumerate(step for step in STRIP if step in film):
-        _show(figure.add_subplot(grid[0, column]), film[step], target[0], f"step {step:,}", f"picture/{step:04d}")
+        _show(figure.add_subplot(strip[column]), film[step], target[0], f"step {step:,}", f"picture/{step:04d}")
     for image in target:
-        _show(figure.add_subplot(grid[0, -1]), image, image, "target", "picture/target")
-    axes, ends = figure.add_subplot(grid[1, 3:]), []
+        _show(figure.add_subplot(strip[len(STRIP)]), image, image, "target", "picture/target")
+    axes, ends = figure.add_subplot(parts[1]), []
     for name, some in runs.items():
         shown = _geometric_history(some, "input/loss")
         d.draw_band(axes, shown, NAMES[name], COLORS[name])
         ends += d.last_end(shown, NAMES[name], COLORS[name])
     axes.axhline(TARGET, color=d.GREY, linestyle=":", linewidth=2, gid="target")
-    axes.set(yscale="log", xlabel="step", ylabel="loss", xlim=(0, None))
+    axes.set(yscale="log", xlabel="step", ylabel="loss", xlim=(0, None), ylim=(1e-6, 50))
     d.label_ends(axes, ends)
-    moving = _animate(figure.add_subplot(grid[1, :3]), axes, film, target[0]) if film else None
+    moving = _animate(figure.add_subplot(parts[0]), axes, film, target[0]) if film else None
     seeds = d.count_words(map(len, runs.values()))
     return Drawing(
         figure,
@@ -124,15 +125,16 @@ def schedules(results: Results) -> Drawing:
     figure = d.new_figure()
     left, right = figure.subplots(1, 2, width_ratios=[1.25, 1])
     steps = range(STEPS)
-    ends = []
+    # Where each name stands: at this step, to the right of its line or to the left.
+    places = {"one_cycle": (150, "left"), "constant": (700, "left"), "cosine": (420, "left"), "linear": (300, "right")}
     for name, color in COLORS.items():
         factors = np.array([schedule_factor(name, 0.0, step, STEPS) for step in steps])
         left.plot(steps, factors, color=color, gid=f"schedule/{name}")
-        # Where it is alone: the decays meet at the end.
-        at = {"one_cycle": 150, "constant": 700, "cosine": 420, "linear": 700}[name]
-        ends.append(End(float(at), float(factors[at]), NAMES[name], color))
-    for end in ends:
-        left.annotate(end.name, (end.x, end.y), (8, 8), textcoords="offset points", color=end.color)
+        at, side = places[name]
+        offset = (10, 6) if side == "left" else (-6, -24)
+        left.annotate(
+            NAMES[name], (at, factors[at]), offset, textcoords="offset points", ha=side, color=color, fontsize=d.SMALL
+        )
     logged = results.of({"config": "pictures", "schedule": "one_cycle"})[:1]
     for run in logged:
         rates = [(step - 1, value / float(run.settings["lr"])) for _, step, value in run.series("lr")]
@@ -145,7 +147,7 @@ def schedules(results: Results) -> Drawing:
     share = (rising - floor) / (1 - floor)
     right.plot(steps, high - (high - low) * share, ":", color=d.VERMILLION, gid="beta1/torch")
     right.plot(steps, np.full(STEPS, USUAL_BETA1), color=d.VERMILLION, gid="beta1/here")
-    right.text(STEPS, USUAL_BETA1 + 0.003, "here: left alone", ha="right", color=d.VERMILLION)
+    right.text(0.4 * STEPS, USUAL_BETA1 + 0.003, "here: left alone", ha="center", color=d.VERMILLION)
     right.text(STEPS / 2, 0.962, "torch's own cycle (dotted)", ha="center", color=d.VERMILLION)
     right.set(xlabel=f"step of {STEPS:,}", ylabel="Adam's β₁", ylim=(0.83, 0.97))
     return Drawing(
@@ -168,36 +170,42 @@ def budget_to_target(results: Results) -> Drawing:
     figure = d.new_figure()
     left, right = figure.subplots(1, 2, width_ratios=[1.25, 1])
     counts, left_ends, right_ends = [], [], []
-    for name in ("constant", "cosine", "one_cycle"):
+    for row, name in enumerate(("constant", "cosine", "one_cycle")):
         shown, share, rates, n = _by_budget(results, name)
         counts += n
         d.draw_band(left, shown, NAMES[name], COLORS[name], marker="o")
         left_ends += d.last_end(shown, NAMES[name], COLORS[name])
         right.plot(shown.x, share, "o-", color=COLORS[name], gid=f"share/{NAMES[name]}")
-        right_ends += [
-            End(float(x), y, NAMES[name], COLORS[name]) for x, y in zip(shown.x[1:2], share[1:2], strict=True)
-        ]
-        for x, y, rate in zip(shown.x, shown.mean, rates, strict=True):
-            text = (0, 10 if name == "constant" else -20)
-            left.annotate(
-                f"{rate:g}", (x, y), text, textcoords="offset points", ha="center", color=COLORS[name], fontsize=d.SMALL
+        right_ends += [End(float(shown.x[-1]), float(share[-1]), NAMES[name], COLORS[name])] if len(share) else []
+        for x, rate in zip(shown.x, rates, strict=True):
+            left.text(
+                x,
+                0.14 - 0.055 * row,
+                f"{rate:g}",
+                ha="center",
+                color=COLORS[name],
+                fontsize=d.SMALL,
+                transform=left.get_xaxis_transform(),
             )
     left.axhline(TARGET, color=d.GREY, linestyle=":", linewidth=2, gid="target")
-    left.set(yscale="log", xlabel="total budget (steps)", ylabel="final loss")
-    right.set(xlabel="total budget (steps)", ylabel="share of seeds at the target", ylim=(-0.03, 1.03))
-    d.label_ends(left, left_ends)
-    for end in right_ends:
-        right.annotate(end.name, (end.x, end.y), (10, -4), textcoords="offset points", color=end.color)
+    left.set(yscale="log", ylim=(1e-7, 10), ylabel="final loss")
+    left.text(0.02, 0.2, "largest rate:", fontsize=d.SMALL, transform=left.transAxes)
+    right.set(ylabel="share of seeds at the target", ylim=(-0.03, 1.03))
+    for axes, ends in ((left, left_ends), (right, right_ends)):
+        axes.set(xscale="log", xlabel="total budget (steps)", xlim=(40, 230))
+        axes.set_xticks([50, 75, 100, 200], ["50", "75", "100", "200"])
+        axes.minorticks_off()
+        d.label_ends(axes, ends)
     seeds = d.count_words(counts)
     return Drawing(
         figure,
         Words("The budget that each schedule needs", "Le budget que demande chaque réglage du taux"),
         Words(
-            "Each point is a training of its own, planned for that many steps, with the rate beside it, the best of "
+            "Each point is a training of its own, planned for that many steps, with the rate below it, the best of "
             f"six on other seeds. Left: geometric mean of the final loss over seeds ({seeds}); band: 95 % Student "
             "interval of the logarithm; dotted: the target, .01. Right: share of seeds whose final loss is at most "
             "the target.",
-            "Chaque point est un entraînement à part, prévu pour ce nombre de pas, au taux écrit à côté, le meilleur "
+            "Chaque point est un entraînement à part, prévu pour ce nombre de pas, au taux écrit dessous, le meilleur "
             "de six sur d'autres graines. À gauche : moyenne géométrique de l'erreur finale sur les graines "
             f"({seeds}) ; bande : intervalle de Student à 95 % du logarithme ; pointillés : la cible, 0,01. À droite "
             ": part des graines dont l'erreur finale atteint la cible.",

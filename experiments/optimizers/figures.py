@@ -152,7 +152,8 @@ def learning_rates(results: Results) -> Drawing:
         Words("Equal trials for every rule", "Autant d'essais pour chaque règle"),
         Words(
             f"Validation loss after 200 steps at a constant rate, mean over tuning seeds (n = {n}, no interval, other "
-            "seeds than the verdicts'); circled: the rate that was chosen. What diverged, or lies above 1.2, is not shown.",
+            "seeds than the verdicts'); circled: the rate that was chosen. What diverged, or lies above 1.2, is not "
+            "shown.",
             f"Erreur de validation après 200 pas à taux constant, moyenne sur les graines de réglage (n = {n}, autres "
             "que celles des verdicts) ; entouré : le taux choisi. Ce qui diverge ou dépasse 1,2 n'est pas montré.",
         ),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from experiments.core import drawing as d
 from experiments.core.bands import Band, band, history
@@ -114,7 +114,7 @@ def resume(results: Results) -> Drawing:
 def _draw_losses(axes: Axes, panel: Panel, right: Sequence[Run], wrong: Sequence[Run]) -> None:
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda loss, _: f"{loss:g}"))
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())
     for name, runs, color in (("right", right, RIGHT), ("wrong", wrong, WRONG)):
         shown = _geometric(runs)

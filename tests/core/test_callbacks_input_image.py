@@ -172,6 +172,26 @@ def test_wandb_gets_them_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert colour.tolist() == [[[v] * 3 for v in line] for line in grey.tolist()]
 
 
+def test_pixels_of_every_picture_and_of_the_target_row_by_row() -> None:
+    callback = InputImage(every_n_steps=100, picture_every_n_steps=10, record_pictures=True)
+    model, watch = fit(callback)
+    rows = {(row.name, row.step): row.value for row in callback.drain() if row.name.startswith("parameter/")}
+    images = {0: watch.noise[0], 10: watch.noise[10], 20: watch.noise[20], 25: model.network.noise.weight.detach()}
+    truth = {(f"parameter/noise/{k:02d}", s): v for s, i in images.items() for k, v in enumerate(i.flatten().tolist())}
+    target = model.network.target_image.flatten().tolist()
+    truth |= {(f"parameter/target/{k:02d}", 25): value for k, value in enumerate(target)}
+    assert len(target) == 12
+    assert rows == pytest.approx(truth, rel=1e-6)
+
+
+def test_pixels_are_recorded_on_request_only_and_not_of_large_images() -> None:
+    callback = InputImage()
+    fit(callback)
+    assert {row.name for row in callback.drain()} == {"input/loss", "input/distance"}
+    with pytest.raises(ValueError, match="InputImage records pictures of at most 100 numbers, not of 120"):
+        fit(InputImage(record_pictures=True), (1, 10, 12))
+
+
 def test_a_new_fit_begins_a_new_film(tmp_path: Path) -> None:
     callback = InputImage(picture_every_n_steps=10)
     fit(callback)

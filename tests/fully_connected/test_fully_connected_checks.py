@@ -116,7 +116,7 @@ def test_the_interaction_is_what_rearranging_costs_the_first_network_more(tmp_pa
 def test_conditions_of_the_interaction_are_in_its_order():
     plan = make_plan("fully_connected", Options())
     claims = {claim.id: claim for claim in plan.grid.experiment.claims}
-    for name, config in (("L27-neighbourhood", ""), ("L27-text", "text_")):
+    for name, config in (("L27-neighbourhood", ""), ("L27-text-order", "text_")):
         found = [plan.grid.find(overrides, name).overrides for overrides in claims[name].used_conditions]
         fully = {"config": "text_fully_connected"} if config else {}
         first = {"config": f"{config}convolutional"}

@@ -54,7 +54,7 @@ def test_the_declared_budget_is_that_of_the_config() -> None:
     assert pytest.approx(math.log10(trainer["max_epochs"] * trainer["limit_train_batches"]), abs=1e-3) == BUDGET
 
 
-def test_every_loss_has_as_many_trials() -> None:
+def test_every_loss_has_trials_of_its_own() -> None:
     plan = make_plan("losses", Options())
     assert plan.grid.experiment.tuning is not None
     tuned = [c for c in plan.grid.conditions if c.overrides.get("lr") == "tuned"]
