@@ -11,6 +11,8 @@ from experiments.core.errors import UserError, check_known
 
 ROOT = Path(__file__).resolve().parents[1]
 SCALES = ("smoke", "quick", "full")
+# Names every experiment where one is asked for.
+ALL = "all"
 LOGGERS = ("tensorboard", "wandb", "csv")
 
 

@@ -128,9 +128,9 @@ def _dispatch(args: list[str]) -> int:
 
         print(glossary.write())
         return 0
+    check_known("experiment", options.experiment, [*catalogue.names(), catalogue.ALL])
     from experiments.core import plan, runner
 
-    check_known("experiment", options.experiment, [*catalogue.names(), runner.ALL])
 
     choice = plan.Options(
         scale=options.scale,

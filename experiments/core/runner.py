@@ -21,9 +21,6 @@ from experiments.core.summary import VERDICTS, finished_runs
 if TYPE_CHECKING:
     from experiments.core.reference import Reference
 
-ALL = "all"
-
-
 def run(name: str, choice: Options) -> int:
     """Run what is missing of an experiment, or of all, then judge the claims and draw the report.
 
@@ -40,7 +37,7 @@ def report(name: str, choice: Options) -> int:
     """
 
     def if_run(plan: Plan, pool: Pool) -> int:
-        return _report(plan, pool) if plan.directory.is_dir() or name != ALL else 0
+        return _report(plan, pool) if plan.directory.is_dir() or name != catalogue.ALL else 0
 
     return _tied(name, choice, if_run)
 
@@ -49,7 +46,7 @@ def _tied(name: str, choice: Options, action: Callable[[Plan, Pool], int]) -> in
     from experiments.core.report import index
 
     code = _each(name, choice, action)
-    print(index.write(choice.runs, draw=name == ALL))
+    print(index.write(choice.runs, draw=name == catalogue.ALL))
     return code
 
 
@@ -60,13 +57,13 @@ def _each(name: str, choice: Options, action: Callable[[Plan, Pool], int]) -> in
     """
     codes = [0]
     with Pool(choice.jobs) as pool:
-        for each in catalogue.names() if name == ALL else [name]:
+        for each in catalogue.names() if name == catalogue.ALL else [name]:
             try:
                 plan = make_plan(each, choice)
                 check_contrasts(each, plan.grid.experiment.claims)
                 codes.append(action(plan, pool))
             except UserError as error:
-                if name != ALL:
+                if name != catalogue.ALL:
                     raise
                 print(f"error: {each}: {error}", file=sys.stderr)
                 codes.append(2)
@@ -118,7 +115,7 @@ def verify(name: str, choice: Options, *, only_checks: bool, keep_answers: bool)
         from experiments.core import reference
         from experiments.core.report import terminal
 
-        if name == ALL and not reference.exists(plan.grid.name):
+        if name == catalogue.ALL and not reference.exists(plan.grid.name):
             print(f"{plan.title}: no reference yet")
             return 0
         kept = reference.read(plan.grid.name)

@@ -29,6 +29,8 @@ BASES = sorted(catalogue.ROOT.glob("*/base.yaml"))
 OTHERS = sorted(set(catalogue.ROOT.glob("*/*.yaml")) - set(BASES))
 WHOLE = [path for path in OTHERS if "class_path" in (yaml.safe_load(path.read_text()).get("model") or {})]
 OVERLAYS = [path for path in OTHERS if path not in WHOLE]
+# Of these the rest of the file knows what a run leaves.
+OF_VANISHING = [path for path in OVERLAYS if path.parent.name == "vanishing"]
 LOGGERS = sorted((catalogue.ROOT / "core" / "configs").glob("*.yaml"))
 OUTCOMES = {f"{split}/{name}" for split in ("train", "val", "test") for name in ("loss", "accuracy")}
 
@@ -46,27 +48,64 @@ def layers(overlay: Path) -> list[Path]:
     """The files that lie under an overlay, lowest first: `data-scale` lies on `scale` and `data`."""
     data, _, scale = overlay.stem.partition("-")
     below = [overlay.with_stem(word) for word in (scale, data) if scale]
-    return [overlay.with_stem("base"), *below, overlay]
+    return list(dict.fromkeys([overlay.with_stem("base"), *below, overlay]))
 
 
-@pytest.fixture
-def fashion_mnist(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Noise in the place of Fashion-MNIST's files, so that no test needs the real ones."""
+def at_smoke(files: list[Path]) -> list[str]:
+    """The command line of files as the grid lays them at smoke scale, which has the last word where there is one."""
+    smoke = files[-1].with_stem("smoke")
+    return [f"--config={path}" for path in [*files, *([smoke] if smoke.is_file() and smoke not in files else [])]]
+
+
+@pytest.fixture(scope="session")
+def noise_images(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """Files of the form of Fashion-MNIST's, of noise, and their digests."""
     folder, rng = tmp_path_factory.mktemp("fashion"), np.random.default_rng(0)
-    shapes = [(1500, 28, 28), (1500,), (1000, 28, 28), (1000,)]
+    shapes = [(21000, 28, 28), (21000,), (1000, 28, 28), (1000,)]
     digests = {}
     for name, shape in zip(FashionMNIST.source.sha256, shapes, strict=True):
         header = bytes([0, 0, 8, len(shape)]) + b"".join(length.to_bytes(4, "big") for length in shape)
         content = header + rng.integers(0, 256 if len(shape) == 3 else 10, shape).astype(np.uint8).tobytes()
         (folder / f"{name}.gz").write_bytes(gzip.compress(content, 1))
         digests[name] = hashlib.sha256(content).hexdigest()
-    source = replace(FashionMNIST.source, sha256=digests, num_train=1500, num_test=1000, system=folder)
+    return folder, digests
+
+
+@pytest.fixture
+def fashion_mnist(noise_images: tuple[Path, dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Noise in the place of Fashion-MNIST's files, so that no test needs the real ones."""
+    folder, digests = noise_images
+    source = replace(FashionMNIST.source, sha256=digests, num_train=21000, num_test=1000, system=folder)
     monkeypatch.setattr(FashionMNIST, "source", source)
 
 
-@pytest.mark.parametrize("base", BASES, ids=label)
-def test_every_base_config_trains_as_it_is(fit, result, base):
-    directory = fit("--config", base)
+QUIET = ("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false")
+
+
+@pytest.mark.parametrize("path", [*BASES, *OTHERS], ids=label)
+def test_every_config_trains_at_smoke_scale(command, result, fashion_mnist, path):
+    """The files as a student gives them to `fit`: a whole one alone, an overlay on what lies below it."""
+    files = [path] if path in WHOLE and path.parent.name == "architectures" else layers(path)
+    answer = command("fit", *at_smoke(files), *QUIET)
+    assert answer.code == 0, answer.err
+    content = result(answer.directory)
+    assert content["status"] == "ok"
+    assert math.isfinite(content["measures"]["train/loss"])
+    assert list(answer.directory.glob("events.out.tfevents.*"))
+
+
+def test_every_config_is_used():
+    """Each is a base, an overlay of a scale or of a data set that is declared, or one that the grid names."""
+    for path in OTHERS:
+        experiment = catalogue.load(path.parent.name)
+        blocks = [*experiment.grid, *(block for added in experiment.scale_grid.values() for block in added)]
+        named = {str(point["config"]) for block in blocks for point in block if "config" in point}
+        pairs = {f"{data}-{scale}" for data in experiment.data for scale in catalogue.SCALES}
+        assert path.stem in {*catalogue.SCALES, *experiment.data, *pairs, *named}, label(path)
+
+
+def test_the_base_config_leaves_outcomes_weights_and_curves(fit, result, base_yaml):
+    directory = fit("--config", base_yaml)
     assert result(directory)["status"] == "ok"
     assert set(result(directory)["measures"]) >= OUTCOMES
     assert (directory / "checkpoints" / "best.ckpt").is_file()
@@ -83,7 +122,7 @@ def test_the_trainer_is_given_one_batch_even_if_building_makes_it_all_batches(ba
     assert repr([trainer.limit_train_batches, trainer.limit_val_batches]) == "[1, 1.0]"
 
 
-@pytest.mark.parametrize("config", WHOLE, ids=label)
+@pytest.mark.parametrize("config", [path for path in WHOLE if path.parent.name == "architectures"], ids=label)
 def test_every_whole_config_trains_and_leaves_weights(fit, result, config):
     directory = fit("--config", config, "--trainer.check_val_every_n_epoch=1")
     content = result(directory)
@@ -93,8 +132,8 @@ def test_every_whole_config_trains_and_leaves_weights(fit, result, config):
     assert all(weight.isfinite().all() for weight in stored["state_dict"].values())
 
 
-@pytest.mark.parametrize("overlay", OVERLAYS, ids=label)
-def test_every_overlay_trains_on_what_lies_below(fit, result, fashion_mnist, overlay):
+@pytest.mark.parametrize("overlay", OF_VANISHING, ids=label)
+def test_overlays_of_vanishing_train_on_what_lies_below(fit, result, fashion_mnist, overlay):
     # Its own size would take minutes; `SMALL` shrinks what it leaves large.
     directory = fit(*(f"--config={path}" for path in layers(overlay)))
     content = result(directory)
@@ -182,7 +221,7 @@ def test_the_stored_config_repeats_the_run_bit_for_bit_elsewhere(command, traine
     assert (answer.directory / "config.yaml").read_bytes() == (trained / "config.yaml").read_bytes()
 
 
-@pytest.mark.parametrize("overlay", [path for path in OVERLAYS if path.stem == "initialization"], ids=label)
+@pytest.mark.parametrize("overlay", [path for path in OF_VANISHING if path.stem == "initialization"], ids=label)
 def test_a_run_with_overlay_options_and_no_logger_repeats_too(command, fit, result, base_yaml, overlay):
     options = ("--model.activation=relu", "--model.depth=3", "--trainer.logger=false")
     first = fit("--config", base_yaml, "--config", overlay, *options)

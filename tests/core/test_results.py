@@ -162,7 +162,11 @@ def test_the_table_has_a_row_a_run(tiny):
         made_up(plan, {}, 1000, test__accuracy=0.25),
         made_up(plan, {"config": "start", "activation": "relu"}, 1001, status="diverged", initial__x=2.0),
     ]
-    frame = table("tiny", runs, ["twice_accuracy"])
+    checked = made_up(plan, {}, 1000, error=0.5)
+    frame = table("tiny", runs, ["twice_accuracy"], {"zero": [checked]})
+    (check,) = frame[frame["condition"] == "check=zero"].to_dict("records")
+    assert (check["seed"], check["status"], check["error"]) == (1000, "ok", 0.5)
+    frame = frame[frame["condition"] != "check=zero"].drop(columns="error")
     assert list(frame.columns) == [
         *(
             "condition",
@@ -187,7 +191,7 @@ def test_the_table_has_a_row_a_run(tiny):
 def test_the_table_names_a_measure_that_does_not_exist(tiny):
     runs = [made_up(tiny.plan(), {}, 1000, test__accuracy=0.25)]
     with pytest.raises(UserError, match="unknown measure 'twice_acuracy'; did you mean 'twice_accuracy'"):
-        table("tiny", runs, ["twice_acuracy"])
+        table("tiny", runs, ["twice_acuracy"], {})
 
 
 def test_settings_of_a_run_hold_overlays_overrides_and_tuning(tiny):
