@@ -131,7 +131,6 @@ def _dispatch(args: list[str]) -> int:
     check_known("experiment", options.experiment, [*catalogue.names(), catalogue.ALL])
     from experiments.core import plan, runner
 
-
     choice = plan.Options(
         scale=options.scale,
         seeds=options.seeds,

@@ -21,6 +21,7 @@ from experiments.core.summary import VERDICTS, finished_runs
 if TYPE_CHECKING:
     from experiments.core.reference import Reference
 
+
 def run(name: str, choice: Options) -> int:
     """Run what is missing of an experiment, or of all, then judge the claims and draw the report.
 
