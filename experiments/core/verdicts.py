@@ -223,7 +223,7 @@ def _describe(experiment_name: str, claim: Claim, sample: Sample, official: Offi
         effect=float(sample.values.mean()) if n and np.isfinite(sample.values).all() else None,
         n=n,
         official=official and (n == claim.n or not counted),
-        undecidable=why_undecidable(claim, sample) if drawn else sample.undecidable,
+        undecidable=why_undecidable(claim, sample) if drawn else sample.undecidable if claim.check else "",
     )
 
 

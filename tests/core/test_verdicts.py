@@ -150,6 +150,7 @@ def test_kinds_without_a_verdict_are_shown():
     assert [row.verdict for row in (measured, census, untestable)] == ["NONE"] * 3
     np.testing.assert_allclose([measured.ci95_low, measured.ci95_high], [2.0, 4.0])
     assert (census.effect, census.ci95_low, untestable.effect) == (0.97, None, None)
+    assert untestable.undecidable == ""
 
 
 # --- runs that fail, never arrive, or do not differ ------------------------------------------------------------------

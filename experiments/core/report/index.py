@@ -107,7 +107,7 @@ def _outcome(claim: Claim, verdict: Verdict | None) -> dict[str, str]:
         "class": verdict.verdict.lower(),
         "symbol": wording.SYMBOLS[verdict.verdict],
         "word": verdict.kind if verdict.verdict == NONE else verdict.verdict,
-        "numbers": "  ".join(part for part in numbers if part),
+        "numbers": " · ".join(part for part in numbers if part),
         "remains": wording.what_remains(verdict),
     }
 
