@@ -90,7 +90,7 @@ augmentations: environment ## A picture of augmented images: ARGS="--data Fashio
 report: environment ## Statistics, figures and HTML again from the finished runs, of all experiments or of EXP
 	@$(PYTHON) -m experiments report $(or $(subst -,_,$(EXP)),all) $(OPTIONS)
 
-verify: environment ## Run EXP, or everything, again and compare with the kept reference; ARGS=--checks: no training
+verify: environment ## Run EXP, or everything, again and compare with the kept reference; ARGS=--exact: no training
 	@$(PYTHON) -m experiments verify $(or $(subst -,_,$(EXP)),all) $(OPTIONS)
 
 reference: environment ## Keep the official results of EXP, or of all, as the reference: reference.json, picture, pages

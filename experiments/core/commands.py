@@ -55,7 +55,7 @@ RUN_OPTIONS: dict[str, dict[str, Any]] = {
 
 EXPERIMENT = ("run", "report", "reference", "verify")
 VERIFY_OPTIONS: dict[str, dict[str, Any]] = {
-    "--checks": {"action": "store_true", "help": "only what needs no training"},
+    "--exact": {"action": "store_true", "help": "only the exact claims, which need no training"},
     "--keep": {"action": "store_true", "help": "keep the answers of another seed set in the experiment's folder"},
 }
 
@@ -142,7 +142,7 @@ def _dispatch(args: list[str]) -> int:
         runs=Path(options.runs),
     )
     if options.command == "verify":
-        return runner.verify(options.experiment, choice, only_checks=options.checks, keep_answers=options.keep)
+        return runner.verify(options.experiment, choice, only_exact=options.exact, keep_answers=options.keep)
     action = {"run": runner.run, "report": runner.report, "reference": runner.keep}[options.command]
     return action(options.experiment, choice)
 

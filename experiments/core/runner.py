@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from experiments.core import catalogue, records, tuning, verification
 from experiments.core.errors import UserError
 from experiments.core.execution import Pool, Task
-from experiments.core.grid import Condition
+from experiments.core.grid import FIRST_SEED, Condition
 from experiments.core.plan import Options, Plan, Planner, check_tasks, make_plan
 from experiments.core.progress import follow
 from experiments.core.samples import check_contrasts
@@ -82,14 +82,15 @@ def _run(plan: Plan, pool: Pool) -> int:
     return 1 if done["failed"] else 0
 
 
-def _train(plan: Plan, pool: Pool, only_checks: bool = False) -> tuple[dict[Condition, float], Counter[str]]:
+def _train(plan: Plan, pool: Pool, only_exact: bool = False) -> tuple[dict[Condition, float], Counter[str]]:
     """Run what is missing; give what tuning chose, and how many runs and checks ended how."""
-    checks = check_tasks(plan)
+    exact = {claim.check for claim in plan.grid.experiment.claims if claim.kind == "exact"}
+    checks = [task for task in check_tasks(plan) if not only_exact or task.check.partition(":")[2] in exact]
     planner = Planner(plan)
-    trials = [] if only_checks else tuning.trials(plan, planner)
+    trials = [] if only_exact else tuning.trials(plan, planner)
     done = run_missing(pool, planner, [task for trial in trials for task in trial.tasks], "tuning")
     chosen = tuning.choose(plan, trials)
-    tasks = [] if only_checks else run_tasks(plan, planner, chosen)
+    tasks = [] if only_exact else run_tasks(plan, planner, chosen)
     done += run_missing(pool, planner, [*tasks, *checks], "runs")
     return chosen, done
 
@@ -99,18 +100,25 @@ def _report(plan: Plan, pool: Pool) -> int:
     return 0
 
 
-def verify(name: str, choice: Options, *, only_checks: bool, keep_answers: bool) -> int:
+def verify(name: str, choice: Options, *, only_exact: bool, keep_answers: bool) -> int:
     """Run an experiment, or every one, again beside its results, and compare with the reference.
 
     Args:
         name: of the experiment, or `all`.
         choice: with the official first seed the same seeds are run from nothing; another is another seed set.
-        only_checks: only what needs no training.
+        only_exact: only the exact claims, which need no training and must come out on every machine.
         keep_answers: write the comparison with another seed set into the experiment's folder.
 
     Returns:
         0, or 1 if some claim came out differently.
+
+    Raises:
+        UserError: what would be run is not what the reference is of, or an answer is to be kept that nobody keeps.
     """
+    if choice.scale != "quick" or choice.seeds is not None or choice.data is not None:
+        raise UserError("verify runs what the reference is of: it takes no --scale, --seeds or --data")
+    if keep_answers and choice.first_seed == FIRST_SEED:
+        raise UserError("--keep is about another seed set: give --first-seed as well")
 
     def compare(plan: Plan, pool: Pool) -> int:
         from experiments.core import reference
@@ -122,9 +130,9 @@ def verify(name: str, choice: Options, *, only_checks: bool, keep_answers: bool)
         kept = reference.read(plan.grid.name)
         if not plan.other_seeds:
             shutil.rmtree(plan.directory, ignore_errors=True)
-        answers = _answers(plan, pool, kept, only_checks)
+        answers = _answers(plan, pool, kept, only_exact)
         records.write_json(plan.directory / "verify.json", [asdict(answer) for answer in answers])
-        if keep_answers and plan.other_seeds:
+        if keep_answers:
             reference.keep_other_seeds(plan, answers)
         terminal.print_answers(plan.title, answers)
         return 0 if verification.summarize(answers)["good"] else 1
@@ -132,13 +140,13 @@ def verify(name: str, choice: Options, *, only_checks: bool, keep_answers: bool)
     return _each(name, replace(choice, runs=choice.runs / "verify"), compare)
 
 
-def _answers(plan: Plan, pool: Pool, kept: Reference, only_checks: bool) -> list[verification.Answer]:
+def _answers(plan: Plan, pool: Pool, kept: Reference, only_exact: bool) -> list[verification.Answer]:
     from experiments.core import summary
 
-    claims = [claim for claim in plan.grid.experiment.claims if claim.check or not only_checks]
+    claims = [claim for claim in plan.grid.experiment.claims if claim.kind == "exact" or not only_exact]
     if not claims:
         return []
-    chosen, done = _train(plan, pool, only_checks)
+    chosen, done = _train(plan, pool, only_exact)
     if done["failed"]:
         raise UserError(f"{done['failed']} runs failed")
     results = summary.judge(plan, chosen)

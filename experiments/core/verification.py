@@ -1,6 +1,6 @@
 """Do the results come out again? The same seeds to the byte or within half a threshold; other seeds by their verdicts.
 
-How the answers are reached is said in `verify.json`, beside the run that was compared with the reference.
+The answers are in `verify.json`, beside the run that was compared with the reference.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def _flips(claim: Claim, then: Verdict, kept: Sequence[float | None], sample: Sa
 def _share_flips(claim: Claim, then: Verdict, rows: Floats) -> float:
     words = []
     for row in rows:
-        # A difference of two conditions is -1, 0 or 1; which of the two zeros it was does not matter to its spread.
+        # The reference keeps differences, -1, 0 or 1: a 0 is taken for neither of the two, an approximation.
         arms = None if claim.minus is None else ((row > 0).astype(float), (row < 0).astype(float))
         test = build_test(claim, Sample(row, arms=arms))
         assert then.confidence is not None  # else there is nothing to flip

@@ -154,8 +154,8 @@ def test_verify_finds_what_changed(referenced):
     assert "different: L01-difference" in answer.out
 
 
-def test_verify_of_the_checks_alone_trains_nothing(referenced):
-    answer = referenced.call("verify", "tiny", "--checks", "--logger=csv")
+def test_verify_of_the_exact_claims_trains_nothing(referenced):
+    answer = referenced.call("verify", "tiny", "--exact", "--logger=csv")
     assert answer.code == 0, answer.err
     assert answer.out.splitlines()[-1].endswith(": 1 identical")
     assert {path.name for path in Path("runs/verify/tiny").iterdir() if path.is_dir()} == {"check=zero"}
@@ -171,6 +171,21 @@ def test_another_seed_set_is_compared_and_kept(referenced):
     assert "make exp-tiny" in page
     assert "contradictions, " in page
     assert "## L04 · " in (referenced.folder.parent.parent / "VERDICTS.md").read_text()
+
+
+@pytest.mark.parametrize("option", ["--scale=smoke", "--seeds=2", "--data=digits"])
+def test_only_the_official_set_up_can_be_verified(referenced, option):
+    answer = referenced.call("verify", "tiny", option)
+    assert (answer.code, answer.err) == (
+        2,
+        "error: verify runs what the reference is of: it takes no --scale, --seeds or --data\n",
+    )
+
+
+def test_only_answers_of_other_seeds_are_kept(referenced):
+    answer = referenced.call("verify", "tiny", "--keep")
+    assert (answer.code, answer.err) == (2, "error: --keep is about another seed set: give --first-seed as well\n")
+    assert not (referenced.folder / reference.OTHER_SEEDS).exists()
 
 
 def test_without_a_reference_there_is_nothing_to_verify(tiny):

@@ -101,7 +101,7 @@ def _outcome(claim: Claim, verdict: Verdict | None) -> dict[str, str]:
         return {"class": "none", "symbol": symbol, "word": word, "numbers": "", "remains": ""}
     numbers = [wording.effect_words(verdict), wording.interval_words(*wording.interval_of(verdict))]
     threshold = wording.threshold_words(verdict)
-    numbers += [f"claimed {threshold}" if threshold and threshold != "error ≤ 0" else threshold]
+    numbers += [f"claimed {threshold}" if threshold else ""]
     numbers += [f"n = {verdict.n}"] if verdict.n else []
     return {
         "class": verdict.verdict.lower(),

@@ -15,7 +15,7 @@ Kept = Mapping[str, Sequence[Verdict]]
 
 HEADER = """# The lecture, line by line
 
-What the official runs say about every line of the lecture: the kept references of all experiments, written by
+What the official runs say about every line of the lecture: the kept references of the experiments, written by
 `make reference EXP=all` after `make exp-all`. The interval decides; *beyond* marks what the lecture does not say,
 *control* what is expected to be false. A reading in brackets says what a refutation or an open verdict leaves."""
 
@@ -44,7 +44,7 @@ def summary_table(kept: Kept, other_seeds: Mapping[str, Mapping[str, Any]]) -> s
 
 def _answered(answers: Mapping[str, Any] | None) -> str:
     if answers is None:
-        return ""
+        return "not run yet"
     counts = answers["counts"]
     words = [f"{counts.get('contradiction', 0)} contradictions"]
     words += [f"{counts['shifted']} shifted"] if counts.get("shifted") else []
@@ -65,7 +65,7 @@ def lecture_page(kept: Kept) -> str:
 
 def _row(name: str, claim: Claim, verdict: Verdict | None) -> str:
     statement = claim.statement + (f" Where it holds: {claim.holds}" if claim.holds else "")
-    cells = verdict_cells(verdict) if verdict else [claim.kind, "", "", ""]
+    cells = verdict_cells(verdict) if verdict else ["not run yet", "", "", ""]
     marks = marked(claim.control, claim.source)
     return f"| {statement}{marks} | {' | '.join(cells)} | `make exp-{name.replace('_', '-')}` |"
 
