@@ -187,16 +187,7 @@ class LectureModule(lightning.LightningModule, ABC):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build the optimiser and, unless the rate is constant, the schedule that follows it step by step."""
-        optimizer = build_optimizer(self.network, self.optimizer, self.optimizer_arguments)
-        if self.schedule == "constant" and not self.warmup:
-            return optimizer
-        total = self.trainer.estimated_stepping_batches
-        # -1: an iterable data set without a length; infinite: neither max_epochs nor max_steps.
-        if total < 1 or math.isinf(total):
-            raise ValueError(f"schedule {self.schedule} needs the number of steps: set trainer.max_steps or max_epochs")
-        schedule = build_schedule(optimizer, self.schedule, self.warmup, int(total))
-        # Lightning's own default is once an epoch.
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return configure_optimization(self.network, self, self.trainer)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Compute the outputs: (batch, …) to (batch, outputs), class scores before softmax for a classifier."""
@@ -206,7 +197,7 @@ class LectureModule(lightning.LightningModule, ABC):
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
         """Give the batch's mean loss, with the penalty."""
         objective = self._step(batch, batch_idx, "train")
-        if self._is_last_step(batch_idx):
+        if is_last_step(self.trainer, batch_idx):
             # Here and not at the epoch's end, where callbacks run before the module: they read these.
             rate = self.trainer.optimizers[0].param_groups[0]["lr"]
             self._log_means("train", {"lr": torch.tensor(rate, dtype=torch.float64)})
@@ -254,14 +245,31 @@ class LectureModule(lightning.LightningModule, ABC):
         self._means[stage].add(len(inputs), means=means, totals=totals)
         return objective
 
-    def _is_last_step(self, batch_idx: int) -> bool:
-        trainer = self.trainer
-        accumulated = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        # max_steps can end an epoch before its last batch.
-        return trainer.is_last_batch or (accumulated and trainer.global_step + 1 == trainer.max_steps)
-
     def _log_means(self, stage: str, more: dict[str, Any]) -> None:
         summary = self.criterion.summarize(self._means[stage].compute())
         values = {f"{stage}/{name}": mean for name, mean in summary.items()}
         # One value an epoch, already a mean: another batch size would only multiply and divide it.
         self.log_dict({**values, **more}, on_step=False, on_epoch=True, batch_size=1)
+
+
+def configure_optimization(
+    network: nn.Module, module: LectureModule, trainer: lightning.Trainer
+) -> OptimizerLRScheduler:
+    """Build the optimiser that a module asks for, and its schedule, for the parameters of a network."""
+    optimizer = build_optimizer(network, module.optimizer, module.optimizer_arguments)
+    if module.schedule == "constant" and not module.warmup:
+        return optimizer
+    total = trainer.estimated_stepping_batches
+    # -1: an iterable data set without a length; infinite: neither max_epochs nor max_steps.
+    if total < 1 or math.isinf(total):
+        raise ValueError(f"schedule {module.schedule} needs the number of steps: set trainer.max_steps or max_epochs")
+    schedule = build_schedule(optimizer, module.schedule, module.warmup, int(total))
+    # Lightning's own default is once an epoch.
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def is_last_step(trainer: lightning.Trainer, batch_idx: int) -> bool:
+    """Whether this batch ends an epoch, or the training."""
+    accumulated = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+    # max_steps can end an epoch before its last batch.
+    return trainer.is_last_batch or (accumulated and trainer.global_step + 1 == trainer.max_steps)

@@ -32,18 +32,18 @@ def bce(outputs: Tensor, targets: Tensor, *, reduce: Function) -> Tensor:
         targets: 0 or 1, (batch, labels).
         reduce: over the labels, see `losses.REDUCTIONS`.
     """
-    return reduce(F.binary_cross_entropy_with_logits(outputs, targets, reduction="none")).mean()
+    return reduce(F.binary_cross_entropy_with_logits(outputs, targets, reduction="none")).mean(-1)
 
 
 def naive_bce(outputs: Tensor, targets: Tensor, *, reduce: Function) -> Tensor:
     """Compute the same as written, −(y log ŷ + (1 − y) log(1 − ŷ)): not finite where ŷ rounds to 0 or 1."""
     probability = torch.sigmoid(outputs)
-    return reduce(-(targets * probability.log() + (1 - targets) * (1 - probability).log())).mean()
+    return reduce(-(targets * probability.log() + (1 - targets) * (1 - probability).log())).mean(-1)
 
 
 def label_mse(outputs: Tensor, targets: Tensor, *, reduce: Function) -> Tensor:
     """Compute the squared distance between σ(outputs) and the labels, mean over the batch."""
-    return reduce((torch.sigmoid(outputs) - targets).square()).mean()
+    return reduce((torch.sigmoid(outputs) - targets).square()).mean(-1)
 
 
 def label_softmax(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -51,8 +51,8 @@ def label_softmax(outputs: Tensor, targets: Tensor) -> Tensor:
 
     One class a sample made fit for several: a sample of k labels asks for 1/k of each, one of none for nothing.
     """
-    shares = targets / targets.sum(1, keepdim=True).clamp(min=1)
-    return -(shares * F.log_softmax(outputs, dim=1)).sum(1).mean()
+    shares = targets / targets.sum(-1, keepdim=True).clamp(min=1)
+    return -(shares * F.log_softmax(outputs, dim=-1)).sum(-1).mean(-1)
 
 
 def by_sign(outputs: Tensor) -> Tensor:
@@ -62,21 +62,21 @@ def by_sign(outputs: Tensor) -> Tensor:
 
 def by_share(outputs: Tensor) -> Tensor:
     """Predict the labels that softmax gives an equal share or more: at least one, (batch, labels) bool."""
-    highest = outputs == outputs.amax(dim=1, keepdim=True)  # equal shares could round to less
-    return highest | (outputs.softmax(1) * outputs.shape[1] >= 1)
+    highest = outputs == outputs.amax(dim=-1, keepdim=True)  # equal shares could round to less
+    return highest | (outputs.softmax(-1) * outputs.shape[-1] >= 1)
 
 
 def counts(predict: Function) -> dict[str, Measure]:
     """Build the totals over a batch from a rule that turns outputs into predicted labels."""
 
     def exact_match(outputs: Tensor, targets: Tensor) -> Tensor:
-        return (predict(outputs) == (targets > 0.5)).all(1).sum()
+        return (predict(outputs) == (targets > 0.5)).all(-1).sum(-1)
 
     def hits(outputs: Tensor, targets: Tensor) -> Tensor:
-        return (predict(outputs) & (targets > 0.5)).sum()
+        return (predict(outputs) & (targets > 0.5)).sum((-2, -1))
 
     def predicted_and_present(outputs: Tensor, targets: Tensor) -> Tensor:
-        return predict(outputs).sum() + (targets > 0.5).sum()
+        return predict(outputs).sum((-2, -1)) + (targets > 0.5).sum((-2, -1))
 
     return {"exact_match": exact_match, "hits": hits, "predicted_and_present": predicted_and_present}
 
@@ -90,7 +90,7 @@ def with_micro_f1(means: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def label_scores(name: str) -> Function:
     """Return what turns outputs (batch, labels) into scores from 0 to 1: softmax after its own loss, else sigmoid."""
-    return partial(torch.softmax, dim=1) if name == "label_softmax" else torch.sigmoid
+    return partial(torch.softmax, dim=-1) if name == "label_softmax" else torch.sigmoid
 
 
 def label_cost(name: str, reduce: Function) -> tuple[Measure, Function]:

@@ -25,9 +25,12 @@ def _unchanged(means: Means) -> Means:
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss and what goes with it; every function of tensors takes (outputs, targets)."""
+    """A loss and what goes with it; every function of tensors takes (outputs, targets).
 
-    # Scalar, the mean over the batch.
+    The measures leave axes before that of the batch alone: of stacked batches they give a value each.
+    """
+
+    # The mean over the batch.
     mean: Measure
     # Raises ValueError on targets of the wrong shape or kind; costs nothing, so every step does it.
     check_shape: Check
@@ -40,8 +43,8 @@ class Loss:
 
 
 def count_correct(outputs: Tensor, labels: Tensor) -> Tensor:
-    """Count the samples whose largest output is that of their label: (batch, classes), (batch,) -> ()."""
-    return (outputs.argmax(1) == labels).sum()
+    """Count the samples whose largest output is that of their label: (…, batch, classes), (…, batch) -> (…)."""
+    return (outputs.argmax(-1) == labels).sum(-1)
 
 
 def check_label_shape(name: str, outputs: Tensor, labels: Tensor) -> None:
@@ -113,11 +116,19 @@ def _accept(_outputs: Tensor, _targets: Tensor) -> None:
 OUTPUT_ACTIVATIONS: dict[str, Function] = {
     "identity": lambda a: a,
     "sigmoid": torch.sigmoid,
-    "softmax": partial(torch.softmax, dim=1),
+    "softmax": partial(torch.softmax, dim=-1),
 }
 # Over a sample's outputs; over the batch it is always the mean. The mean over the outputs, torch's default, makes the
 # gradient smaller by their number.
-REDUCTIONS: dict[str, Function] = {"mean": partial(torch.mean, dim=1), "sum": partial(torch.sum, dim=1)}
+REDUCTIONS: dict[str, Function] = {"mean": partial(torch.mean, dim=-1), "sum": partial(torch.sum, dim=-1)}
+
+
+def cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Compute softmax and the negative log-likelihood of the labels in one: (…, batch, classes), (…, batch) -> (…)."""
+    if outputs.dim() == 2:
+        return F.cross_entropy(outputs, labels)
+    costs = F.cross_entropy(outputs.flatten(0, -2), labels.flatten(), reduction="none")
+    return costs.reshape(labels.shape).mean(-1)
 
 
 def naive_cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
@@ -126,8 +137,8 @@ def naive_cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
     `cross_entropy` is the same number by −z + log Σ e^z with the largest z taken out. Slide "SoftMax".
     """
     exponentials = outputs.exp()
-    shares = exponentials / exponentials.sum(1, keepdim=True)
-    return -shares.gather(1, labels[:, None]).log().mean()
+    shares = exponentials / exponentials.sum(-1, keepdim=True)
+    return -shares.gather(-1, labels.unsqueeze(-1)).log().squeeze(-1).mean(-1)
 
 
 def one_hot_mse(outputs: Tensor, labels: Tensor, *, activate: Function, reduce: Function) -> Tensor:
@@ -141,11 +152,16 @@ def one_hot_mse(outputs: Tensor, labels: Tensor, *, activate: Function, reduce: 
         activate: see `OUTPUT_ACTIVATIONS`.
         reduce: over the classes, see `REDUCTIONS`.
     """
-    targets = F.one_hot(labels, outputs.shape[1]).to(outputs.dtype)
-    return reduce((activate(outputs) - targets).square()).mean()
+    targets = F.one_hot(labels, outputs.shape[-1]).to(outputs.dtype)
+    return reduce((activate(outputs) - targets).square()).mean(-1)
 
 
 # --- Numbers
+
+
+def mse(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Compute the mean squared error over the batch and the columns, (…, batch, columns) both -> (…)."""
+    return (outputs - targets).square().mean((-2, -1))
 
 
 def _precise(values: Tensor) -> Tensor:
@@ -154,15 +170,15 @@ def _precise(values: Tensor) -> Tensor:
 
 
 def _sum_squares(outputs: Tensor, targets: Tensor) -> Tensor:
-    return _precise(outputs - targets).square().sum(0)
+    return _precise(outputs - targets).square().sum(-2)
 
 
 def _sum_targets(_outputs: Tensor, targets: Tensor) -> Tensor:
-    return _precise(targets).sum(0)
+    return _precise(targets).sum(-2)
 
 
 def _sum_target_squares(_outputs: Tensor, targets: Tensor) -> Tensor:
-    return _precise(targets).square().sum(0)
+    return _precise(targets).square().sum(-2)
 
 
 def _with_r2(means: Means) -> Means:
@@ -226,12 +242,12 @@ def build_loss(name: str, output_activation: str | None = None, reduction: str |
     activate = choose("output_activation", output_activation or "identity", OUTPUT_ACTIVATIONS)
     reduce = choose("reduction", reduction or "mean", REDUCTIONS)
     if name == "mse":
-        return Loss(F.mse_loss, partial(check_same_shape, name), _accept, NUMBERS, _with_r2)
+        return Loss(mse, partial(check_same_shape, name), _accept, NUMBERS, _with_r2)
     if name in ("bce", "naive_bce", "label_mse", "label_softmax"):
         cost, predict = label_cost(name, reduce)
         return Loss(cost, partial(check_same_shape, name), check_binary, counts(predict), with_micro_f1)
     of_labels: dict[str, Measure] = {
-        "cross_entropy": F.cross_entropy,
+        "cross_entropy": cross_entropy,
         "naive_cross_entropy": naive_cross_entropy,
         "one_hot_mse": partial(one_hot_mse, activate=activate, reduce=reduce),
     }

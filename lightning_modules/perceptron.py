@@ -10,7 +10,7 @@ import torch
 from scipy.optimize import nnls
 from torch import Tensor, nn
 
-from lightning_modules.base import LectureModule
+from lightning_modules.base import LectureModule, is_last_step
 from lightning_modules.layers import check_count, choose
 from lightning_modules.layers.initialization import initialize_linear, linear, weight_generator
 from lightning_modules.losses import Loss, check_label_range, check_label_shape, check_unused
@@ -165,7 +165,7 @@ class Perceptron(LectureModule):
         """Give the batch's mean cost, and count the epoch's updates."""
         objective = super().training_step(batch, batch_idx)
         self._samples = len(batch[0]) + (self._samples if batch_idx else 0)
-        if self._is_last_step(batch_idx):
+        if is_last_step(self.trainer, batch_idx):
             updates = (self._means["train"].compute()["error"] * self._samples).round()
             self.log("train/updates", updates, on_step=False, on_epoch=True, batch_size=1)
         return objective

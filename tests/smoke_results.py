@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,27 +11,36 @@ import pytest
 from experiments.core import figures, records, summary, tuning
 from experiments.core.classes import find_class
 from experiments.core.drawing import Drawing
-from experiments.core.execution import Pool, execute
+from experiments.core.execution import Group, Outcome, Pool, Task, execute, groups
 from experiments.core.plan import Options, Planner, check_tasks, make_plan
 from experiments.core.results import Results
 from experiments.core.runner import run_tasks
 
 
-def smoke(name: str, runs: Path) -> Results:
+def smoke(name: str, runs: Path, data: str | None = None) -> Results:
     """Run and judge an experiment at smoke scale; its files are in `runs`, as `results.plan.directory` says.
 
     Skipped where a data set would have to be downloaded: tests use no network.
     """
-    plan = make_plan(name, Options(scale="smoke", logger="csv", runs=runs))
+    plan = make_plan(name, Options(scale="smoke", logger="csv", runs=runs, data=data))
     for data in {plan.grid.merged(condition)["data"]["class_path"] for condition in plan.grid.conditions}:
         if not find_class("data", data).found():  # type: ignore[attr-defined]
             pytest.skip(f"{data} is not on this machine")
     chosen = tuning.untuned(plan)
-    for task in [*run_tasks(plan, Planner(plan), chosen), *check_tasks(plan)]:
-        outcome = execute(task)
+    for task, outcome in in_this_process(groups([*run_tasks(plan, Planner(plan), chosen), *check_tasks(plan)])):
         assert outcome.status in ("ok", "diverged"), f"{task.label}: {outcome.error}"
         assert records.read_result(task.directory) is not None
     return summary.judge(plan, chosen)
+
+
+def in_this_process(pending: Sequence[Group]) -> Iterator[tuple[Task, Outcome]]:
+    """What a pool of one worker would do."""
+    for group in sorted(pending, key=lambda group: -sum(task.cost for task in group)):
+        ended = execute(group)
+        if isinstance(ended, str):
+            yield from in_this_process([(task,) for task in group])
+        else:
+            yield from zip(group, ended, strict=True)
 
 
 def drawn(results: Results) -> dict[str, Drawing]:

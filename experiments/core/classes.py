@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+from collections.abc import Mapping
+from typing import Any
 
 import lightning.pytorch.callbacks
 import lightning.pytorch.loggers
@@ -13,7 +15,9 @@ from lightning import LightningDataModule, LightningModule
 import datamodules
 import experiments.core.callbacks
 import lightning_modules
+from datamodules.base import InMemoryDataModule
 from experiments.core.errors import UserError, check_known, nearest
+from lightning_modules.base import LectureModule
 
 OURS = ("lightning_modules", "datamodules", "experiments")
 TRUSTED = (
@@ -29,6 +33,8 @@ KNOWN_CLASSES = {
     "callback": [experiments.core.callbacks, lightning.pytorch.callbacks],
     "logger": [lightning.pytorch.loggers],
 }
+# What a module has to know about the data.
+SIZES = ("num_features", "sample_shape", "num_classes")
 BASES: dict[str, type] = {
     "model": LightningModule,
     "data": LightningDataModule,
@@ -63,6 +69,21 @@ def find_class(kind: str, name: str) -> type:
     if not (isinstance(cls, type) and issubclass(cls, BASES[kind])):
         raise UserError(f"class path '{name}' is no {BASES[kind].__name__}; valid: {', '.join(known_names(kind))}")
     return cls
+
+
+def module_for(data: InMemoryDataModule, class_path: str, init_args: Mapping[str, Any]) -> LectureModule:
+    """Build a module that takes its sizes from the data, as the Lightning CLI links them.
+
+    Args:
+        data: set up or not.
+        class_path: of the module.
+        init_args: its arguments; the data's sizes take precedence.
+    """
+    build: Any = find_class("model", class_path)
+    taken = {name for base in build.__mro__ for name in inspect.signature(base.__init__).parameters}
+    sizes = {name: getattr(data, name) for name in SIZES if name in taken}
+    module: LectureModule = build(**{**init_args, **sizes})
+    return module
 
 
 def check_trusted(path: str) -> None:

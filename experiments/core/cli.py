@@ -27,7 +27,7 @@ from datamodules.base import InMemoryDataModule
 from experiments.core import records
 from experiments.core.callbacks.instrument import callbacks_of
 from experiments.core.callbacks.recorder import Recorder
-from experiments.core.classes import description, find_class
+from experiments.core.classes import SIZES, description, find_class
 from experiments.core.errors import UserError
 from experiments.core.strict import check_request
 from lightning_modules.base import LectureModule
@@ -54,7 +54,7 @@ class LectureCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Take the sizes from the data set and every seed from `seed_everything`."""
-        for size in ("num_features", "sample_shape", "num_classes"):
+        for size in SIZES:
             parser.link_arguments(f"data.{size}", f"model.init_args.{size}", apply_on="instantiate")
         for section in ("model", "data"):
             parser.link_arguments("seed_everything", f"{section}.init_args.seed")

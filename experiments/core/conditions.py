@@ -11,10 +11,15 @@ from typing import Any
 import torch
 from jsonargparse import Namespace
 from lightning import seed_everything
+from lightning.pytorch.callbacks import Checkpoint
 
+from experiments.core.callbacks.recorder import Recorder
+from experiments.core.classes import find_class, module_for
 from experiments.core.cli import CLI_SETTINGS, LectureCLI, one_line, quieten
+from experiments.core.stacking import Member, fit_stack, refuse
 from experiments.core.strict import check_request
 from experiments.core.yaml_files import parse_value
+from lightning_modules.stack import NotStackableError
 
 QUIET = ("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false")
 
@@ -73,14 +78,55 @@ class ConditionCLI(LectureCLI):
 
     def fit_seed(self, seed: int, directory: Path) -> None:
         """Do what `fit` does with this seed in this directory."""
-        config = self.config = self.config.clone()
+        self._give(self.config, seed, directory)
+        self.instantiate_classes()
+        self.trainer.fit(self.model, self.datamodule)
+        self.after_fit()
+
+    def fit_stack(self, seeds: Sequence[int], directories: Sequence[Path]) -> None:
+        """Do it with several seeds in one fit.
+
+        Raises:
+            NotStackableError: that cannot be done; nothing was written.
+        """
+        asked, members = self.config, []
+        self._give(asked, seeds[0], directories[0])
+        self.instantiate_classes()
+        trainer = self.trainer
+        members.append(Member(trainer.callbacks, trainer.loggers, self.model, self.datamodule, directories[0]))  # type: ignore[attr-defined]
+        refuse(trainer, members[0].module)
+        for seed, directory in zip(seeds[1:], directories[1:], strict=True):
+            self._give(asked, seed, directory)
+            members.append(self._member(directory))
+        fit_stack(trainer, members)
+
+    def _give(self, asked: Namespace, seed: int, directory: Path) -> None:
+        """Ask for the same with this seed in this directory."""
+        config = self.config = asked.clone()
         config.seed_everything = config.model.init_args.seed = config.data.init_args.seed = seed
         config.trainer.default_root_dir = str(directory)
         seed_everything(seed, workers=True, verbose=False)
         self.before_instantiate_classes()
-        self.instantiate_classes()
-        self.trainer.fit(self.model, self.datamodule)
-        self.after_fit()
+
+    def _member(self, directory: Path) -> Member:
+        """Build what another seed needs besides the trainer; the parser, which is slow, has seen it all before."""
+        config = self.config
+        data = _build("data", config.data)
+        data.prepare_data()
+        data.setup("fit")
+        module = module_for(data, config.model.class_path, vars(config.model.init_args))
+        callbacks = [_build("callback", part) for part in config.trainer.callbacks or []]
+        callbacks.append(Recorder(self.parser, config, **self.save_config_kwargs))
+        # As the trainer orders them.
+        callbacks.sort(key=lambda callback: isinstance(callback, Checkpoint))
+        loggers = config.trainer.logger or []
+        loggers = [_build("logger", part) for part in (loggers if isinstance(loggers, list) else [loggers])]
+        return Member(callbacks, loggers, module, data, directory)
+
+
+def _build(kind: str, part: Namespace) -> Any:
+    arguments = part.get("init_args")
+    return find_class(kind, part.class_path)(**(vars(arguments) if arguments else {}))
 
 
 def condition(args: Sequence[str]) -> ConditionCLI:
@@ -118,3 +164,22 @@ def run_seed(args: Sequence[str], seed: int, directory: Path) -> None:
     """
     torch.set_num_threads(1)
     condition(args).fit_seed(seed, directory)
+
+
+def run_stack(args: Sequence[str], seeds: Sequence[int], directories: Sequence[Path]) -> str:
+    """Train several runs of a condition in one fit; each leaves what `run_seed` would leave, up to rounding.
+
+    Args:
+        args: see `condition`; without seed and directory.
+        seeds: of the runs.
+        directories: of the runs.
+
+    Returns:
+        Why it cannot be done, and was not; an empty text if it was.
+    """
+    torch.set_num_threads(1)
+    try:
+        condition(args).fit_stack(seeds, directories)
+    except NotStackableError as error:
+        return str(error)
+    return ""

@@ -15,7 +15,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -64,30 +64,90 @@ class Outcome:
     """How a task ended."""
 
     status: str
-    seconds: float
+    seconds: float  # of a stack, its share
     error: str = ""
+    # Why it was not trained in one fit with other seeds, if it was to be.
+    alone: str = ""
 
 
-def execute(task: Task) -> Outcome:
-    """Run one task from nothing; what it prints goes to `run.log` in its directory."""
+# Seeds of one condition that are trained in one fit: above ten, a seed's share of the time hardly falls.
+STACK = 10
+
+Group = tuple[Task, ...]
+
+
+def groups(tasks: Sequence[Task]) -> list[Group]:
+    """Put the seeds of a condition together, ten at most; which ones depends on the tasks alone, done or not."""
+    found: dict[tuple[object, ...], list[Task]] = {}
+    for task in tasks:
+        key = (task.directory,) if task.check else (task.directory.parent, task.args, task.seed // STACK)
+        found.setdefault(key, []).append(task)
+    return [tuple(group) for group in found.values()]
+
+
+def pending(tasks: Sequence[Task]) -> list[Group]:
+    """The groups that have to be run: whole where one of its tasks is missing, unless its seeds are trained alone."""
+    found: list[Group] = []
+    for group in groups(tasks):
+        missing = [task for task in group if task.state != "finished"]
+        alone = any(
+            (records.read_result(task.directory) or {}).get("stack") == 1 for task in group if task not in missing
+        )
+        found += [(task,) for task in missing] if alone else [group] if missing else []
+    return found
+
+
+def execute(group: Group, alone: str = "") -> list[Outcome] | str:
+    """Run the tasks of a group from nothing, in one fit.
+
+    Args:
+        group: a task, or several seeds of a condition.
+        alone: why a task is run by itself that was to be one of several.
+
+    Returns:
+        How each of them ended; or why they have to be run one by one, and none was.
+    """
     started = time.perf_counter()
-    shutil.rmtree(task.directory, ignore_errors=True)
-    task.directory.mkdir(parents=True)
-    try:
-        with (task.directory / "run.log").open("w", encoding="utf-8") as log, _printing_to(log):
-            if task.check:
-                _run_check(task)
-            else:
-                from experiments.core.conditions import run_seed
+    reason, error = _logged(group, lambda: _run(group))
+    if reason:
+        return reason
+    seconds = (time.perf_counter() - started) / len(group)
+    return [Outcome(_status(task), seconds, error, alone) for task in group]
 
-                run_seed(task.args, task.seed, task.directory)
-    except Exception as error:
-        with (task.directory / "run.log").open("a", encoding="utf-8") as log:
+
+def _run(group: Group) -> str:
+    task = group[0]
+    if task.check:
+        _run_check(task)
+        return ""
+    from experiments.core.conditions import run_seed, run_stack
+
+    if len(group) > 1:
+        return run_stack(task.args, [task.seed for task in group], [task.directory for task in group])
+    run_seed(task.args, task.seed, task.directory)
+    return ""
+
+
+def _status(task: Task) -> str:
+    return str((records.read_result(task.directory) or {}).get("status", "failed"))
+
+
+def _logged(group: Group, work: Callable[[], str]) -> tuple[str, str]:
+    """Do some work in new directories; what it prints goes to `run.log` in each. Return what it says, and its error."""
+    for task in group:
+        shutil.rmtree(task.directory, ignore_errors=True)
+        task.directory.mkdir(parents=True)
+    path, said, message = group[0].directory / "run.log", "", ""
+    with path.open("w", encoding="utf-8") as log, _printing_to(log):
+        try:
+            said = work()
+        except Exception as error:
             traceback.print_exc(file=log)
-        message = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        return Outcome("failed", time.perf_counter() - started, " ".join(message.split()))
-    result = records.read_result(task.directory) or {}
-    return Outcome(str(result.get("status", "failed")), time.perf_counter() - started)
+            text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            message = " ".join(text.split())
+    for task in group[1:]:
+        shutil.copyfile(path, task.directory / path.name)
+    return said, message
 
 
 @contextlib.contextmanager
@@ -195,15 +255,21 @@ class Pool:
         assert self._pool is not None
         return self._pool
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Outcome]]:
-        """Run tasks, the longest first, and yield each as it ends."""
-        if not tasks:
+    def run(self, pending: Sequence[Group]) -> Iterator[tuple[Task, Outcome]]:
+        """Run groups of tasks, the longest first, and yield each task as it ends."""
+        if not pending:
             return
         pool = self._started()
-        ordered = sorted(tasks, key=lambda task: -task.cost)
-        futures: dict[Future[Outcome], Task] = {pool.schedule(execute, args=[task]): task for task in ordered}
-        for future in as_completed(futures):
-            error = future.exception()
-            # Only the death of a worker arrives as an exception: `execute` catches what a run raises.
-            outcome = future.result() if error is None else Outcome("failed", 0.0, f"worker ended: {error}")
-            yield futures[future], outcome
+        waiting: dict[Future[list[Outcome] | str], Group] = {}
+        for group in sorted(pending, key=lambda group: -sum(task.cost for task in group)):
+            waiting[pool.schedule(execute, args=[group])] = group
+        while waiting:
+            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                group, error = waiting.pop(future), future.exception()
+                # Only the death of a worker arrives as an exception: `execute` catches what a run raises.
+                lost = [Outcome("failed", 0.0, f"worker ended: {error}")] * len(group)
+                ended = lost if error is not None else future.result()
+                if isinstance(ended, str):
+                    waiting |= {pool.schedule(execute, args=[(task,), ended]): (task,) for task in group}
+                else:
+                    yield from zip(group, ended, strict=True)

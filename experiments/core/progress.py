@@ -25,7 +25,9 @@ def follow(results: Iterable[tuple[Task, Outcome]], total: int, title: str) -> I
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         handle = bar.add_task(title, total=total)
         for done, (task, outcome) in enumerate(results, start=1):
-            line = f"[{done}/{total}] {task.label}: {outcome.status} ({outcome.seconds:.1f} s)"
+            line = f"[{done}/{total}] {task.label}: {outcome.status} ({outcome.seconds:.1f} s)" + (
+                f", alone: {outcome.alone}" if outcome.alone else ""
+            )
             if outcome.status == "failed":
                 bar.console.print(
                     f"{line}; {outcome.error}; see {task.directory / 'run.log'}", markup=False, soft_wrap=True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import torch
@@ -13,9 +12,8 @@ from torch.func import functional_call
 from datamodules.base import InMemoryDataModule
 from experiments.core import records
 from experiments.core.callbacks.parameters import parameter_names
-from experiments.core.classes import find_class
+from experiments.core.classes import find_class, module_for
 from experiments.core.results import Run
-from lightning_modules.base import LectureModule
 
 Weights = dict[str, Tensor]
 
@@ -33,13 +31,8 @@ def network_of(run: Run) -> nn.Module:
     """Build the network of a run as it was before the first step."""
     stored = _config(run)
     section = stored["data"]
-    data: Any = find_class("data", section["class_path"])
-    sizes = data(**section["init_args"], seed=run.seed)
-    build: Any = find_class("model", stored["model"]["class_path"])
-    taken = {name for base in build.__mro__ for name in inspect.signature(base.__init__).parameters}
-    given = {name: getattr(sizes, name) for name in ("num_features", "sample_shape", "num_classes") if name in taken}
-    module: LectureModule = build(**stored["model"]["init_args"], seed=run.seed, **given)
-    return module.network
+    data: Any = find_class("data", section["class_path"])(**section["init_args"], seed=run.seed)
+    return module_for(data, stored["model"]["class_path"], {**stored["model"]["init_args"], "seed": run.seed}).network
 
 
 def recorded_weights(run: Run, network: nn.Module) -> dict[int, Weights]:

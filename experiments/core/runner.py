@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from experiments.core import catalogue, records, tuning, verification
 from experiments.core.errors import UserError
-from experiments.core.execution import Pool, Task
+from experiments.core.execution import Pool, Task, pending
 from experiments.core.grid import FIRST_SEED, Condition
 from experiments.core.plan import Options, Plan, Planner, check_tasks, make_plan
 from experiments.core.progress import follow
@@ -214,9 +214,10 @@ def run_missing(pool: Pool, planner: Planner, tasks: Sequence[Task], title: str)
     count = Counter(states.values())
     if count["outdated"]:
         print(f"{count['outdated']} {title} failed or were made by another version of the config: run again")
-    missing = [task for task, state in states.items() if state != "finished"]
-    if count["finished"]:
-        print(f"{title}: {count['finished']} of {len(tasks)} are there already")
+    groups = pending(tasks)
+    missing = [task for group in groups for task in group]
+    if len(missing) < len(tasks):
+        print(f"{title}: {len(tasks) - len(missing)} of {len(tasks)} are there already")
     if not all(task.check for task in missing):
         planner.load_data()
-    return Counter(outcome.status for _, outcome in follow(pool.run(missing), len(missing), title))
+    return Counter(outcome.status for _, outcome in follow(pool.run(groups), len(missing), title))

@@ -13,12 +13,13 @@ from typing import Any
 import lightning
 import pytest
 import torch
+from smoke_results import in_this_process
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 import experiments
 from experiments.core import catalogue, plan, runner, summary
-from experiments.core.execution import Outcome, Pool, Task, execute
+from experiments.core.execution import Group, Outcome, Pool, Task
 from lightning_modules import FullyConnected
 
 FEATURES, CLASSES = 6, 3
@@ -177,9 +178,8 @@ class InThisProcess(Pool):
     def start(self) -> None:
         pass
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Outcome]]:
-        for task in sorted(tasks, key=lambda task: -task.cost):
-            yield task, execute(task)
+    def run(self, pending: Sequence[Group]) -> Iterator[tuple[Task, Outcome]]:
+        return in_this_process(pending)
 
 
 @pytest.fixture

@@ -6,13 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from read_back import artist, line, student
+from smoke_results import smoke
 
 from datamodules import Digits
 from experiments.core import figures as core
-from experiments.core import summary, tuning
-from experiments.core.execution import Pool, execute
-from experiments.core.plan import Options, Planner, check_tasks, make_plan
-from experiments.core.runner import run_tasks
+from experiments.core.execution import Pool
 from experiments.fully_connected.checks import KINDS
 from experiments.fully_connected.figures import CHANGES, CLASSIFIERS, NETWORKS, SHOWN, TABLES
 
@@ -20,13 +18,7 @@ from experiments.fully_connected.figures import CHANGES, CLASSIFIERS, NETWORKS, 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     """Without Fashion-MNIST, which is not everywhere; two seeds."""
-    runs = tmp_path_factory.mktemp("runs")
-    plan = make_plan("fully_connected", Options(scale="smoke", data="digits", logger="csv", runs=runs))
-    chosen = tuning.untuned(plan)
-    for task in [*run_tasks(plan, Planner(plan), chosen), *check_tasks(plan)]:
-        outcome = execute(task)
-        assert outcome.status == "ok", f"{task.label}: {outcome.error}"
-    return summary.judge(plan, chosen)
+    return smoke("fully_connected", tmp_path_factory.mktemp("runs"), data="digits")
 
 
 @pytest.fixture(scope="module")

@@ -34,6 +34,10 @@ class Divergence(Callback):
         step = -1 if self._first is None else int(self._first)
         return None if step < 0 else step
 
+    def found(self, step: int) -> None:
+        """Take it from where the losses of a stack are looked at that a step's was not finite."""
+        self._first = torch.tensor(step)
+
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Note which step this batch belongs to: under accumulation it is one of several, and may not end the step."""
         self._step = trainer.global_step

@@ -22,13 +22,19 @@ def lecture_module(module: LightningModule, callback: object) -> LectureModule:
     return module
 
 
+def placed(module: LectureModule, batch: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Bring a batch where the module is, and its numbers to the module's precision."""
+    there = (part.to(module.device) for part in batch)
+    return tuple(part.type(module.dtype) if part.is_floating_point() else part for part in there)
+
+
 def evaluate(module: LectureModule, batches: Iterable[Sequence[Tensor]]) -> dict[str, Tensor]:
     """Count what the module's loss counts over batches of inputs and targets; the module stays in its mode."""
     means, training = EpochMeans(), module.training
     module.eval()
     with torch.no_grad():
         for batch in batches:
-            inputs, targets = (part.to(module.device) for part in batch)
+            inputs, targets = placed(module, batch)
             means.count(module.criterion, module(inputs), targets)
     module.train(training)
     return module.criterion.summarize(means.compute())

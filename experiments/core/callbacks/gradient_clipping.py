@@ -44,8 +44,17 @@ class GradientClipping(Instrument):
         self._clipped = clipped if self._clipped is None else self._clipped + clipped
         self._steps += 1
         if self.is_due(trainer):
-            after = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-            self.record(trainer, ["gradient/norm_before", "gradient/norm_after"], [before, after])
+            self.note(
+                trainer, before, torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+            )
+
+    def note(self, trainer: Trainer, before: Tensor, after: Tensor) -> None:
+        """Record the norms of this step."""
+        self.record(trainer, ["gradient/norm_before", "gradient/norm_after"], [before, after])
+
+    def count(self, clipped: Tensor, steps: int) -> None:
+        """Take the number of clipped steps so far from where the steps are made."""
+        self._clipped, self._steps = clipped, steps
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record the share of clipped steps."""

@@ -9,6 +9,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
+from experiments.core.callbacks.evaluation import placed
 from lightning_modules.base import LectureModule
 from lightning_modules.label_losses import label_scores
 
@@ -53,7 +54,7 @@ class LabelThreshold(Callback):
         """Choose the thresholds, and log what they give."""
         assert isinstance(pl_module, LectureModule)  # `setup` lets no other pass
         loader: Any = trainer.datamodule.val_dataloader()  # type: ignore[attr-defined]
-        batches = [(pl_module(x.to(pl_module.device)), y.to(pl_module.device)) for x, y in loader]
+        batches = [(pl_module(x), y) for x, y in (placed(pl_module, batch) for batch in loader)]
         scores = label_scores(pl_module.loss)
         val_scores, val_targets = (torch.cat(part) for part in zip(*batches, strict=True))
         val_scores, val_targets = scores(val_scores), val_targets > 0.5

@@ -41,6 +41,8 @@ class Recorder(SaveConfigCallback):
         super().__init__(parser, config, save_to_log_dir=False)
         self.run_dir = run_dir
         self.stored_config = stored_config
+        # Seeds trained in one fit, this one among them.
+        self.stack = 1
         self.measures: dict[str, float] = {}
         self._started = time.perf_counter()
         self._sealed = False
@@ -138,7 +140,7 @@ class Recorder(SaveConfigCallback):
                 "status": status,
                 "config_hash": records.config_hash(self.stored_config),
                 "seed": self.stored_config["seed_everything"],
-                "stack": 1,
+                "stack": self.stack,
                 "epochs": trainer.current_epoch,
                 "steps": trainer.global_step,
                 **more,

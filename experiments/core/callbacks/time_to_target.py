@@ -10,6 +10,7 @@ from lightning import LightningModule, Trainer
 from torch import Tensor
 
 from datamodules.base import InMemoryDataModule
+from experiments.core.callbacks.evaluation import placed
 from experiments.core.callbacks.instrument import Instrument, ends_step
 from lightning_modules.base import LectureModule
 
@@ -96,7 +97,8 @@ class TimeToTarget(Instrument):
 
     def _loss(self, trainer: Trainer, pl_module: LightningModule) -> Tensor:
         assert isinstance(pl_module, LectureModule)  # as `setup` has seen
-        inputs, targets = (part[: self.samples].to(pl_module.device) for part in trainer.datamodule.train)  # type: ignore[attr-defined]
+        data: InMemoryDataModule = trainer.datamodule  # type: ignore[attr-defined]
+        inputs, targets = placed(pl_module, [part[: self.samples] for part in data.train])
         training = pl_module.training
         pl_module.eval()
         with torch.no_grad():

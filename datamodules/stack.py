@@ -1,0 +1,93 @@
+"""The batches of several seeds side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from lightning import LightningDataModule
+from torch import Tensor
+
+from datamodules.base import InMemoryDataModule
+from datamodules.loader import TensorLoader
+
+# Data up to this size, in bytes, are put side by side, so that a batch is one indexed read for all seeds.
+MOST_COPIED = 2**28
+
+
+class StackedLoader:
+    """Batches of several loaders as one: every tensor leads with an axis that has an entry for each of them.
+
+    Args:
+        loaders: as many batches each, of the same sizes.
+
+    Raises:
+        ValueError: they differ in that.
+    """
+
+    # Lightning looks for a sampler here as well.
+    batch_sampler = None
+
+    def __init__(self, loaders: Sequence[TensorLoader]) -> None:
+        sizes = {(len(loader.tensors[0]), loader.batch_size) for loader in loaders}
+        if len(sizes) != 1:
+            raise ValueError(f"loaders of different sizes cannot be stacked: {sorted(sizes)}")
+        self.loaders = tuple(loaders)
+        tensors = [loader.tensors for loader in loaders]
+        small = sum(tensor.nbytes for of_one in tensors for tensor in of_one) <= MOST_COPIED
+        self._tensors: list[Tensor] | None = None
+        if small and all(loader.inputs is None for loader in loaders):
+            self._tensors = [torch.stack(parts) for parts in zip(*tensors, strict=True)]
+
+    def __len__(self) -> int:
+        return len(self.loaders[0])
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        if self._tensors is not None:
+            yield from self._read()
+            return
+        for batches in zip(*self.loaders, strict=True):
+            yield tuple(torch.stack(tensors) for tensors in zip(*batches, strict=True))
+
+    def _read(self) -> Iterator[tuple[Tensor, ...]]:
+        assert self._tensors is not None
+        first = self.loaders[0]
+        orders = torch.stack([loader.order(loader.epoch) for loader in self.loaders])
+        seeds = torch.arange(len(orders), device=orders.device).unsqueeze(1)
+        for start in range(0, orders.shape[1], first.batch_size):
+            rows = orders[:, start : start + first.batch_size]
+            yield tuple(tensor[seeds, rows] for tensor in self._tensors)
+
+    @property
+    def sampler(self) -> StackedLoader:
+        """Itself, so that Lightning calls `set_epoch` here."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch to iterate next."""
+        for loader in self.loaders:
+            loader.set_epoch(epoch)
+
+
+class StackedData(LightningDataModule):
+    """The data of several seeds, each in its own order.
+
+    Args:
+        parts: data modules that have been set up.
+    """
+
+    def __init__(self, parts: Sequence[InMemoryDataModule]) -> None:
+        super().__init__()
+        self.parts = tuple(parts)
+
+    def train_dataloader(self) -> StackedLoader:
+        """Batches of the training splits."""
+        return StackedLoader([part.train_dataloader() for part in self.parts])
+
+    def val_dataloader(self) -> StackedLoader:
+        """Batches of the validation splits."""
+        return StackedLoader([part.val_dataloader() for part in self.parts])
+
+    def test_dataloader(self) -> StackedLoader:
+        """Batches of the test splits."""
+        return StackedLoader([part.test_dataloader() for part in self.parts])

@@ -1,0 +1,366 @@
+"""Networks of one shape trained as one: their parameters in tensors with a leading axis, one entry a seed.
+
+A step of a small network costs more in calls than in arithmetic; a stack pays for the calls once for all its seeds.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import lightning
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Optimizer
+
+from lightning_modules.base import EpochMeans, LectureModule, configure_optimization, is_last_step
+from lightning_modules.fully_connected import FullyConnectedNetwork
+from lightning_modules.penalties import penalized, penalty
+
+
+class NotStackableError(ValueError):
+    """These seeds have to be trained one by one; the message says why."""
+
+
+# --- Layers on activations of the form (seeds, units, batch): so BatchNorm finds its channels without a copy.
+
+
+class StackedLinear(nn.Linear):
+    """`nn.Linear` of every seed in one matrix product."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(seeds, in_features, batch) to (seeds, out_features, batch)."""
+        bias: Tensor | None = self.bias
+        if bias is None:
+            return torch.bmm(self.weight, inputs)
+        return torch.baddbmm(bias.unsqueeze(2), self.weight, inputs)
+
+
+class StackedBatchNorm(nn.BatchNorm1d):
+    """`nn.BatchNorm1d` of every seed: the units of all seeds are so many channels."""
+
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(seeds, units, batch), kept."""
+        if self.training:
+            if inputs.shape[2] < 2:
+                # In the words of torch, whose own check counts the units as samples.
+                raise ValueError(f"Expected more than 1 value per channel when training, got input {inputs.shape[2:]}")
+            self.num_batches_tracked.add_(1)
+        normalized = F.batch_norm(
+            inputs.reshape(1, -1, inputs.shape[2]),
+            self.running_mean.view(-1),
+            self.running_var.view(-1),
+            self.weight.reshape(-1),
+            self.bias.reshape(-1),
+            self.training,
+            self.momentum or 0.0,
+            self.eps,
+        )
+        return normalized.view(inputs.shape)
+
+
+class StackedLayerNorm(nn.LayerNorm):
+    """`nn.LayerNorm` over the units of every seed."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(seeds, units, batch), kept."""
+        normalized = F.layer_norm(inputs.transpose(1, 2), self.normalized_shape, eps=self.eps).transpose(1, 2)
+        return torch.addcmul(self.bias.unsqueeze(2), normalized, self.weight.unsqueeze(2))
+
+
+class Streams:
+    """The states of the seeds' global random generators, as each would find them in a process of its own."""
+
+    def __init__(self, seeds: Sequence[int]) -> None:
+        self.states = [torch.Generator().manual_seed(seed).get_state() for seed in seeds]
+
+    @contextmanager
+    def of(self, index: int) -> Iterator[None]:
+        """Draw from the stream of one seed, and leave it where the drawing ended."""
+        with torch.random.fork_rng(devices=[]):
+            torch.set_rng_state(self.states[index])
+            yield
+            self.states[index] = torch.get_rng_state()
+
+
+class SeedBySeed(nn.Module):
+    """Any module, called once for each seed.
+
+    Args:
+        modules: one a seed; they stay those of the plain networks, with their parameters, if any.
+        streams: what a module that draws at random draws from.
+        axis: the axis of the batch, moved to the front of what a module sees; 0 leaves it there.
+    """
+
+    def __init__(self, modules: Sequence[nn.Module], streams: Streams, axis: int = 0) -> None:
+        super().__init__()
+        self.plain = tuple(modules)  # a tuple: their parameters are reached by the stack's own names
+        self.streams = streams
+        self.axis = axis
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(seeds, …) to (seeds, …)."""
+        outputs = []
+        for index, (module, one) in enumerate(zip(self.plain, inputs.unbind(), strict=True)):
+            with self.streams.of(index):
+                # Contiguous: masks are drawn in the order of the memory.
+                outputs.append(module(one.movedim(self.axis, 0).contiguous()).movedim(0, self.axis))
+        return torch.stack(outputs)
+
+
+class Elementwise(SeedBySeed):
+    """An activation of all seeds at once; where a callback watches a seed's own module, seed by seed."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(seeds, units, batch), kept."""
+        if any(module._forward_pre_hooks or module._forward_hooks for module in self.plain):
+            return super().forward(inputs)
+        outputs: Tensor = self.plain[0](inputs)
+        return outputs
+
+
+STACKED: dict[type[nn.Module], type[nn.Module]] = {
+    nn.Linear: StackedLinear,
+    nn.BatchNorm1d: StackedBatchNorm,
+    nn.LayerNorm: StackedLayerNorm,
+}
+
+
+class StackedNetwork(nn.Module):
+    """Several networks of one shape as one: its parameters and buffers lead with the axis of the seeds.
+
+    They have, in its `network`, the names that they have in a plain one. After `link`, each plain network is a view:
+    what is learnt here is learnt there, and what is loaded there is loaded here.
+
+    Args:
+        networks: plain networks that differ in their parameters only.
+        seeds: of the random numbers that each draws while it is trained.
+    """
+
+    def __init__(self, networks: Sequence[nn.Module], seeds: Sequence[int]) -> None:
+        super().__init__()
+        self.plain = tuple(networks)
+        self.streams = Streams(seeds)
+        self.network = copy.deepcopy(networks[0])
+        for module_name, module in self.network.named_modules():
+            parts = [network.get_submodule(module_name) for network in networks]
+            for name, parameter in module.named_parameters(recurse=False):
+                values = torch.stack([part.get_parameter(name).detach() for part in parts])
+                setattr(module, name, nn.Parameter(values, requires_grad=parameter.requires_grad))
+            for name, _ in module.named_buffers(recurse=False):
+                setattr(module, name, torch.stack([part.get_buffer(name) for part in parts]))
+        if isinstance(self.network, FullyConnectedNetwork):
+            for layer_name, layer in [*self.network.named_modules()]:
+                self._replace(layer_name, layer)
+        else:
+            self.whole = SeedBySeed(networks, self.streams)
+
+    def _replace(self, name: str, layer: nn.Module) -> None:
+        """Let a leaf of the fully connected network compute for all seeds."""
+        if any(True for _ in layer.children()) or isinstance(layer, nn.ModuleList):
+            return
+        stacked = STACKED.get(type(layer))
+        if stacked is not None:
+            layer.__class__ = stacked
+            return
+        kind = Elementwise if name.endswith(".activation") else SeedBySeed
+        parent = self.network.get_submodule(name.rpartition(".")[0])
+        parts = [network.get_submodule(name) for network in self.plain]
+        setattr(parent, name.rpartition(".")[2], kind(parts, self.streams, axis=1))
+
+    def link(self) -> None:
+        """Make every plain network a view of this one; its own values are kept, and copied here."""
+        for index in range(len(self.plain)):
+            self.link_one(index)
+
+    @torch.no_grad()
+    def link_one(self, index: int) -> None:
+        """Make one plain network a view again."""
+        plain = self.plain[index]
+        for name, parameter in self.network.named_parameters():
+            own = plain.get_parameter(name)
+            parameter.data[index] = own
+            own.data = parameter.data[index]
+        for name, buffer in self.network.named_buffers():
+            buffer[index] = plain.get_buffer(name)
+            parent, _, last = name.rpartition(".")
+            setattr(plain.get_submodule(parent), last, buffer[index])
+
+    def zero_gradients(self) -> None:
+        """Set all gradients to 0, and make those of the plain networks views of them, which they stay."""
+        for name, parameter in self.network.named_parameters():
+            if not parameter.requires_grad:
+                continue
+            if parameter.grad is not None:
+                parameter.grad.zero_()
+                continue
+            parameter.grad = torch.zeros_like(parameter)
+            for plain, gradient in zip(self.plain, parameter.grad, strict=True):
+                plain.get_parameter(name).grad = gradient
+
+    @torch.no_grad()
+    def release(self, index: int) -> None:
+        """Give one plain network tensors of its own: what is learnt from now on is not its own any more."""
+        plain = self.plain[index]
+        for own in plain.parameters():
+            own.data, own.grad = own.data.clone(), None
+        for name, buffer in [*plain.named_buffers()]:
+            parent, _, last = name.rpartition(".")
+            setattr(plain.get_submodule(parent), last, buffer.clone())
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(seeds, batch, …) to (seeds, batch, outputs)."""
+        if not isinstance(self.network, FullyConnectedNetwork):
+            outputs: Tensor = self.whole(inputs)
+            return outputs
+        z = inputs.flatten(2).transpose(1, 2)
+        for layer in self.network.hidden:
+            z = layer(z)
+        return self.network.output(z).transpose(1, 2)  # type: ignore[no-any-return]
+
+
+class Stack(lightning.LightningModule):
+    """Several modules of one configuration and different seeds, trained in one fit as each would be alone.
+
+    Every batch leads with the axis of the seeds. The loss is the sum over the seeds, so that each learns from its own
+    alone. `metrics` holds what each module would have logged.
+
+    Args:
+        modules: plain modules that `refuse_own_rules` has let pass; their networks become views of this one's.
+    """
+
+    def __init__(self, modules: Sequence[LectureModule]) -> None:
+        super().__init__()
+        self.plain = tuple(modules)
+        self.network = StackedNetwork([module.network for module in modules], [module.seed for module in modules])
+        self.criterion = modules[0].criterion
+        self.metrics: list[dict[str, Tensor]] = [{} for _ in modules]
+        # Of the last training step, (seeds,).
+        self.losses = torch.empty(0)
+        self._means = {stage: EpochMeans() for stage in ("train", "val", "test")}
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Build what the first module would, for all: the optimisers act on each number by itself."""
+        # Here the parameters have their device and precision.
+        for module in self.plain:
+            module.to(device=self.device, dtype=self.dtype)
+        self.network.link()
+        return configure_optimization(self.network.network, self.plain[0], self.trainer)
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:
+        """Keep the tensors of the gradients: those of the plain networks are views of them."""
+        self.network.zero_gradients()
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the gradient of every seed by its own norm; by value, each number is clipped by itself anyway."""
+        if gradient_clip_algorithm in (None, "norm"):
+            if gradient_clip_val:
+                clip_each(gradients_of(optimizer), gradient_clip_val)
+            return
+        super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+    def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> dict[str, Tensor]:
+        """Give the sum of the seeds' losses, with their penalties."""
+        self.losses = self._step(batch, batch_idx, "train")
+        if is_last_step(self.trainer, batch_idx):
+            rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+            self._log_means("train", {"lr": torch.tensor(rate, dtype=torch.float64)})
+        return {"loss": self.losses.sum(), "losses": self.losses.detach()}
+
+    def validation_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
+        """Count the batch."""
+        self._step(batch, batch_idx, "val")
+
+    def test_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
+        """Count the batch."""
+        self._step(batch, batch_idx, "test")
+
+    def train(self, mode: bool = True) -> Stack:
+        """Set the mode of the plain modules too."""
+        for module in self.plain:
+            module.train(mode)
+        return super().train(mode)
+
+    def on_validation_model_train(self) -> None:
+        """Go back to training; Lightning's own way reaches the registered modules only."""
+        self.train()
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the means over the validation set."""
+        self._log_means("val", {})
+
+    def on_test_epoch_end(self) -> None:
+        """Log the means over the test set."""
+        self._log_means("test", {})
+
+    def _step(self, batch: Sequence[Tensor], batch_idx: int, stage: str) -> Tensor:
+        inputs, targets = batch
+        outputs = self.network(inputs)
+        self.criterion.check_shape(outputs.flatten(0, 1), targets.flatten(0, 1))
+        if targets.device.type == "cpu" or batch_idx == 0:
+            self.criterion.check_values(outputs.flatten(0, 1), targets.flatten(0, 1))
+        objective = self.criterion.mean(outputs, targets)
+        means = {"loss": objective.detach()}
+        first = self.plain[0]
+        if stage == "train" and (first.l1 or first.l2):
+            cost = torch.vmap(lambda *weights: penalty(weights, first.l1, first.l2))(*penalized(self.network.network))
+            objective = objective + cost
+            means["penalty"] = cost.detach()
+        if batch_idx == 0:
+            self._means[stage].reset()
+        outputs = outputs.detach()
+        totals = {name: total(outputs, targets) for name, total in self.criterion.totals.items()}
+        self._means[stage].add(inputs.shape[1], means=means, totals=totals)
+        return objective
+
+    def _log_means(self, stage: str, more: Mapping[str, Tensor]) -> None:
+        means = self._means[stage].compute()
+        for index, metrics in enumerate(self.metrics):
+            summary = self.criterion.summarize({name: values[index] for name, values in means.items()})
+            metrics.update({f"{stage}/{name}": mean for name, mean in summary.items()} | dict(more))
+
+
+def gradients_of(optimizer: Optimizer) -> list[Tensor]:
+    """List the gradients of all parameters, (seeds, …) each."""
+    return [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+
+
+def norms_of(gradients: Sequence[Tensor]) -> Tensor:
+    """Compute the Euclidean norm of each seed's whole gradient, (seeds,)."""
+    norms: Tensor = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients]).norm(dim=0)
+    return norms
+
+
+def clip_each(gradients: Sequence[Tensor], max_norm: float) -> Tensor:
+    """Bound the norm of each seed's gradient in place, as torch's `clip_grad_norm_` does; return those before."""
+    before = norms_of(gradients)
+    factors = (max_norm / (before + 1e-6)).clamp(max=1.0)
+    for gradient in gradients:
+        gradient.mul_(factors.view(-1, *[1] * (gradient.dim() - 1)))
+    return before
+
+
+def refuse_own_rules(kind: type[LectureModule]) -> None:
+    """Refuse a module that trains otherwise than `LectureModule` says: a stack would not do it.
+
+    Raises:
+        NotStackableError: it does; the message says where.
+    """
+    for name in dir(LectureModule):
+        free = name.startswith("__") or name in ("configure_network", "configure_losses")
+        own, usual = (inspect.getattr_static(each, name) for each in (kind, LectureModule))
+        if own is not usual and callable(own) and not free:
+            raise NotStackableError(f"{kind.__name__} has a {name} of its own")

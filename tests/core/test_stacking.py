@@ -1,0 +1,207 @@
+"""Seeds trained in one fit leave what each would leave by itself: all numbers to 1e-8 in double precision."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from experiments.core import records
+from experiments.core.conditions import condition, run_seed, run_stack
+from lightning_modules.optimization import OPTIMIZERS, SCHEDULES
+
+SEEDS = (1000, 1001, 1002)
+BASE = """
+seed_everything: 1000
+model:
+  class_path: FullyConnected
+  init_args: {depth: 3, width: 12, activation: tanh, optimizer: sgd, lr: 0.1}
+data:
+  class_path: Digits
+  init_args: {batch_size: 32, num_train: 200, num_val: 100, num_test: 100}
+trainer:
+  max_epochs: 3
+  precision: 64-true
+  logger: false
+  callbacks:
+    - {class_path: GradientFlow, init_args: {every_n_steps: 4}}
+    - {class_path: ActivationStatistics, init_args: {every_n_steps: 5}}
+    - {class_path: Divergence}
+    - class_path: ModelCheckpoint
+      init_args: {dirpath: checkpoints, filename: best, monitor: val/loss, save_on_train_epoch_end: false}
+"""
+# Options of the model, and callbacks laid over the file.
+CASES: dict[str, tuple[list[str], str]] = {
+    **{f"activation {name}": ([f"--model.activation={name}"], "") for name in ("relu", "sigmoid", "gelu", "elu")},
+    **{
+        f"normalization {name} {place}": (
+            [f"--model.normalization={name}", f"--model.normalization_position={place}"],
+            "",
+        )
+        for name in ("batch", "layer")
+        for place in ("before", "after")
+    },
+    **{f"optimizer {name}": ([f"--model.optimizer={name}", "--model.lr=0.01"], "") for name in OPTIMIZERS},
+    "momentum": (["--model.momentum=0.9", "--model.nesterov=true", "--model.weight_decay=0.01"], ""),
+    **{f"schedule {name}": ([f"--model.schedule={name}"], "") for name in SCHEDULES},
+    "warmup": (["--model.schedule=cosine", "--model.warmup=0.3"], ""),
+    "dropout": (["--model.dropout=0.3"], ""),
+    "dropout by batch": (["--model.dropout=0.3", "--model.dropout_mask=batch"], ""),
+    "penalties": (["--model.l1=0.001", "--model.l2=0.01"], ""),
+    "residual without bias": (["--model.residual=true", "--model.bias=false"], ""),
+    "loss one_hot_mse": (["--model.loss=one_hot_mse", "--model.output_activation=sigmoid"], ""),
+    "loss naive_cross_entropy": (["--model.loss=naive_cross_entropy"], ""),
+    "accumulation": (["--trainer.accumulate_grad_batches=2"], ""),
+    "clipping by the trainer": (["--trainer.gradient_clip_val=0.1"], ""),
+    "a step in all": (["--trainer.max_epochs=null", "--trainer.max_steps=1"], ""),
+    "augmentation": (["--data.augmentation=[shift]", "--data.label_noise=0.2", "--data.duplicates=1"], ""),
+    "clipping": ([], "{class_path: GradientClipping, init_args: {max_norm: 0.1, every_n_steps: 3}}"),
+    "saturation": ([], "{class_path: GradientBySaturation}"),
+    "weights": ([], "{class_path: WeightStatistics}"),
+    "landscape": (["--model.dropout=0.3"], "{class_path: Landscape}"),
+    "modes": (["--model.normalization=batch"], "{class_path: TrainEvalGap}"),
+    "final test": ([], "{class_path: FinalTest}"),
+    "training test": ([], "{class_path: TrainingTest}"),
+    "robustness": ([], "{class_path: Robustness, init_args: {noise: [0.5], removed: [0.5]}}"),
+    "early stopping": (
+        ["--model.lr=3"],
+        "{class_path: EarlyStopping, init_args: {monitor: val/loss, patience: 0}}",
+    ),
+    "time to target": ([], "{class_path: TimeToTarget, init_args: {target: 2.2, samples: 50}}"),
+}
+
+
+def write(folder: Path, callback: str = "", base: str = BASE) -> str:
+    added = f"    - {callback}\n" if callback else ""
+    (folder / "base.yaml").write_text(
+        base.replace("    - {class_path: Divergence}\n", "    - {class_path: Divergence}\n" + added)
+    )
+    return f"--config={folder / 'base.yaml'}"
+
+
+def both(here: Path, args: list[str], seeds: tuple[int, ...] = SEEDS) -> tuple[list[Path], list[Path]]:
+    """Train the seeds in one fit, and one after another; give their directories."""
+    together, alone = ([here / kind / f"seed={seed}" for seed in seeds] for kind in ("together", "alone"))
+    assert run_stack(args, seeds, together) == ""
+    for seed, directory in zip(seeds, alone, strict=True):
+        run_seed(args, seed, directory)
+    return together, alone
+
+
+def result(directory: Path) -> dict[str, object]:
+    return json.loads((directory / records.RESULT).read_text())
+
+
+def finite(measures: dict[str, float | None]) -> dict[str, float]:
+    """The measures with a value; the file has none for those that were not finite."""
+    return {name: value for name, value in measures.items() if value is not None}
+
+
+def assert_same_run(together: Path, alone: Path) -> None:
+    one, other = result(together), result(alone)
+    for key in ("status", "config_hash", "seed", "epochs", "steps", "data"):
+        assert one[key] == other[key], key
+    assert (one["stack"], other["stack"]) == (len(SEEDS), 1)
+    assert one["measures"].keys() == other["measures"].keys()
+    assert finite(one["measures"]).keys() == finite(other["measures"]).keys()
+    assert finite(one["measures"]) == pytest.approx(finite(other["measures"]), rel=1e-8, abs=1e-8)
+    rows, expected = (
+        {row[:3]: row[3] for row in records.read_metrics(directory / records.METRICS)}
+        for directory in (together, alone)
+    )
+    assert rows.keys() == expected.keys()
+    assert rows == pytest.approx(expected, rel=1e-8, abs=1e-8, nan_ok=True)
+    files, usual = ({str(path.relative_to(d)) for path in d.rglob("*")} for d in (together, alone))
+    assert files == usual
+    for name in files:
+        if name.endswith(".ckpt"):
+            assert_same_checkpoint(together / name, alone / name)
+
+
+def assert_same_checkpoint(path: Path, other: Path) -> None:
+    one, two = (torch.load(each, weights_only=True) for each in (path, other))
+    assert one["hyper_parameters"] == two["hyper_parameters"]
+    assert (one["epoch"], one["global_step"]) == (two["epoch"], two["global_step"])
+    assert one["state_dict"].keys() == two["state_dict"].keys()
+    for name, value in two["state_dict"].items():
+        assert value.is_floating_point() or torch.equal(one["state_dict"][name], value)
+        torch.testing.assert_close(one["state_dict"][name], value, rtol=1e-8, atol=1e-8, equal_nan=True)
+
+
+@pytest.mark.parametrize(("args", "callback"), CASES.values(), ids=list(CASES))
+def test_a_stack_leaves_what_its_seeds_leave_alone(here, args, callback):
+    together, alone = both(here, [write(here, callback), *args])
+    for pair in zip(together, alone, strict=True):
+        assert_same_run(*pair)
+
+
+ARCHITECTURES = {
+    "linear": "{class_path: LinearModel, init_args: {lr: 0.1, optimizer: sgd}}",
+    "linear stack": "{class_path: LinearStack, init_args: {hidden: [8], lr: 0.1, optimizer: sgd}}",
+    "two layers": "{class_path: TwoLayer, init_args: {loss: cross_entropy, lr: 0.01}}",
+    "convolutional": "{class_path: Convolutional, init_args: {channels: [4, 4], normalization: batch, lr: 0.01}}",
+}
+
+
+@pytest.mark.parametrize("model", ARCHITECTURES.values(), ids=list(ARCHITECTURES))
+def test_every_architecture_that_can_be_stacked(here, model):
+    lines = BASE.splitlines()
+    start = lines.index("model:")
+    base = "\n".join([*lines[:start], f"model: {model}", *lines[start + 3 :]])
+    base = base.replace("    - {class_path: GradientFlow, init_args: {every_n_steps: 4}}\n", "")
+    base = base.replace("    - {class_path: ActivationStatistics, init_args: {every_n_steps: 5}}\n", "")
+    together, alone = both(here, [write(here, base=base + "\n")])
+    for pair in zip(together, alone, strict=True):
+        assert_same_run(*pair)
+
+
+def test_a_seed_that_diverges_ends_at_its_own_step_and_touches_no_other(here):
+    options = ["--model.activation=relu", "--model.loss=naive_cross_entropy", "--model.lr=10"]
+    together, alone = both(here, [write(here), *options], seeds=(1003, 1004, 1005))
+    assert [result(directory)["status"] for directory in together] == ["ok", "diverged", "ok"]
+    for pair in zip(together, alone, strict=True):
+        assert_same_run(*pair)
+
+
+def test_a_stack_repeats_to_the_byte(here):
+    args = [write(here), "--model.dropout=0.2"]
+    first, second = ([here / kind / f"seed={seed}" for seed in SEEDS] for kind in ("first", "second"))
+    for directories in (first, second):
+        run_stack(args, SEEDS, directories)
+    for one, other in zip(first, second, strict=True):
+        assert (one / records.METRICS).read_bytes() == (other / records.METRICS).read_bytes()
+        assert result(one)["measures"] == result(other)["measures"]
+
+
+def test_a_checkpoint_of_a_stack_loads_into_the_plain_module(here):
+    directories = [here / f"seed={seed}" for seed in SEEDS]
+    args = [write(here), "--model.normalization=batch"]
+    run_stack(args, SEEDS, directories)
+    for seed, directory in zip(SEEDS, directories, strict=True):
+        plain = condition(args)
+        plain._give(plain.config, seed, here / "new" / f"seed={seed}")
+        plain.instantiate_classes()
+        stored = torch.load(directory / "checkpoints" / "best.ckpt", weights_only=True)
+        assert plain.model.load_state_dict(stored["state_dict"], strict=True).missing_keys == []
+
+
+@pytest.mark.parametrize(
+    ("model", "callback", "reason"),
+    [
+        ("{class_path: Modular, init_args: {hidden: [4]}}", "", "Modular has a "),
+        (
+            "{class_path: LinearModel}",
+            "{class_path: experiments.tools.mistakes.KeptGradients}",
+            "KeptGradients watches one run",
+        ),
+    ],
+)
+def test_what_cannot_be_stacked_says_why_and_leaves_nothing(here, model, callback, reason):
+    lines = BASE.splitlines()
+    start = lines.index("model:")
+    base = "\n".join([*lines[:start], f"model: {model}", *lines[start + 3 :]]) + "\n"
+    directories = [here / f"seed={seed}" for seed in SEEDS]
+    assert run_stack([write(here, callback, base)], SEEDS, directories).startswith(reason)
+    assert not any(directory.exists() for directory in directories)
