@@ -30,7 +30,7 @@ def smoke(name: str, runs: Path, data: str | None = None) -> Results:
     for task, outcome in in_this_process(groups([*run_tasks(plan, Planner(plan), chosen), *check_tasks(plan)])):
         assert outcome.status in ("ok", "diverged"), f"{task.label}: {outcome.error}"
         assert records.read_result(task.directory) is not None
-    return summary.judge(plan, chosen)
+    return summary.judge(plan, chosen, Pool(jobs=1))
 
 
 def in_this_process(pending: Sequence[Group]) -> Iterator[tuple[Task, Outcome]]:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.core import records, summary
-from experiments.core.execution import check_function
+from experiments.core.execution import Pool, check_function
 from experiments.core.grid import Condition
 from experiments.core.plan import Options, Plan, check_tasks, make_plan
 from experiments.core.results import Results
@@ -51,7 +51,7 @@ def build(runs: Path, *, wanted: Wanted = everything, **choice: object) -> Resul
         content = {"status": "ok", "seed": task.seed, "measures": check_function(task.check)(task.seed)}
         records.write_json(task.directory / records.RESULT, content)
     _write_tuning(plan, list(tuned))
-    return summary.judge(plan, tuned)
+    return summary.judge(plan, tuned, Pool(jobs=1))
 
 
 def _write_run(plan: Plan, condition: Condition, seed: int, rng: np.random.Generator) -> None:

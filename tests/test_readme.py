@@ -6,7 +6,7 @@ import sys
 from dataclasses import replace
 
 from experiments.core import catalogue, reference
-from experiments.core.definitions import INFERENTIAL
+from experiments.core.definitions import INFERENTIAL, REFUTED
 
 README = (catalogue.ROOT.parent / "README.md").read_text(encoding="utf-8")
 
@@ -41,9 +41,17 @@ def test_the_pages_change_with_the_references():
     assert different == {"README.md", "VERDICTS.md"}
 
 
-def test_every_reference_is_about_the_claims_as_they_are():
-    for name, found in reference.all_kept().items():
+def test_every_experiment_has_a_reference_about_its_claims_as_they_are():
+    kept = reference.all_kept()
+    assert list(kept) == catalogue.names()
+    for name, found in kept.items():
         assert {v.id for v in found.verdicts} == {claim.id for claim in catalogue.load(name).claims}, name
+
+
+def test_every_claim_that_was_refuted_says_where_it_holds_and_no_other_does():
+    refuted = {v.id for found in reference.all_kept().values() for v in found.verdicts if v.verdict == REFUTED}
+    claims = [claim for name in catalogue.names() for claim in catalogue.load(name).claims]
+    assert {claim.id for claim in claims if claim.holds} == {c.id for c in claims if c.id in refuted and not c.control}
 
 
 def test_a_second_seed_set_answers_for_every_inferential_and_exact_claim():

@@ -54,6 +54,9 @@ def _on_accuracy(name: str, english: str, french: str, overrides: Overrides, pri
                 primary=primary and labels == "noisy",
                 figure="gains",
                 note=SETTING,
+                holds=f"with a fifth of the labels drawn at random (L40-{name}-accuracy-noisy)"
+                if labels == "clean"
+                else "",
             )
         )
     return claims

@@ -6,7 +6,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -35,6 +35,8 @@ class Run:
     directory: Path
     settings: Mapping[str, Value]
     result: Mapping[str, Any]
+    # Measures computed from what the run left, by their name, where that was done already.
+    derived: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def status(self) -> str:
@@ -103,8 +105,16 @@ def public_functions(module: ModuleType) -> dict[str, Callable[..., Any]]:
 
 def value_of(experiment: str, name: str, run: Run) -> float:
     """One measure of one run; nan where the run does not have it."""
+    if name in run.derived:
+        return run.derived[name]
     measure = find_measure(experiment, name)
     return float(measure(run)) if measure else float(run[name])
+
+
+def derive(experiment: str, names: Sequence[str], runs: Sequence[Run]) -> list[dict[str, float]]:
+    """Compute the measures among `names` that the runs have not recorded, of each run."""
+    wanted = [name for name in names if find_measure(experiment, name)]
+    return [{name: value_of(experiment, name, run) for name in wanted} for run in runs]
 
 
 def table(

@@ -149,7 +149,7 @@ def _answers(plan: Plan, pool: Pool, kept: Reference, only_exact: bool) -> list[
     chosen, done = _train(plan, pool, only_exact)
     if done["failed"]:
         raise UserError(f"{done['failed']} runs failed")
-    results = summary.judge(plan, chosen)
+    results = summary.judge(plan, chosen, pool)
     judged = [verdict for verdict in results.verdicts if verdict.id in {claim.id for claim in claims}]
     if plan.other_seeds:
         return verification.other_seeds(kept, claims, judged, results.samples)
@@ -165,7 +165,7 @@ def keep(name: str, choice: Options) -> int:
     return _each(name, choice, _keep)
 
 
-def _keep(plan: Plan, _pool: Pool) -> int:
+def _keep(plan: Plan, pool: Pool) -> int:
     from experiments.core import reference, summary
 
     chosen = tuning.read_chosen(plan)
@@ -173,7 +173,7 @@ def _keep(plan: Plan, _pool: Pool) -> int:
     if states.total() > states["finished"]:
         missing = states.total() - states["finished"]
         raise UserError(f"{missing} of {states.total()} runs are missing or outdated; first: {plan.command}")
-    for path in reference.keep(summary.judge(plan, chosen)):
+    for path in reference.keep(summary.judge(plan, chosen, pool)):
         print(path)
     return 0
 
@@ -184,7 +184,7 @@ def show(plan: Plan, chosen: Mapping[Condition, float], pool: Pool, redraw: bool
     from experiments.core.report import page, terminal
 
     before = _judged(plan)
-    results = summary.judge(plan, chosen)
+    results = summary.judge(plan, chosen, pool)
     path = plan.directory / page.REPORT
     if redraw or before != _judged(plan) or not path.is_file():
         drawn = figures.draw(results, pool)

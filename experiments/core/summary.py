@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from experiments.core import records, samples, verdicts
 from experiments.core.errors import UserError
+from experiments.core.execution import Pool
 from experiments.core.grid import Condition
 from experiments.core.plan import Plan, check_tasks
-from experiments.core.results import Results, Run, table
+from experiments.core.results import Results, Run, derive, table
 
 VERDICTS = "verdicts.json"
 
@@ -43,14 +45,24 @@ def _read(condition: Condition, seed: int, directory: Path, settings: Mapping[st
     return Run(condition, seed, directory, settings, result)  # type: ignore[arg-type]
 
 
-def judge(plan: Plan, tuned: Mapping[Condition, float]) -> Results:
-    """Write `results.csv` and `verdicts.json` from what the runs left."""
+def judge(plan: Plan, tuned: Mapping[Condition, float], pool: Pool) -> Results:
+    """Write `results.csv` and `verdicts.json` from what the runs left.
+
+    Args:
+        plan: what was run.
+        tuned: what tuning chose.
+        pool: its workers derive the measures, if it has any.
+
+    Raises:
+        UserError: no run is finished, or a measure does not exist.
+    """
     runs, checks = finished_runs(plan, tuned), finished_checks(plan)
     if not (runs or checks):
         raise UserError(f"'{plan.directory}' holds no finished run; first: {plan.command}")
-    wanted = [claim.measure for claim in plan.grid.experiment.claims if claim.measure and not claim.check]
-    derived = list(dict.fromkeys([*plan.grid.experiment.measures, *wanted]))
-    frame = table(plan.grid.name, runs, derived, checks)
+    claims = [claim for claim in plan.grid.experiment.claims if claim.measure and not claim.check]
+    shown = list(dict.fromkeys([*plan.grid.experiment.measures, *(claim.measure for claim in claims)]))
+    runs = _derived(plan.grid.name, [*shown, *(claim.arrived for claim in claims if claim.arrived)], runs, pool)
+    frame = table(plan.grid.name, runs, shown, checks)
     records.write_atomically(plan.directory / "results.csv", frame.to_csv(index=False))
     collected = samples.collect(plan, runs, checks)
     judged = verdicts.judge(
@@ -63,3 +75,13 @@ def judge(plan: Plan, tuned: Mapping[Condition, float]) -> Results:
     )
     verdicts.write_verdicts(plan.directory / VERDICTS, judged)
     return Results(plan, tuple(runs), frame, tuple(judged), collected, tuned, checks)
+
+
+def _derived(experiment: str, names: Sequence[str], runs: Sequence[Run], pool: Pool) -> list[Run]:
+    parts = [runs[start : start + 10] for start in range(0, len(runs), 10)]
+    found = pool.map(derive, [(experiment, list(dict.fromkeys(names)), part) for part in parts])
+    return [
+        replace(run, derived=one)
+        for part, ones in zip(parts, found, strict=True)
+        for run, one in zip(part, ones, strict=True)
+    ]

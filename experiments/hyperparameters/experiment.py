@@ -98,6 +98,7 @@ experiment = Experiment(
             if_diverged=CHANCE,
             figure="swapped_ranks",
             note=SWAPPED_NOTE,
+            holds="of gaps instead of orders: a shared rate makes some that tuning closes (L72-false-gaps)",
         ),
         Claim(
             "L72-false-gaps",

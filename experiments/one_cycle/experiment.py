@@ -182,6 +182,7 @@ experiment = Experiment(
             primary=False,
             figure="noise_to_image",
             note="Not tuned, and read off in the middle of the cycle: a run that is stopped there has paid for no cycle.",
+            holds="at the end of training, of a network's weights (L56-constant)",
         ),
         Claim(
             "L55-other-image",

@@ -70,6 +70,7 @@ def _of_one(id: str, name: str, name_fr: str, where: Overrides, minus: Overrides
                 figure="gains",
                 primary=False,
                 note=SETTING,
+                holds=f"with a fifth of the labels drawn at random ({id}-accuracy-noisy)" if labels == "clean" else "",
             )
         )
     return claims

@@ -234,6 +234,7 @@ experiment = Experiment(
             above=A_QUARTER,
             if_diverged=0.0,
             note="Both with PyTorch's default initialisation.",
+            holds="at depth 4 (L47-equal-depth-4); at depth 8 with He's initialisation (L47-relu-he-trains)",
         ),
         Claim(
             "L47-sigmoid-stuck",
@@ -281,6 +282,7 @@ experiment = Experiment(
             above=FIVE_POINTS,
             if_diverged=CHANCE,
             note="ReLU with He, sigmoid with Xavier × 4 (Glorot's gain), learning rates chosen by validation loss.",
+            holds="with PyTorch's default initialisation for both (L47-equal-depth-4)",
         ),
         Claim(
             "L47-own-depth-8",
@@ -351,6 +353,7 @@ experiment = Experiment(
             where={"normalization": "layer"},
             above=MOST,
             if_diverged=0.0,
+            holds="with BatchNorm (L49-batchnorm-trains) or residual connections (L44-residual-trains) in its place",
         ),
         Claim(
             "L44-residual-gradient",

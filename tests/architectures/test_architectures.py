@@ -15,6 +15,7 @@ import datamodules
 from experiments.architectures import figures, measures
 from experiments.core import catalogue, records, reference, summary
 from experiments.core.errors import UserError
+from experiments.core.execution import Pool
 from experiments.core.grid import Condition
 from experiments.core.plan import Options, make_plan
 from experiments.core.results import Results, Run
@@ -75,7 +76,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
             kept = {} if condition.name == "input_optimization" else score
             content = {"status": "ok", "seed": seed, "measures": {"train/loss": draws.uniform(), **kept}}
             records.write_json(directory / records.RESULT, content)
-    return summary.judge(plan, {})
+    return summary.judge(plan, {}, Pool(jobs=1))
 
 
 def test_every_condition_has_a_config_of_its_own(results):
@@ -105,7 +106,7 @@ def test_overlapping_test_samples_widen_a_derived_score(results):
         for seed in seeds:
             path = plan.directory / condition.name / f"seed={seed}" / records.RESULT
             records.write_json(path, {**records.read_result(path.parent), "data": data})
-    widened = {sample: one.overlap for sample, one in summary.judge(plan, {}).samples.items()}
+    widened = {sample: one.overlap for sample, one in summary.judge(plan, {}, Pool(jobs=1)).samples.items()}
     assert widened["L25-fully-connected"] == 0.25
     assert widened["L43-recurrent"] == 0.25
     assert widened["L55-input-optimization"] == 0.0

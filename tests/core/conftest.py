@@ -169,7 +169,7 @@ class Tiny:
 
 
 def judge_only(plan: plan.Plan, chosen: Any, pool: Pool, redraw: bool) -> None:
-    summary.judge(plan, chosen)
+    summary.judge(plan, chosen, pool)
 
 
 class InThisProcess(Pool):

@@ -29,7 +29,7 @@ if __name__ == "__main__":
     from experiments.core import commands, runner, summary
 
     # Neither figures nor report: they have tests of their own.
-    runner.show = lambda plan, chosen, pool, redraw: summary.judge(plan, chosen)
+    runner.show = lambda plan, chosen, pool, redraw: summary.judge(plan, chosen, pool)
     sys.exit(commands.main(sys.argv[1:]))
 """
 

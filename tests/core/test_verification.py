@@ -11,6 +11,7 @@ import pytest
 
 from experiments.core import records, reference, verification
 from experiments.core.definitions import Claim
+from experiments.core.execution import Pool
 from experiments.core.inference import Sample
 from experiments.core.reference import Reference
 from experiments.core.verdicts import judge, read_verdicts
@@ -132,7 +133,7 @@ def tiny_results(tiny):
     from experiments.core import summary, tuning
 
     plan = tiny.plan()
-    return summary.judge(plan, tuning.read_chosen(plan))
+    return summary.judge(plan, tuning.read_chosen(plan), Pool(jobs=1))
 
 
 def test_verify_runs_beside_the_results_and_finds_them_identical(referenced):
