@@ -37,6 +37,42 @@ CORE = "tests/core"
 VANISHING = "tests/vanishing"
 
 MUTANTS = [
+    # Stacks
+    Mutant(
+        "losses averaged over the seeds of a stack",
+        "lightning_modules/stack.py",
+        "self.losses.sum()",
+        "self.losses.mean()",
+        f"{CORE}/test_stacking.py::test_a_stack_leaves_what_its_seeds_leave_alone[optimizer sgd]",
+    ),
+    Mutant(
+        "the seeds of a stack clipped together",
+        "lightning_modules/stack.py",
+        "    before = norms_of(gradients)\n",
+        "    before = norms_of(gradients).norm().expand(len(gradients[0]))\n",
+        f"{CORE}/test_stacking.py::test_a_stack_leaves_what_its_seeds_leave_alone[clipping by the trainer]",
+    ),
+    Mutant(
+        "one stream of dropout masks for all seeds",
+        "lightning_modules/stack.py",
+        "torch.Generator().manual_seed(seed).get_state() for seed in seeds",
+        "torch.Generator().manual_seed(seeds[0]).get_state() for seed in seeds",
+        f"{CORE}/test_stacking.py::test_a_stack_leaves_what_its_seeds_leave_alone[dropout]",
+    ),
+    Mutant(
+        "one order of the samples for all seeds",
+        "datamodules/stack.py",
+        "loader.order(loader.epoch) for loader in self.loaders",
+        "first.order(loader.epoch) for loader in self.loaders",
+        f"{CORE}/test_stacking.py::test_a_stack_leaves_what_its_seeds_leave_alone[optimizer sgd]",
+    ),
+    Mutant(
+        "a diverged seed trained on",
+        "experiments/core/stacking.py",
+        "                    self.trainers[index].should_stop = True\n",
+        "",
+        f"{CORE}/test_stacking.py::test_a_seed_that_diverges_ends_at_its_own_step_and_touches_no_other",
+    ),
     # Data
     Mutant(
         "unshuffled training",

@@ -46,11 +46,11 @@ def cost_by_batch_size(results: Results) -> Drawing:
         Words(
             f"What it takes until the training loss is first at most {target:g}, each batch size with its own tuned "
             f"learning rate: geometric mean over seeds ({seeds}); band: 95 % Student interval of the logarithm. "
-            "Seconds are those of the whole run, set-up included, on the machine that ran it.",
+            "Seconds are a seed's share of its stack's, set-up included, on the machine that ran it.",
             f"Ce qu'il faut pour que l'erreur d'apprentissage atteigne {target:g}, chaque taille de lot avec son pas "
             f"réglé : moyenne géométrique sur les graines ({seeds}) ; bande : intervalle de Student à 95 % du "
-            "logarithme. Les secondes sont celles de tout l'entraînement, mise en place comprise, sur la machine "
-            "utilisée.",
+            "logarithme. Les secondes sont la part d'une graine dans celles de sa pile, mise en place comprise, sur la "
+            "machine utilisée.",
         ),
     )
 

@@ -32,7 +32,7 @@ def decades_of_samples(run: Run) -> float:
 
 
 def seconds(run: Run) -> float:
-    """Seconds of the whole run on the machine that it ran on."""
+    """Seconds of the whole run on the machine that it ran on; of a stack, a seed's share."""
     return float(run.result.get("wall_seconds", math.nan))
 
 
