@@ -20,7 +20,7 @@ PYTEST_ARGS ?= -n 2
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help setup environment list claims data augmentations report verify reference glossary test mutants lint format tensorboard lock clean
+.PHONY: help setup environment list claims data augmentations report verify reference bench glossary test mutants lint format tensorboard lock clean
 
 help: ## This list
 	@awk -F ':.*## ' 'BEGIN { print "Targets" } \
@@ -95,6 +95,9 @@ verify: environment ## Run EXP, or everything, again and compare with the kept r
 
 reference: environment ## Keep the official results of EXP, or of all, as the reference: reference.json, picture, pages
 	@$(PYTHON) -m experiments reference $(or $(subst -,_,$(EXP)),all) $(ARGS)
+
+bench: environment ## What training costs beside a loop by hand and the usual recipe; ARGS=--keep: for the README
+	@OMP_NUM_THREADS=1 $(PYTHON) -m experiments bench $(ARGS)
 
 glossary: environment ## The glossary of MODULES.md again, from the code
 	@$(PYTHON) -m experiments glossary

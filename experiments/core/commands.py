@@ -59,6 +59,12 @@ VERIFY_OPTIONS: dict[str, dict[str, Any]] = {
     "--keep": {"action": "store_true", "help": "keep the answers of another seed set in the experiment's folder"},
 }
 
+BENCH_OPTIONS: dict[str, dict[str, Any]] = {
+    "--only": {"default": "", "help": "the rows whose name contains this (default: all)"},
+    "--out": {"default": "runs", "help": "folder of bench.json (default: runs)"},
+    "--keep": {"action": "store_true", "help": "keep the figures in the repository, and show them in the README"},
+}
+
 PICTURE_OPTIONS: dict[str, dict[str, Any]] = {
     "--data": {"default": "FashionMNIST", "help": "a data set of images (default: FashionMNIST); `data` lists them"},
     "--policy": {
@@ -92,7 +98,7 @@ def _dispatch(args: list[str]) -> int:
         run_cli(args[0], args[1:])
         return 0
     parser = _build_parser()
-    commands = [*TRAINING, *EXPERIMENT, "list", "claims", "data", "augmentations", "glossary"]
+    commands = [*TRAINING, *EXPERIMENT, "list", "claims", "data", "augmentations", "glossary", "bench"]
     if args and not args[0].startswith("-"):
         check_known("command", args[0], commands)
     names = [word.partition("=")[0] for word in args if word.startswith("--")]
@@ -104,7 +110,7 @@ def _dispatch(args: list[str]) -> int:
         word = next(word for word in extra if not (options.command in ("run", "report") and _is_override(word)))
         if word.startswith(OVERRIDES) and "=" not in word:
             raise UserError(f"option {word} needs its value in the same word: {word}=VALUE")
-        own = {"augmentations": PICTURE_OPTIONS, **dict.fromkeys(EXPERIMENT, RUN_OPTIONS)}
+        own = {"augmentations": PICTURE_OPTIONS, "bench": BENCH_OPTIONS, **dict.fromkeys(EXPERIMENT, RUN_OPTIONS)}
         own["verify"] = {**RUN_OPTIONS, **VERIFY_OPTIONS}
         known = [*own.get(options.command, ()), "--help"]
         raise UserError(f"unknown option '{word}'; {nearest(word.partition('=')[0], known)}")
@@ -123,6 +129,10 @@ def _dispatch(args: list[str]) -> int:
         from experiments.core import augmentations
 
         return augmentations.draw(**{name: value for name, value in vars(options).items() if name != "command"})
+    if options.command == "bench":
+        from experiments.core.bench import run as bench
+
+        return bench.run(Path(options.out), only=options.only, keep=options.keep)
     if options.command == "glossary":
         from experiments.core import glossary
 
@@ -162,7 +172,7 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(
         dest="command",
-        metavar="{run,report,verify,list,claims,reference,glossary,data,augmentations,fit,validate,test,predict}",
+        metavar="{run,report,verify,list,claims,reference,glossary,data,augmentations,bench,fit,validate,test,predict}",
     )
     chosen = _Parser(add_help=False, allow_abbrev=False)
     chosen.add_argument("experiment", help="its name, or all; `list` shows them")
@@ -186,6 +196,9 @@ def _build_parser() -> argparse.ArgumentParser:
     commands.add_parser("glossary", help="write the glossary of MODULES.md again", allow_abbrev=False)
     data = commands.add_parser("data", help="list the data sets, or fetch one", allow_abbrev=False)
     data.add_argument("name", nargs="?", help="tell more about this one, and download it if it is not here")
+    bench = commands.add_parser("bench", help="measure what training costs, as ratios", allow_abbrev=False)
+    for name, arguments in BENCH_OPTIONS.items():
+        bench.add_argument(name, **arguments)
     pictures = commands.add_parser("augmentations", help="draw what an augmentation does", allow_abbrev=False)
     for name, arguments in PICTURE_OPTIONS.items():
         pictures.add_argument(name, **arguments)

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from jsonargparse import Namespace
-from lightning import seed_everything
+from lightning import Trainer, seed_everything
 from lightning.pytorch.callbacks import Checkpoint
 
 from experiments.core.callbacks.recorder import Recorder
@@ -78,10 +78,14 @@ class ConditionCLI(LectureCLI):
 
     def fit_seed(self, seed: int, directory: Path) -> None:
         """Do what `fit` does with this seed in this directory."""
-        self._give(self.config, seed, directory)
-        self.instantiate_classes()
+        self.build_for(seed, directory)
         self.trainer.fit(self.model, self.datamodule)
         self.after_fit()
+
+    def build_for(self, seed: int, directory: Path) -> None:
+        """Build all that `fit_seed` needs."""
+        self._give(self.config, seed, directory)
+        self.instantiate_classes()
 
     def fit_stack(self, seeds: Sequence[int], directories: Sequence[Path]) -> None:
         """Do it with several seeds in one fit.
@@ -89,16 +93,24 @@ class ConditionCLI(LectureCLI):
         Raises:
             NotStackableError: that cannot be done; nothing was written.
         """
-        asked, members = self.config, []
-        self._give(asked, seeds[0], directories[0])
-        self.instantiate_classes()
+        fit_stack(*self.build_stack(seeds, directories))
+
+    def build_stack(self, seeds: Sequence[int], directories: Sequence[Path]) -> tuple[Trainer, list[Member]]:
+        """Build all that `fit_stack` needs.
+
+        Raises:
+            NotStackableError: the seeds cannot be trained in one fit.
+        """
+        asked = self.config
+        self.build_for(seeds[0], directories[0])
         trainer = self.trainer
-        members.append(Member(trainer.callbacks, trainer.loggers, self.model, self.datamodule, directories[0]))  # type: ignore[attr-defined]
-        refuse(trainer, members[0].module)
+        refuse(trainer, self.model)
+        first = Member(trainer.callbacks, trainer.loggers, self.model, self.datamodule, directories[0])  # type: ignore[attr-defined]
+        members = [first]
         for seed, directory in zip(seeds[1:], directories[1:], strict=True):
             self._give(asked, seed, directory)
             members.append(self._member(directory))
-        fit_stack(trainer, members)
+        return trainer, members
 
     def _give(self, asked: Namespace, seed: int, directory: Path) -> None:
         """Ask for the same with this seed in this directory."""

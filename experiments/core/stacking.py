@@ -394,23 +394,29 @@ def fit_stack(lead: Trainer, members: Sequence[Member]) -> None:
         lead: trains the stack; built for the first member.
         members: one a seed, built from one configuration that `refuse` has let pass.
     """
-    stack = Stack([member.module for member in members])
-    data = StackedData([member.data for member in members])
-    seeds = [SeedTrainer(lead, member, metrics) for member, metrics in zip(members, stack.metrics, strict=True)]
-    together = SeedCallbacks(stack, seeds)
-    lead.callbacks, lead.loggers = [together], []  # type: ignore[attr-defined]
-    lead.fit(stack, datamodule=data)
+    together = train_stack(lead, members)
+    stack, seeds = together.stack, together.trainers
     best = {index: path for index, seed in enumerate(seeds) if (path := _best(seed))}
     for index, path in best.items():
         seeds[index].load_weights(path)
     stack.network.link()
     together.taking_part = [index in best for index in range(len(seeds))]
     if best:
-        lead.test(stack, datamodule=data, verbose=False)
+        lead.test(stack, datamodule=StackedData([member.data for member in members]), verbose=False)
     for seed in seeds:
         recorder = callbacks_of(seed, Recorder)[0]  # type: ignore[arg-type]
         recorder.stack = len(seeds)
         recorder.finish(seed, seed.datamodule)  # type: ignore[arg-type]
+
+
+def train_stack(lead: Trainer, members: Sequence[Member]) -> SeedCallbacks:
+    """Train several runs in one fit, and give what called their callbacks; see `fit_stack`."""
+    stack = Stack([member.module for member in members])
+    seeds = [SeedTrainer(lead, member, metrics) for member, metrics in zip(members, stack.metrics, strict=True)]
+    together = SeedCallbacks(stack, seeds)
+    lead.callbacks, lead.loggers = [together], []  # type: ignore[attr-defined]
+    lead.fit(stack, datamodule=StackedData([member.data for member in members]))
+    return together
 
 
 # Callbacks that do the same whether their seed is trained alone or in a stack.

@@ -181,8 +181,7 @@ def test_a_checkpoint_of_a_stack_loads_into_the_plain_module(here):
     run_stack(args, SEEDS, directories)
     for seed, directory in zip(SEEDS, directories, strict=True):
         plain = condition(args)
-        plain._give(plain.config, seed, here / "new" / f"seed={seed}")
-        plain.instantiate_classes()
+        plain.build_for(seed, here / "new" / f"seed={seed}")
         stored = torch.load(directory / "checkpoints" / "best.ckpt", weights_only=True)
         assert plain.model.load_state_dict(stored["state_dict"], strict=True).missing_keys == []
 

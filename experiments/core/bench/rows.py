@@ -1,0 +1,78 @@
+"""The rows of the benchmark: two measurements in turn, their ratio, and the target it is held against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from experiments.core import catalogue
+from experiments.core.bench.workloads import (
+    Workload,
+    augmented,
+    augmented_one_by_one,
+    by_hand,
+    grid,
+    instrumented,
+    memory,
+    ours,
+    stacked,
+    usual,
+)
+
+EPOCH = Workload("one epoch", "FashionMNIST", 28, (64, 128, 64), "batch", 128, 55_000, 5_000, 1)
+DEEP = Workload("five layers", "FashionMNIST", 28, (100,) * 5, "batch", 64, 10_000, 1_000, 1)
+SMALL = Workload("eight layers", "Digits", None, (64,) * 8, "none", 64, 1_197, 300, 5)
+TINY = Workload("a tiny run", "Digits", None, (8,), "none", 64, 256, 64, 1)
+INSTRUMENTED = catalogue.folder("vanishing") / "base.yaml"
+IMAGES = 2_000
+RUNS = 500
+MANY = 10
+MOST = 30
+
+
+@dataclass(frozen=True)
+class Row:
+    """A ratio of two times, or of two sizes. `better` is where the target wants it: below or above."""
+
+    name: str
+    workload: str
+    pair: Callable[[], tuple[float, float]]
+    target: float
+    better: str = "below"
+    repeats: int = 5
+
+
+def _row(name: str, workload: Workload, first: Callable[[], float], second: Callable[[], float], target: float,
+         better: str = "below", repeats: int = 5) -> Row:  # fmt: skip
+    return Row(name, workload.description, lambda: (first(), second()), target, better, repeats)
+
+
+def _per_run(workload: Workload, seeds: int) -> Callable[[], float]:
+    return lambda: stacked(workload, seeds) / seeds
+
+
+ROWS = [
+    _row("one run / by hand", EPOCH, lambda: ours(EPOCH), lambda: by_hand(EPOCH), 1.5, repeats=3),
+    _row("one run / by hand", DEEP, lambda: ours(DEEP), lambda: by_hand(DEEP), 1.5),
+    _row("usual recipe / one run", DEEP, lambda: usual(DEEP), lambda: ours(DEEP), 5.0, "above", repeats=3),
+    _row("usual recipe / one run", EPOCH, lambda: usual(EPOCH), lambda: ours(EPOCH), 8.0, "above", repeats=2),
+    _row("10 seeds, per run / by hand", DEEP, _per_run(DEEP, MANY), lambda: by_hand(DEEP), 0.65, repeats=3),
+    _row("10 seeds, per run / by hand", SMALL, _per_run(SMALL, MANY), lambda: by_hand(SMALL), 0.45),
+    _row("10 seeds, per run / one run", DEEP, _per_run(DEEP, MANY), lambda: ours(DEEP), 0.4, repeats=3),
+    _row("10 seeds, per run / one run", SMALL, _per_run(SMALL, MANY), lambda: ours(SMALL), 0.3),
+    _row("10 seeds, in all / usual recipe, one run", DEEP, lambda: stacked(DEEP, MANY), lambda: usual(DEEP), 1.0,
+         repeats=3),
+    _row("10 seeds, in all / usual recipe, one run", EPOCH, lambda: stacked(EPOCH, MANY), lambda: usual(EPOCH), 0.7,
+         repeats=2),
+    _row("30 seeds, per run / by hand", DEEP, _per_run(DEEP, MOST), lambda: by_hand(DEEP), 0.55, repeats=2),
+    _row("30 seeds, per run / by hand", SMALL, _per_run(SMALL, MOST), lambda: by_hand(SMALL), 0.4, repeats=3),
+    Row("vanishing's instruments on / off", "experiments/vanishing/base.yaml, one seed",
+        lambda: (instrumented(INSTRUMENTED, True), instrumented(INSTRUMENTED, False)), 1.1),
+    Row("one process / two", f"16 runs of: {SMALL.description}", lambda: (grid(SMALL, 16, 1), grid(SMALL, 16, 2)),
+        1.8, "above", repeats=3),
+    Row("torchvision's affine on PIL images / batched, a draw for each",
+        f"{IMAGES:,} images of 28 × 28 pixels, batches of {EPOCH.batch_size}",
+        lambda: (augmented_one_by_one(EPOCH, IMAGES), augmented(EPOCH, IMAGES)), 12.0, "above"),
+    Row("memory after the last run / after a tenth", f"{RUNS} runs of: {TINY.description}",
+        lambda: memory(TINY, RUNS), 1.05, repeats=1),
+]  # fmt: skip

@@ -1,0 +1,107 @@
+"""`bench`: measure every row in turn, and write `bench.json` and a table."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import statistics
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from experiments.core import catalogue, ledger, records
+from experiments.core.bench.rows import ROWS, Row
+from experiments.core.cli import quieten
+from experiments.core.errors import UserError, nearest
+from experiments.core.reference import between
+
+FILE = "bench.json"
+KEPT = catalogue.folder("core") / "bench" / FILE
+README = catalogue.ROOT.parent / "README.md"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A row with its figures."""
+
+    name: str
+    workload: str
+    ratio: float  # the median
+    lowest: float
+    highest: float
+    repeats: int
+    target: float
+    better: str
+    reached: bool
+    values: tuple[float, float]  # the medians of the two: seconds, or megabytes
+
+
+def measure(row: Row) -> Measured:
+    """Measure both sides in turn; where that is done several times, the first is a warm-up."""
+    pairs = [row.pair() for _ in range(row.repeats + (row.repeats > 1))]
+    pairs = pairs[1:] or pairs
+    ratios = [first / second for first, second in pairs]
+    ratio = statistics.median(ratios)
+    reached = ratio <= row.target if row.better == "below" else ratio >= row.target
+    values = (statistics.median(first for first, _ in pairs), statistics.median(second for _, second in pairs))
+    return Measured(
+        row.name, row.workload, ratio, min(ratios), max(ratios), row.repeats, row.target, row.better, reached, values
+    )
+
+
+def run(directory: Path, only: str = "", keep: bool = False) -> int:
+    """Measure rows, and write `bench.json`.
+
+    Args:
+        directory: where.
+        only: part of the names of the rows; all rows if it is empty.
+        keep: keep the figures beside this module and in the README, too.
+
+    Returns:
+        0, whatever was reached: figures are no test.
+
+    Raises:
+        UserError: no row has such a name, or only some are to be kept.
+    """
+    chosen = [row for row in ROWS if only in row.name]
+    if not chosen:
+        raise UserError(f"no row's name contains '{only}'; {nearest(only, [row.name for row in ROWS])}")
+    if keep and len(chosen) < len(ROWS):
+        raise UserError("--keep is about all rows: leave --only out")
+    torch.set_num_threads(1)
+    quieten()
+    found = []
+    for row in chosen:
+        with Path(os.devnull).open("w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
+            found.append(measure(row))
+        print(line(found[-1]), flush=True)
+    content = {"environment": ledger.environment("cpu"), "rows": [asdict(one) for one in found]}
+    records.write_json(directory / FILE, content)
+    print(directory / FILE)
+    if keep:
+        records.write_json(KEPT, content)
+        text = README.read_text(encoding="utf-8")
+        records.write_atomically(README, with_table(text, content))
+    return 0
+
+
+def line(one: Measured) -> str:
+    """One row in words."""
+    sign = "<=" if one.better == "below" else ">="
+    reached = "reached" if one.reached else "not reached"
+    figures = f"{one.ratio:.2f} ({one.lowest:.2f} to {one.highest:.2f})"
+    return f"{one.name}: {figures}, target {sign} {one.target:g}, {reached} | {one.workload}"
+
+
+def with_table(text: str, content: Mapping[str, Any]) -> str:
+    """Put the kept figures between their marks in a Markdown text."""
+    rows = ["| ratio | median | of | target | workload |", "|---|---|---|---|---|"]
+    for row in content["rows"]:
+        sign = "≤" if row["better"] == "below" else "≥"
+        target = f"{sign} {row['target']:g}" + ("" if row["reached"] else ", not reached")
+        spread = f"{row['lowest']:.2f} to {row['highest']:.2f}"
+        rows.append(f"| {row['name']} | {row['ratio']:.2f} | {spread} | {target} | {row['workload']} |")
+    return between(text, "<!-- bench -->", "<!-- end of bench -->", "\n".join(rows))

@@ -1,0 +1,308 @@
+"""The same training in several forms: written by hand, by the usual recipe, by this project for one seed or a stack."""
+
+from __future__ import annotations
+
+import itertools
+import resource
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+import yaml
+from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+from torchmetrics.classification import MulticlassAccuracy
+from torchvision.transforms import v2
+
+from datamodules.augmentation import Augmentation, parse_operations
+from datamodules.base import InMemoryDataModule
+from experiments.core.classes import find_class
+from experiments.core.conditions import ConditionCLI, condition, run_seed
+from experiments.core.execution import Pool, Task
+from experiments.core.stacking import train_stack
+
+SEED = 1000
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A network, its data and how long it is trained; what every form of the training does."""
+
+    name: str
+    data: str
+    side: int | None  # of the images, where the data set has a choice
+    hidden: tuple[int, ...]
+    normalization: str
+    batch_size: int
+    num_train: int
+    num_val: int
+    epochs: int
+
+    @property
+    def description(self) -> str:
+        """In words, so that anyone can repeat it."""
+        norm = " with BatchNorm" if self.normalization == "batch" else ""
+        layers = "–".join(str(units) for units in self.hidden)
+        images = f" of {self.side} × {self.side} pixels" if self.side else ""
+        return (
+            f"{self.data}{images}, {self.num_train:,} + {self.num_val:,} samples, hidden layers {layers}{norm}, Adam, "
+            f"batch {self.batch_size}, epochs: {self.epochs}"
+        )
+
+    def config(self) -> dict[str, Any]:
+        """The config of this project: TensorBoard, the best checkpoint and the watch for divergence on."""
+        logger = {"save_dir": ".", "name": "", "version": "", "default_hp_metric": False, "max_queue": 1000}
+        best = {"dirpath": "checkpoints", "filename": "best", "monitor": "val/loss", "save_on_train_epoch_end": False}
+        return {
+            "seed_everything": SEED,
+            "model": {
+                "class_path": "FullyConnected",
+                "init_args": {"hidden": list(self.hidden), "normalization": self.normalization, "optimizer": "adam"},
+            },
+            "data": {"class_path": self.data, "init_args": self._data_arguments()},
+            "trainer": {
+                "max_epochs": self.epochs,
+                "logger": {"class_path": "TensorBoardLogger", "init_args": logger},
+                "callbacks": [
+                    {"class_path": "Divergence"},
+                    {"class_path": "ModelCheckpoint", "init_args": best},
+                ],
+            },
+        }
+
+    def samples(self) -> InMemoryDataModule:
+        """The data of the first seed."""
+        build: Any = find_class("data", self.data)
+        data: InMemoryDataModule = build(**self._data_arguments(), seed=SEED)
+        data.setup()
+        return data
+
+    def _data_arguments(self) -> dict[str, int]:
+        sizes = {"num_train": self.num_train, "num_val": self.num_val, "batch_size": self.batch_size}
+        return sizes if self.side is None else {**sizes, "size": self.side}
+
+
+def plain_network(features: int, workload: Workload) -> nn.Sequential:
+    """Build the network as torch's own modules."""
+    layers: list[nn.Module] = [nn.Flatten()]
+    sizes = [features, *workload.hidden]
+    for before, after in itertools.pairwise(sizes):
+        layers.append(nn.Linear(before, after))
+        layers += [nn.BatchNorm1d(after)] if workload.normalization == "batch" else []
+        layers.append(nn.ReLU())
+    return nn.Sequential(*layers, nn.Linear(sizes[-1], 10))
+
+
+def by_hand(workload: Workload) -> float:
+    """Seconds of a loop over tensors with a fused optimiser that only trains and validates."""
+    data = workload.samples()
+    (x, y), (val_x, val_y) = data.train, data.val
+    network = plain_network(data.num_features, workload)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
+    started = time.perf_counter()
+    for _ in range(workload.epochs):
+        network.train()
+        order = torch.randperm(len(x))
+        for first in range(0, len(x), workload.batch_size):
+            rows = order[first : first + workload.batch_size]
+            optimizer.zero_grad()
+            F.cross_entropy(network(x[rows]), y[rows]).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        network.eval()
+        with torch.no_grad():
+            for first in range(0, len(val_x), 1024):
+                outputs = network(val_x[first : first + 1024])
+                F.cross_entropy(outputs, val_y[first : first + 1024]).item()
+                (outputs.argmax(1) == val_y[first : first + 1024]).sum().item()
+    return time.perf_counter() - started
+
+
+def _parsed(workload: Workload, folder: Path, options: Sequence[str]) -> ConditionCLI:
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(workload.config()), encoding="utf-8")
+    return condition([f"--config={path}", *options])
+
+
+def ours(workload: Workload, options: Sequence[str] = ()) -> float:
+    """Seconds of this project's fit of one seed."""
+    with tempfile.TemporaryDirectory() as folder:
+        cli = _parsed(workload, Path(folder), options)
+        cli.build_for(SEED, Path(folder) / "run")
+        started = time.perf_counter()
+        cli.trainer.fit(cli.model, cli.datamodule)
+        return time.perf_counter() - started
+
+
+def stacked(workload: Workload, seeds: int) -> float:
+    """Seconds of this project's fit of so many seeds as one stack, all together."""
+    with tempfile.TemporaryDirectory() as folder:
+        cli = _parsed(workload, Path(folder), ())
+        directories = [Path(folder) / f"seed={seed}" for seed in range(SEED, SEED + seeds)]
+        lead, members = cli.build_stack(range(SEED, SEED + seeds), directories)
+        started = time.perf_counter()
+        train_stack(lead, members)
+        return time.perf_counter() - started
+
+
+class _Images(Dataset[tuple[Tensor, int]]):
+    """Samples one at a time, as torchvision's data sets give them: an image of PIL, transformed."""
+
+    def __init__(self, images: Tensor, labels: Tensor) -> None:
+        self.images, self.labels = images, labels
+        self.transform = v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5], [0.5])])
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        from PIL import Image
+
+        image = Image.fromarray(self.images[index].numpy(), mode="L")
+        return self.transform(image), int(self.labels[index])
+
+
+class _Usual(lightning.LightningModule):
+    """The usual module: torchmetrics updated and logged at every step and every epoch."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.train_accuracy = MulticlassAccuracy(num_classes=10, average="micro")
+        self.val_accuracy = MulticlassAccuracy(num_classes=10, average="micro")
+
+    def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
+        inputs, labels = batch
+        outputs = self.network(inputs)
+        loss = F.cross_entropy(outputs, labels)
+        self.train_accuracy(outputs, labels)
+        self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True)
+        self.log("train/accuracy", self.train_accuracy, on_step=True, on_epoch=True, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
+        inputs, labels = batch
+        outputs = self.network(inputs)
+        self.val_accuracy(outputs, labels)
+        self.log("val/loss", F.cross_entropy(outputs, labels), prog_bar=True)
+        self.log("val/accuracy", self.val_accuracy, prog_bar=True)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), lr=1e-3)
+
+
+def usual(workload: Workload) -> float:
+    """Seconds of the fit as tutorials write it: data set, transforms, DataLoader, torchmetrics, bar, TensorBoard."""
+    data = workload.samples()
+    source = data.load()
+    assert data.indices is not None
+    parts = [_Images(source.x[rows].squeeze(1), source.y[rows]) for rows in (data.indices.train, data.indices.val)]
+    train = DataLoader(parts[0], batch_size=workload.batch_size, shuffle=True)
+    val = DataLoader(parts[1], batch_size=workload.batch_size)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = lightning.Trainer(
+            max_epochs=workload.epochs,
+            accelerator="cpu",
+            logger=TensorBoardLogger(folder),
+            callbacks=[ModelCheckpoint(monitor="val/loss"), RichProgressBar()],
+            enable_model_summary=False,
+        )
+        module = _Usual(plain_network(data.num_features, workload))
+        started = time.perf_counter()
+        trainer.fit(module, train, val)
+        return time.perf_counter() - started
+
+
+# --- Instruments, processes, augmentation, memory
+
+INSTRUMENTS = ("GradientFlow", "ActivationStatistics", "GradientClipping")
+
+
+def instrumented(path: Path, with_instruments: bool) -> float:
+    """Seconds of the fit that a config file describes, with its instruments or without."""
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not with_instruments:
+        callbacks = content["trainer"]["callbacks"]
+        content["trainer"]["callbacks"] = [c for c in callbacks if c["class_path"] not in INSTRUMENTS]
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "config.yaml"
+        copy.write_text(yaml.safe_dump(content), encoding="utf-8")
+        cli = condition([f"--config={copy}"])
+        cli.build_for(SEED, Path(folder) / "run")
+        started = time.perf_counter()
+        cli.trainer.fit(cli.model, cli.datamodule)
+        return time.perf_counter() - started
+
+
+def grid(workload: Workload, runs: int, jobs: int) -> float:
+    """Seconds of so many runs, none stacked, on so many worker processes that are there already."""
+    with tempfile.TemporaryDirectory() as folder, Pool(jobs) as pool:
+        path = Path(folder) / "config.yaml"
+        path.write_text(yaml.safe_dump(workload.config()), encoding="utf-8")
+        tasks = [
+            Task(f"seed={seed}", Path(folder) / f"seed={seed}", seed, "", args=(f"--config={path}",))
+            for seed in range(SEED, SEED + runs)
+        ]
+        # The first task of a worker pays for its imports.
+        first = [(replace(task, directory=task.directory / "first"),) for task in tasks[: 2 * jobs]]
+        for warm_up in (first, [(task,) for task in tasks]):
+            started = time.perf_counter()
+            for task, outcome in pool.run(warm_up):
+                if outcome.status != "ok":
+                    raise RuntimeError(f"{task.label}: {outcome.error}")
+        return time.perf_counter() - started
+
+
+def memory(workload: Workload, runs: int) -> tuple[float, float]:
+    """Largest memory in megabytes that a worker has had after so many runs, and after a tenth of them."""
+    with Pool(1) as pool:
+        pool.start()
+        last, early = pool.map(_memory, [(workload, runs)])[0]
+    return last, early
+
+
+def _memory(workload: Workload, runs: int) -> tuple[float, float]:
+    sizes = []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "config.yaml"
+        path.write_text(yaml.safe_dump(workload.config()), encoding="utf-8")
+        for seed in range(SEED, SEED + runs):
+            run_seed([f"--config={path}"], seed, Path(folder) / f"seed={seed}")
+            sizes.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10)
+    return sizes[-1], sizes[runs // 10]
+
+
+def augmented(workload: Workload, images: int) -> float:
+    """Seconds of an affine change of each of so many images, a batch at a time, with a draw for each."""
+    data = workload.samples()
+    change = Augmentation(parse_operations(["affine"]), data.features(data.load().x[:images]), seed=SEED)
+    started = time.perf_counter()
+    for rows in torch.split(torch.arange(images), workload.batch_size):
+        change(rows, 0)
+    return time.perf_counter() - started
+
+
+def augmented_one_by_one(workload: Workload, images: int) -> float:
+    """Seconds of torchvision's random affine change of as many images of PIL, each converted to a tensor."""
+    from PIL import Image
+
+    source = workload.samples().load().x[:images].squeeze(1).numpy()
+    pictures = [Image.fromarray(one, mode="L") for one in source]
+    change = v2.Compose(
+        [
+            v2.RandomAffine(degrees=15, translate=(0.1, 0.1), scale=(0.9, 1.1), shear=5),
+            v2.ToImage(),
+            v2.ToDtype(torch.float32, scale=True),
+        ]
+    )
+    started = time.perf_counter()
+    for picture in pictures:
+        change(picture)
+    return time.perf_counter() - started

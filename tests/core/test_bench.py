@@ -1,0 +1,83 @@
+"""The benchmark measures what it says: every form of a training trains, figures become rows; no time is judged."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+
+from experiments.core.bench import run as bench
+from experiments.core.bench import workloads
+from experiments.core.bench.rows import ROWS, Row
+from experiments.core.bench.workloads import Workload
+
+TINY = Workload("tiny", "Digits", None, (8, 8), "batch", 32, 64, 32, 1)
+
+
+@pytest.mark.parametrize(
+    "training",
+    [
+        lambda: workloads.by_hand(TINY),
+        lambda: workloads.ours(TINY),
+        lambda: workloads.stacked(TINY, 3),
+        lambda: workloads.grid(TINY, runs=2, jobs=1),
+    ],
+    ids=["by hand", "one run", "a stack", "a grid"],
+)
+def test_each_form_of_a_training_can_be_measured(here, training):
+    assert training() > 0
+    assert not list(here.iterdir())
+
+
+def test_the_networks_by_hand_have_the_same_parameters(here):
+    ours = workloads._parsed(TINY, here, ())
+    ours.build_for(0, here / "run")
+    plain = workloads.plain_network(64, TINY)
+    assert [p.shape for p in plain.parameters()] == [p.shape for p in ours.model.network.parameters()]
+
+
+@pytest.fixture
+def rows(monkeypatch):
+    """Two rows with known figures: a warm-up, and three pairs."""
+    pairs = iter([(9.0, 1.0), (1.0, 2.0), (3.0, 2.0), (2.0, 2.0)])
+    chosen = [
+        Row("a / b", "w", lambda: next(pairs), 1.2, repeats=3),
+        Row("c / d", "v", lambda: (3.0, 1.0), 4.0, "above", 1),
+    ]
+    monkeypatch.setattr(bench, "ROWS", chosen)
+    return chosen
+
+
+def test_a_row_is_the_median_of_ratios_after_a_warm_up(rows, here):
+    assert bench.run(here / "out") == 0
+    first, second = json.loads((here / "out" / "bench.json").read_text())["rows"]
+    assert (first["ratio"], first["lowest"], first["highest"], first["reached"]) == (1.0, 0.5, 1.5, True)
+    assert first["values"] == [2.0, 2.0]
+    assert (second["ratio"], second["reached"]) == (3.0, False)
+
+
+def test_kept_figures_are_the_table_of_the_readme(rows, here, monkeypatch):
+    monkeypatch.setattr(bench, "README", here / "README.md")
+    monkeypatch.setattr(bench, "KEPT", here / "kept.json")
+    (here / "README.md").write_text("before\n<!-- bench -->\nold\n<!-- end of bench -->\nafter\n")
+    bench.run(here / "out", keep=True)
+    assert (here / "kept.json").read_bytes() == (here / "out" / "bench.json").read_bytes()
+    text = (here / "README.md").read_text()
+    assert "| a / b | 1.00 | 0.50 to 1.50 | ≤ 1.2 | w |\n| c / d | 3.00 | 3.00 to 3.00 | ≥ 4, not reached | v |" in text
+    assert "old" not in text
+    assert text.endswith("after\n")
+
+
+@pytest.mark.parametrize(
+    ("args", "message"), [(["--only=xyz"], "no row's name"), (["--only=a /", "--keep"], "all rows")]
+)
+def test_what_cannot_be_measured_is_one_line(rows, command, args, message):
+    answer = command("bench", *args)
+    assert answer.code == 2
+    assert message in answer.err
+
+
+def test_rows_with_one_name_differ_in_their_workload():
+    for one, other in itertools.combinations(ROWS, 2):
+        assert (one.name, one.workload) != (other.name, other.workload)
