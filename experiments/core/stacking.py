@@ -455,10 +455,15 @@ def refuse(trainer: Trainer, module: LightningModule) -> None:
     strange = next((c for c in trainer.callbacks if type(c) not in KNOWN), None)  # type: ignore[attr-defined]
     if strange is not None:
         raise NotStackableError(f"{type(strange).__name__} watches one run")
+    for kind in (GradientClipping, Divergence):
+        if len(callbacks_of(trainer, kind)) > 1:
+            raise NotStackableError(f"{kind.__name__} is there twice")
     if any(isinstance(logger, WandbLogger) for logger in trainer.loggers):
         raise NotStackableError("Weights & Biases has one run at a time")
     if trainer.overfit_batches:  # type: ignore[attr-defined]
         raise NotStackableError("overfit_batches changes the order of the samples")
+    if (trainer.min_epochs or 0) > 1 or trainer.min_steps:
+        raise NotStackableError("min_epochs and min_steps put off the end of a seed's training")
 
 
 def _best(seed: SeedTrainer) -> Path | None:

@@ -186,21 +186,23 @@ def test_a_checkpoint_of_a_stack_loads_into_the_plain_module(here):
         assert plain.model.load_state_dict(stored["state_dict"], strict=True).missing_keys == []
 
 
+LINEAR = "{class_path: LinearModel}"
+
+
 @pytest.mark.parametrize(
-    ("model", "callback", "reason"),
+    ("model", "callback", "options", "reason"),
     [
-        ("{class_path: Modular, init_args: {hidden: [4]}}", "", "Modular has a "),
-        (
-            "{class_path: LinearModel}",
-            "{class_path: experiments.tools.mistakes.KeptGradients}",
-            "KeptGradients watches one run",
-        ),
+        ("{class_path: Modular, init_args: {hidden: [4]}}", "", [], "Modular has a "),
+        (LINEAR, "{class_path: experiments.tools.mistakes.KeptGradients}", [], "KeptGradients watches one run"),
+        (LINEAR, "{class_path: Divergence}", [], "Divergence is there twice"),
+        (LINEAR, "", ["--trainer.min_epochs=2"], "min_epochs"),
+        (LINEAR, "", ["--trainer.overfit_batches=2"], "overfit_batches"),
     ],
 )
-def test_what_cannot_be_stacked_says_why_and_leaves_nothing(here, model, callback, reason):
+def test_what_cannot_be_stacked_says_why_and_leaves_nothing(here, model, callback, options, reason):
     lines = BASE.splitlines()
     start = lines.index("model:")
     base = "\n".join([*lines[:start], f"model: {model}", *lines[start + 3 :]]) + "\n"
     directories = [here / f"seed={seed}" for seed in SEEDS]
-    assert run_stack([write(here, callback, base)], SEEDS, directories).startswith(reason)
+    assert run_stack([write(here, callback, base), *options], SEEDS, directories).startswith(reason)
     assert not any(directory.exists() for directory in directories)
