@@ -123,6 +123,15 @@ class SeedTrainer:
             logger.log_metrics({**chosen, "epoch": self.current_epoch}, step)
 
 
+def _hand_on(hook: str) -> Callable[..., None]:
+    """Make a hook that has every seed's callbacks called and does no more."""
+
+    def call(self: SeedCallbacks, *_trainer_and_module: Any) -> None:
+        self._call_all(hook)
+
+    return call
+
+
 class SeedCallbacks(Callback):
     """Calls the callbacks of every seed as the trainer of that seed alone would.
 
@@ -173,6 +182,15 @@ class SeedCallbacks(Callback):
                 with stream:
                     getattr(callback, hook)(trainer, module, *args(index))
 
+    on_train_start = _hand_on("on_train_start")
+    on_train_epoch_start = _hand_on("on_train_epoch_start")
+    on_validation_start = _hand_on("on_validation_start")
+    on_validation_epoch_start = _hand_on("on_validation_epoch_start")
+    on_validation_epoch_end = _hand_on("on_validation_epoch_end")
+    on_test_epoch_start = _hand_on("on_test_epoch_start")
+    on_test_epoch_end = _hand_on("on_test_epoch_end")
+    on_test_end = _hand_on("on_test_end")
+
     # --- Around the training
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -191,14 +209,6 @@ class SeedCallbacks(Callback):
         """Forget the metrics of the check."""
         for seed in self.trainers:
             seed.callback_metrics.clear()
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Hand on."""
-        self._call_all("on_train_start")
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Hand on."""
-        self._call_all("on_train_epoch_start")
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Hand on, to the seeds that are still trained."""
@@ -310,18 +320,6 @@ class SeedCallbacks(Callback):
 
     # --- The ends of passes
 
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Hand on."""
-        self._call_all("on_validation_start")
-
-    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Hand on."""
-        self._call_all("on_validation_epoch_start")
-
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Hand on."""
-        self._call_all("on_validation_epoch_end")
-
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Hand on, and show the metrics."""
         if not trainer.sanity_checking:
@@ -347,10 +345,6 @@ class SeedCallbacks(Callback):
             seed.callback_metrics.clear()
         self._call_all("on_test_start")
 
-    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Hand on."""
-        self._call_all("on_test_epoch_start")
-
     def on_test_batch_end(
         self,
         trainer: Trainer,
@@ -363,14 +357,6 @@ class SeedCallbacks(Callback):
         """Hand on."""
         for index, *_ in self._active():
             self._call("on_test_batch_end", index, None, _part(batch, index), batch_idx, dataloader_idx)
-
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Hand on."""
-        self._call_all("on_test_epoch_end")
-
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Hand on."""
-        self._call_all("on_test_end")
 
     def _count_clipped(self, index: int) -> None:
         if self._clipping:
