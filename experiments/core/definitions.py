@@ -218,6 +218,8 @@ class Experiment:
     measures: Sequence[str] = ()
     # Paired seeds, from 1000 on: of each condition that no claim asks more for.
     seeds: int = 10
+    # Whether the seeds of a condition may be trained in one fit; not where runs are compared bit by bit.
+    stack: bool = True
 
     def __post_init__(self) -> None:
         ids = [claim.id for claim in self.claims]

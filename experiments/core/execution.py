@@ -46,6 +46,8 @@ class Task:
     logger_files: str = "result.json"
     # Relative duration, for starting the longest first.
     cost: float = 0.0
+    # Whether it may be trained in one fit with other seeds of its condition.
+    stack: bool = True
 
     @property
     def state(self) -> str:
@@ -80,7 +82,8 @@ def groups(tasks: Sequence[Task]) -> list[Group]:
     """Put the seeds of a condition together, ten at most; which ones depends on the tasks alone, done or not."""
     found: dict[tuple[object, ...], list[Task]] = {}
     for task in tasks:
-        key = (task.directory,) if task.check else (task.directory.parent, task.args, task.seed // STACK)
+        together = task.stack and not task.check
+        key = (task.directory.parent, task.args, task.seed // STACK) if together else (task.directory,)
         found.setdefault(key, []).append(task)
     return [tuple(group) for group in found.values()]
 

@@ -183,6 +183,7 @@ class Planner:
                 args=tuple(args),
                 logger_files=LOGGER_FILES[self.plan.logger],
                 cost=float(config["trainer"]["max_epochs"] or 0),
+                stack=grid.experiment.stack,
             )
             for seed in seeds
         ]

@@ -65,6 +65,8 @@ experiment = Experiment(
         axes(lr=0.3),
     ],
     measures=("loss_decades",),
+    # A resumed run is alone, and is compared with the uninterrupted one bit by bit.
+    stack=False,
     claims=[
         Claim(
             "L59-resumed",
