@@ -45,7 +45,7 @@ def _seed(text: str) -> int:
 OVERRIDES = ("--model.", "--data.", "--trainer.")
 RUN_OPTIONS: dict[str, dict[str, Any]] = {
     "--scale": {"default": "quick", "help": f"one of {', '.join(catalogue.SCALES)} (default: quick)"},
-    "--seeds": {"type": _count, "help": "paired seeds (default: the experiment's own, 10; at smoke 2)"},
+    "--seeds": {"type": _count, "help": "paired seeds (default: the experiment's own, 10; at smoke 2, at full 20)"},
     "--jobs": {"type": _count, "default": 2, "help": "worker processes (default: 2)"},
     "--logger": {"default": "tensorboard", "help": f"one of {', '.join(catalogue.LOGGERS)} (default: tensorboard)"},
     "--data": {"help": "one of the experiment's data sets (default: its first)"},

@@ -18,7 +18,8 @@ from experiments.core.yaml_files import parse_value
 
 # Files of a logger in a run's directory, below which a finished run without them is run again.
 LOGGER_FILES = {"tensorboard": "events.out.tfevents.*", "wandb": "wandb/*run-*", "csv": "csv/metrics.csv"}
-SMOKE_SEEDS = 2
+# Of a scale that has its own number; else the experiment's.
+SCALE_SEEDS = {"smoke": 2, "full": 20}
 COUNTED_ONCE = (*CHECKED, "census")
 
 
@@ -130,7 +131,7 @@ def make_plan(name: str, choice: Options) -> Plan:
         check_thresholds(experiment.claims)
     except DefinitionError as error:
         raise UserError(f"experiments/{name}/experiment.py: {error}") from None
-    usual = SMOKE_SEEDS if choice.scale == "smoke" else experiment.seeds
+    usual = SCALE_SEEDS.get(choice.scale, experiment.seeds)
     seeds = choice.seeds or usual
     parts = [name]
     parts += [data] if data != experiment.data[0] else []

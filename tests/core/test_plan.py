@@ -33,6 +33,7 @@ def test_fewer_seeds_hold_for_every_claim_and_more_for_those_that_ask_less(tiny)
     assert set(map(len, seeds(tiny.plan(seeds=1)).values())) == {1}
     assert set(map(len, seeds(tiny.plan(seeds=7)).values())) == {7}
     assert set(map(len, seeds(tiny.plan(scale="smoke")).values())) == {2}
+    assert set(map(len, seeds(tiny.plan(scale="full")).values())) == {20}
 
 
 @pytest.mark.parametrize(
