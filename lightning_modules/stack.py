@@ -176,23 +176,18 @@ class StackedNetwork(nn.Module):
         parts = [network.get_submodule(name) for network in self.plain]
         setattr(parent, name.rpartition(".")[2], kind(parts, self.streams, axis=1))
 
+    @torch.no_grad()
     def link(self) -> None:
         """Make every plain network a view of this one; its own values are kept, and copied here."""
-        for index in range(len(self.plain)):
-            self.link_one(index)
-
-    @torch.no_grad()
-    def link_one(self, index: int) -> None:
-        """Make one plain network a view again."""
-        plain = self.plain[index]
-        for name, parameter in self.network.named_parameters():
-            own = plain.get_parameter(name)
-            parameter.data[index] = own
-            own.data = parameter.data[index]
-        for name, buffer in self.network.named_buffers():
-            buffer[index] = plain.get_buffer(name)
-            parent, _, last = name.rpartition(".")
-            setattr(plain.get_submodule(parent), last, buffer[index])
+        for index, plain in enumerate(self.plain):
+            for name, parameter in self.network.named_parameters():
+                own = plain.get_parameter(name)
+                parameter.data[index] = own
+                own.data = parameter.data[index]
+            for name, buffer in self.network.named_buffers():
+                buffer[index] = plain.get_buffer(name)
+                parent, _, last = name.rpartition(".")
+                setattr(plain.get_submodule(parent), last, buffer[index])
 
     def zero_gradients(self) -> None:
         """Set all gradients to 0, and make those of the plain networks views of them, which they stay."""

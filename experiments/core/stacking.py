@@ -165,7 +165,7 @@ class SeedCallbacks(Callback):
 
     def _call(self, hook: str, index: int, *args: Any) -> None:
         trainer = self.trainers[index]
-        for callback in self.trainers[index].callbacks:
+        for callback in trainer.callbacks:
             if getattr(type(callback), hook) is not getattr(Callback, hook):
                 getattr(callback, hook)(trainer, trainer.lightning_module, *args)
 
@@ -189,7 +189,6 @@ class SeedCallbacks(Callback):
     on_validation_epoch_end = _hand_on("on_validation_epoch_end")
     on_test_epoch_start = _hand_on("on_test_epoch_start")
     on_test_epoch_end = _hand_on("on_test_epoch_end")
-    on_test_end = _hand_on("on_test_end")
 
     # --- Around the training
 
@@ -306,13 +305,23 @@ class SeedCallbacks(Callback):
             summary = evaluate(seed.lightning_module, seed.datamodule.val_dataloader())
             self._call("on_validation_epoch_end", index)
             seed.callback_metrics.update({f"val/{name}": value for name, value in summary.items()})
-            self._call("on_validation_end", index)
+            self._end_validation(index)
+        self._end_epoch(index)
+
+    def _end_validation(self, index: int) -> None:
+        seed = self.trainers[index]
+        if not self.stack.trainer.sanity_checking:
+            seed.log(lambda name: name.startswith("val/"), seed.global_step)
+        self._call("on_validation_end", index)
+
+    def _end_epoch(self, index: int) -> None:
+        """End an epoch of one seed, and with it its training if it has been told to stop."""
+        seed = self.trainers[index]
         self._count_clipped(index)
         self._call("on_train_epoch_end", index)
-        self._let_go(index)
-
-    def _let_go(self, index: int) -> None:
-        seed = self.trainers[index]
+        seed.log(lambda name: not name.startswith("val/"), seed.global_step - 1)
+        if not seed.should_stop:
+            return
         self.stack.network.release(index)
         seed.ended = (self.stack.trainer.current_epoch + 1, self.stack.trainer.global_step)
         self._call("on_train_end", index)
@@ -322,19 +331,13 @@ class SeedCallbacks(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Hand on, and show the metrics."""
-        if not trainer.sanity_checking:
-            for _, seed, _ in self._active():
-                seed.log(lambda name: name.startswith("val/"), seed.global_step)
-        self._call_all("on_validation_end")
+        for index, *_ in self._active():
+            self._end_validation(index)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Hand on, show the metrics, and let go of the seeds that have been told to stop."""
-        for index, seed, _ in list(self._active()):
-            self._count_clipped(index)
-            self._call("on_train_epoch_end", index)
-            seed.log(lambda name: not name.startswith("val/"), seed.global_step - 1)
-            if seed.should_stop:
-                self._let_go(index)
+        for index, *_ in list(self._active()):
+            self._end_epoch(index)
         trainer.should_stop = not any(True for _ in self._active())
 
     # --- The test
@@ -357,6 +360,12 @@ class SeedCallbacks(Callback):
         """Hand on."""
         for index, *_ in self._active():
             self._call("on_test_batch_end", index, None, _part(batch, index), batch_idx, dataloader_idx)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show the metrics, and hand on."""
+        for _, seed, _ in self._active():
+            seed.log(lambda _name: True, seed.global_step)
+        self._call_all("on_test_end")
 
     def _count_clipped(self, index: int) -> None:
         if self._clipping:
@@ -390,15 +399,15 @@ def fit_stack(lead: Trainer, members: Sequence[Member]) -> None:
     if best:
         lead.test(stack, datamodule=StackedData([member.data for member in members]), verbose=False)
     for seed in seeds:
-        recorder = callbacks_of(seed, Recorder)[0]  # type: ignore[arg-type]
-        recorder.stack = len(seeds)
-        recorder.finish(seed, seed.datamodule)  # type: ignore[arg-type]
+        _recorder(seed).finish(seed, seed.datamodule)  # type: ignore[arg-type]
 
 
 def train_stack(lead: Trainer, members: Sequence[Member]) -> SeedCallbacks:
     """Train several runs in one fit, and give what called their callbacks; see `fit_stack`."""
     stack = Stack([member.module for member in members])
     seeds = [SeedTrainer(lead, member, metrics) for member, metrics in zip(members, stack.metrics, strict=True)]
+    for seed in seeds:
+        _recorder(seed).stack = len(seeds)
     together = SeedCallbacks(stack, seeds)
     lead.callbacks, lead.loggers = [together], []  # type: ignore[attr-defined]
     lead.fit(stack, datamodule=StackedData([member.data for member in members]))
@@ -452,9 +461,13 @@ def refuse(trainer: Trainer, module: LightningModule) -> None:
         raise NotStackableError("min_epochs and min_steps put off the end of a seed's training")
 
 
+def _recorder(seed: SeedTrainer) -> Recorder:
+    return callbacks_of(seed, Recorder)[0]  # type: ignore[arg-type]
+
+
 def _best(seed: SeedTrainer) -> Path | None:
     """The checkpoint that a run is tested with: none where it diverged, or keeps none."""
-    if callbacks_of(seed, Recorder)[0].diverged_at(seed) is not None:  # type: ignore[arg-type]
+    if _recorder(seed).diverged_at(seed) is not None:  # type: ignore[arg-type]
         return None
     paths = [Path(c.best_model_path) for c in callbacks_of(seed, ModelCheckpoint) if c.best_model_path]  # type: ignore[arg-type]
     return paths[0] if paths else None

@@ -12,7 +12,7 @@ from experiments.core.bench import workloads
 from experiments.core.bench.rows import ROWS, Row
 from experiments.core.bench.workloads import Workload
 
-TINY = Workload("tiny", "Digits", None, (8, 8), "batch", 32, 64, 32, 1)
+TINY = Workload("Digits", None, (8, 8), "batch", 32, 64, 32, 1)
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_each_form_of_a_training_can_be_measured(here, training):
 
 
 def test_the_networks_by_hand_have_the_same_parameters(here):
-    ours = workloads._parsed(TINY, here, ())
+    ours = workloads._parsed(TINY, here)
     ours.build_for(0, here / "run")
     plain = workloads.plain_network(64, TINY)
     assert [p.shape for p in plain.parameters()] == [p.shape for p in ours.model.network.parameters()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from experiments.core import records
+from experiments.core.callbacks import GradientFlow
 from experiments.core.conditions import condition, run_seed, run_stack
 from lightning_modules.optimization import OPTIMIZERS, SCHEDULES
 
@@ -184,6 +186,40 @@ def test_a_checkpoint_of_a_stack_loads_into_the_plain_module(here):
         plain.build_for(seed, here / "new" / f"seed={seed}")
         stored = torch.load(directory / "checkpoints" / "best.ckpt", weights_only=True)
         assert plain.model.load_state_dict(stored["state_dict"], strict=True).missing_keys == []
+
+
+def test_a_stack_that_fails_says_so_in_every_run(here, monkeypatch):
+    def fail(*_: object) -> None:
+        raise RuntimeError("no more")
+
+    monkeypatch.setattr(GradientFlow, "on_after_backward", fail)
+    directories = [here / f"seed={seed}" for seed in SEEDS]
+    with pytest.raises(RuntimeError, match="no more"):
+        run_stack([write(here)], SEEDS, directories)
+    for directory in directories:
+        found = result(directory)
+        assert (found["status"], found["error"], found["stack"]) == ("failed", "RuntimeError: no more", 3)
+
+
+def test_the_dashboards_of_a_seed_that_ends_early_show_its_last_epoch(here):
+    base = BASE.replace(
+        "logger: false", "logger: {class_path: CSVLogger, init_args: {save_dir: ., name: '', version: csv}}"
+    )
+    options = ["--model.activation=relu", "--model.loss=naive_cross_entropy", "--model.lr=10"]
+    together, alone = both(here, [write(here, base=base), *options], seeds=(1003, 1004, 1005))
+    for pair in zip(together, alone, strict=True):
+        shown, expected = (_shown(directory / "csv" / "metrics.csv") for directory in pair)
+        assert any(name.startswith("test/") for name, _ in shown) == (result(pair[0])["status"] == "ok")
+        assert shown == expected
+
+
+def _shown(path: Path) -> set[tuple[str, str]]:
+    """The metrics that a logger was given, each with the epoch it was given in."""
+    with path.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["epoch"]]
+    return {
+        (name, row["epoch"]) for row in rows for name, value in row.items() if value and name not in ("epoch", "step")
+    }
 
 
 LINEAR = "{class_path: LinearModel}"

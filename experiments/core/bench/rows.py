@@ -19,10 +19,10 @@ from experiments.core.bench.workloads import (
     usual,
 )
 
-EPOCH = Workload("one epoch", "FashionMNIST", 28, (64, 128, 64), "batch", 128, 55_000, 5_000, 1)
-DEEP = Workload("five layers", "FashionMNIST", 28, (100,) * 5, "batch", 64, 10_000, 1_000, 1)
-SMALL = Workload("eight layers", "Digits", None, (64,) * 8, "none", 64, 1_197, 300, 5)
-TINY = Workload("a tiny run", "Digits", None, (8,), "none", 64, 256, 64, 1)
+EPOCH = Workload("FashionMNIST", 28, (64, 128, 64), "batch", 128, 55_000, 5_000, 1)
+DEEP = Workload("FashionMNIST", 28, (100,) * 5, "batch", 64, 10_000, 1_000, 1)
+SMALL = Workload("Digits", None, (64,) * 8, "none", 64, 1_197, 300, 5)
+TINY = Workload("Digits", None, (8,), "none", 64, 256, 64, 1)
 INSTRUMENTED = catalogue.folder("vanishing") / "base.yaml"
 IMAGES = 2_000
 RUNS = 500

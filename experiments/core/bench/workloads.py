@@ -36,7 +36,6 @@ SEED = 1000
 class Workload:
     """A network, its data and how long it is trained; what every form of the training does."""
 
-    name: str
     data: str
     side: int | None  # of the images, where the data set has a choice
     hidden: tuple[int, ...]
@@ -125,16 +124,16 @@ def by_hand(workload: Workload) -> float:
     return time.perf_counter() - started
 
 
-def _parsed(workload: Workload, folder: Path, options: Sequence[str]) -> ConditionCLI:
+def _parsed(workload: Workload, folder: Path) -> ConditionCLI:
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(workload.config()), encoding="utf-8")
-    return condition([f"--config={path}", *options])
+    return condition([f"--config={path}"])
 
 
-def ours(workload: Workload, options: Sequence[str] = ()) -> float:
+def ours(workload: Workload) -> float:
     """Seconds of this project's fit of one seed."""
     with tempfile.TemporaryDirectory() as folder:
-        cli = _parsed(workload, Path(folder), options)
+        cli = _parsed(workload, Path(folder))
         cli.build_for(SEED, Path(folder) / "run")
         started = time.perf_counter()
         cli.trainer.fit(cli.model, cli.datamodule)
@@ -144,7 +143,7 @@ def ours(workload: Workload, options: Sequence[str] = ()) -> float:
 def stacked(workload: Workload, seeds: int) -> float:
     """Seconds of this project's fit of so many seeds as one stack, all together."""
     with tempfile.TemporaryDirectory() as folder:
-        cli = _parsed(workload, Path(folder), ())
+        cli = _parsed(workload, Path(folder))
         directories = [Path(folder) / f"seed={seed}" for seed in range(SEED, SEED + seeds)]
         lead, members = cli.build_stack(range(SEED, SEED + seeds), directories)
         started = time.perf_counter()
