@@ -81,3 +81,10 @@ def test_what_cannot_be_measured_is_one_line(rows, command, args, message):
 def test_rows_with_one_name_differ_in_their_workload():
     for one, other in itertools.combinations(ROWS, 2):
         assert (one.name, one.workload) != (other.name, other.workload)
+
+
+def test_the_readme_shows_the_kept_figures():
+    kept = json.loads(bench.KEPT.read_text(encoding="utf-8"))
+    text = bench.README.read_text(encoding="utf-8")
+    assert bench.with_table(text, kept) == text
+    assert all(row["workload"] in text for row in kept["rows"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import resource
 import tempfile
@@ -273,7 +274,8 @@ def _memory(workload: Workload, runs: int) -> tuple[float, float]:
         path = Path(folder) / "config.yaml"
         path.write_text(yaml.safe_dump(workload.config()), encoding="utf-8")
         for seed in range(SEED, SEED + runs):
-            run_seed([f"--config={path}"], seed, Path(folder) / f"seed={seed}")
+            with contextlib.redirect_stdout(None):
+                run_seed([f"--config={path}"], seed, Path(folder) / f"seed={seed}")
             sizes.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10)
     return sizes[-1], sizes[runs // 10]
 
