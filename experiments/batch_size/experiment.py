@@ -50,7 +50,8 @@ def _trend(
 experiment = Experiment(
     title="Batch size",
     title_fr="La taille des lots",
-    data=("digits",),
+    data=("digits", "fashion_mnist"),
+    scale_data={"full": "fashion_mnist"},
     grid=[axes(batch_size=SIZES, lr="tuned")],
     # Four trials each, a factor of two apart, around the best of a pilot on other seeds. All runs end at the same
     # training loss, so a validation loss could not choose: the fewest steps to the target do, on the tuning seeds.

@@ -43,7 +43,8 @@ def _regularizes(id: str, threshold: float, name: str, name_fr: str, primary: bo
 experiment = Experiment(
     title="Gradient clipping",
     title_fr="L'écrêtage du gradient",
-    data=("digits",),
+    data=("digits", "fashion_mnist"),
+    scale_data={"full": "fashion_mnist"},
     grid=[
         axes(config=["unclipped", "clipped"], lr=RATES),
         axes(config="fully_connected", lr="tuned", gradient_clip_val=[1.0e30, NINTH_DECILE, MEDIAN]),

@@ -211,6 +211,8 @@ class Experiment:
     grid: Sequence[Axes] = ()
     # Data sets `--data` chooses among; the first is base.yaml's own.
     data: Sequence[str] = ("generated",)
+    # Of a scale that takes another by default than the first: `full`, where that one is small.
+    scale_data: Mapping[str, str] = field(default_factory=dict)
     # Blocks that one scale adds to the grid.
     scale_grid: Mapping[str, Sequence[Axes]] = field(default_factory=dict)
     tuning: Tuning | None = None

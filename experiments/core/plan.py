@@ -123,7 +123,7 @@ def make_plan(name: str, choice: Options) -> Plan:
     experiment = catalogue.load(name)
     check_known("scale", choice.scale, catalogue.SCALES)
     check_known("logger", choice.logger, catalogue.LOGGERS)
-    data = choice.data or experiment.data[0]
+    data = choice.data or experiment.scale_data.get(choice.scale, experiment.data[0])
     check_known("data set", data, experiment.data)
     grid = Grid.build(name, experiment, choice.scale, data)
     check_claims(grid)

@@ -35,6 +35,7 @@ experiment = Experiment(
     title="Many hyper-parameters",
     title_fr="Beaucoup d'hyper-paramètres",
     data=("digits", "fashion_mnist"),
+    scale_data={"full": "fashion_mnist"},
     grid=[axes(normalization=list(NORMALIZATIONS), depth=list(DEPTHS), lr=list(RATES))],
     claims=[
         Claim(

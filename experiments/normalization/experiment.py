@@ -59,6 +59,7 @@ experiment = Experiment(
     title="Normalisation",
     title_fr="La normalisation",
     data=("digits", "fashion_mnist"),
+    scale_data={"full": "fashion_mnist"},
     grid=[
         # The network of Ioffe & Szegedy and one of ReLUs, all at one learning rate, and the landscapes they go through.
         axes(config=["landscape", "relu"], normalization=["none", "batch", "layer"]),

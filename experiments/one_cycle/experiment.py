@@ -54,7 +54,8 @@ experiment = Experiment(
     title="One cycle of the learning rate",
     title_fr="Un cycle du taux d'apprentissage",
     # The weights are those of a network that learns Fashion-MNIST; the noise becomes one of the bundled digits.
-    data=("digits",),
+    data=("digits", "fashion_mnist"),
+    scale_data={"full": "fashion_mnist"},
     grid=[
         axes(config="weights", schedule=["constant", "one_cycle", "cosine", "linear"], lr="tuned"),
         axes(config="weights", schedule="one_cycle", lr=0.5),

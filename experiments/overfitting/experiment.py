@@ -38,6 +38,7 @@ experiment = Experiment(
         axes(config="true_labels", depth=DEPTHS),
         axes(depth=4, label_noise=1.0),
     ],
+    scale_grid={"full": [axes(depth=16, lr="tuned"), axes(config="true_labels", depth=16)]},
     # The same trials for every network, a factor of about three apart; a pilot on other seeds placed them. A rate too small
     # to learn the training samples in these steps would not over-fit whatever the depth.
     tuning=Tuning(

@@ -14,9 +14,9 @@ from experiments.core.drawing import Drawing, End, Words
 from experiments.core.results import Results
 from experiments.overfitting.experiment import AS_MANY_PARAMETERS, DEPTHS
 
-COLORS = {1: d.BLUE, 4: d.GREEN, 8: d.VERMILLION}
+COLORS = {1: d.BLUE, 4: d.GREEN, 8: d.VERMILLION, 16: d.ORANGE}
 NOISES = {"true labels": 0.0, "20 % label noise": 0.2}
-LAYERS = {1: "1 layer", 4: "4 layers", 8: "8 layers"}
+LAYERS = {1: "1 layer", 4: "4 layers", 8: "8 layers", 16: "16 layers"}
 QUANTITIES = {"loss": "cross-entropy", "accuracy": "accuracy"}
 # A deep network's loss leaves the picture of the others.
 LARGEST_LOSS = 3.0
@@ -29,6 +29,11 @@ def at_depth(depth: int, noise: float) -> Overrides:
     return {"config": "true_labels", "depth": depth}
 
 
+def depths_of(results: Results) -> list[int]:
+    """Depths that the grid of this scale has."""
+    return [*DEPTHS, *(depth for depth in COLORS if depth not in DEPTHS and results.of(at_depth(depth, 0.2)))]
+
+
 def curves_by_depth(results: Results) -> Drawing:
     """Loss and accuracy by epoch, on training and on validation samples, with true and with noisy labels."""
     figure = d.new_figure(10.5)
@@ -38,7 +43,8 @@ def curves_by_depth(results: Results) -> Drawing:
     for column, (title, noise) in zip(grid.T, NOISES.items(), strict=True):
         for axes, quantity in zip(column, QUANTITIES, strict=True):
             ends = []
-            for depth, color in COLORS.items():
+            for depth in depths_of(results):
+                color = COLORS[depth]
                 runs = results.of(at_depth(depth, noise))
                 counts.append(len(runs))
                 for stage in ("train", "val"):
@@ -73,6 +79,7 @@ def curves_by_depth(results: Results) -> Drawing:
 
 def overfitting_by_depth(results: Results) -> Drawing:
     """Test loss and accuracy against depth: of the weights that validation chose, and of the last ones."""
+    depths = depths_of(results)
     figure = d.new_figure(10.5)
     grid = figure.subplots(2, 2, sharex="col", sharey="row")
     counts = []
@@ -84,14 +91,14 @@ def overfitting_by_depth(results: Results) -> Drawing:
                 (f"final_test/{quantity}", "last weights", d.VERMILLION),
                 (f"test/{quantity}", "early stopped", d.BLUE),
             ):
-                rows = [rows_of(results, at_depth(depth, noise)) for depth in DEPTHS]
+                rows = [rows_of(results, at_depth(depth, noise)) for depth in depths]
                 counts += [len(some) for some in rows]
-                shown = band(DEPTHS, _side_by_side([values_of(some, column_name) for some in rows]))
+                shown = band(depths, _side_by_side([values_of(some, column_name) for some in rows]))
                 gid = f"{column_name}, {title}"
                 axes.plot(shown.x, shown.mean, "o-", color=color, gid=f"mean/{gid}")
                 axes.vlines(shown.x, shown.low, shown.high, color=color, linewidth=3, gid=f"interval/{gid}")
                 ends += d.last_end(shown, name, color)
-            axes.set_xticks(DEPTHS)
+            axes.set_xticks(depths)
             axes.margins(y=0.15)
             names.append((axes, ends))
         column[0].set_title(title)

@@ -41,6 +41,7 @@ experiment = Experiment(
     title="Vanishing gradients",
     title_fr="Le gradient qui disparaît",
     data=("digits", "fashion_mnist"),
+    scale_data={"full": "fashion_mnist"},
     grid=[
         # Measured at initialisation, one step each.
         axes(

@@ -188,8 +188,8 @@ def test_pixels_are_recorded_on_request_only_and_not_of_large_images() -> None:
     callback = InputImage()
     fit(callback)
     assert {row.name for row in callback.drain()} == {"input/loss", "input/distance"}
-    with pytest.raises(ValueError, match="InputImage records pictures of at most 100 numbers, not of 120"):
-        fit(InputImage(record_pictures=True), (1, 10, 12))
+    with pytest.raises(ValueError, match="InputImage records pictures of at most 1000 numbers, not of 1080"):
+        fit(InputImage(record_pictures=True), (3, 18, 20))
 
 
 def test_a_new_fit_begins_a_new_film(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.core import runner, tuning
-from experiments.core.plan import Planner, check_tasks, make_plan
+from experiments.core import catalogue, runner, tuning
+from experiments.core.plan import Options, Planner, check_tasks, make_plan
 
 
 def seeds(plan) -> dict[str, list[int]]:
@@ -56,6 +56,24 @@ def test_only_what_differs_stands_in_the_name_of_the_directory(tiny, choice, pla
     tiny.edit("experiment.py", 'data=("digits",)', 'data=("digits", "wine")')
     assert tiny.plan(**choice).directory == Path("runs") / place
     assert tiny.plan(**choice, runs=Path("elsewhere")).directory == Path("elsewhere") / place
+
+
+@pytest.mark.parametrize("name", catalogue.names())
+def test_every_condition_of_every_experiment_can_be_asked_for_at_full_scale(name):
+    plan = make_plan(name, Options(scale="full"))
+    assert plan.grid.data == "fashion_mnist" or "fashion_mnist" not in plan.grid.experiment.data
+    planner, values = Planner(plan), tuning.untuned(plan)
+    for condition in plan.grid.conditions:
+        tuned = {plan.tuned_axis: values[condition]} if condition in values else {}
+        tasks = planner.tasks(condition, plan.run_seeds[condition], tuned, plan.directory / condition.name)
+        assert len(tasks) >= 20
+
+
+def test_a_scale_may_take_another_data_set_unless_one_is_asked_for(tiny):
+    tiny.edit("experiment.py", 'data=("digits",)', 'data=("digits", "wine"), scale_data={"full": "wine"}')
+    assert [tiny.plan(scale=scale).grid.data for scale in ("smoke", "quick", "full")] == ["digits", "digits", "wine"]
+    assert tiny.plan(scale="full").directory == Path("runs/tiny-wine-full")
+    assert tiny.plan(scale="full", data="digits").grid.data == "digits"
 
 
 def test_overrides_have_a_place_of_their_own(tiny):

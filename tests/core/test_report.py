@@ -145,6 +145,7 @@ def test_the_page_says_what_was_run_and_how_to_repeat_it(results: Results, repor
 def test_an_exploratory_page_says_so_at_its_top(results: Results, report: Page, drawn: dict[str, Drawing]) -> None:
     assert report.words.index("Exploratory.") < report.words.index("Figures")
     assert "everything on this page" in report.words
+    assert "describe the frozen set-up" in report.words
     official = tuple(replace(verdict, official=True) for verdict in results.verdicts)
     words = Page(page.write_report(replace(results, verdicts=official), drawn)).words
     assert "Exploratory." not in words

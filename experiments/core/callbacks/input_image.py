@@ -10,12 +10,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from experiments.core.callbacks.instrument import Instrument, ends_step
-from experiments.core.callbacks.parameters import MOST, PREFIX
+from experiments.core.callbacks.parameters import PREFIX
 from experiments.core.dashboards import log_image
 from lightning_modules.input_optimization import InputOptimization
 
 # A dashboard blurs what it has to enlarge: pictures get about this many pixels along their longer side.
 SIDE = 112
+# Numbers of an image whose pixels are recorded, a row each and picture: 28 × 28 and no much larger ones.
+LARGEST = 1000
 # Pixels between two pictures of the film.
 GAP = 4
 
@@ -51,8 +53,8 @@ class InputImage(Instrument):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Refuse a module without an image, or one too large to be recorded; begin a new film."""
         image, _ = _images(pl_module)
-        if self.record_pictures and image.numel() > MOST:
-            raise ValueError(f"InputImage records pictures of at most {MOST} numbers, not of {image.numel()}")
+        if self.record_pictures and image.numel() > LARGEST:
+            raise ValueError(f"InputImage records pictures of at most {LARGEST} numbers, not of {image.numel()}")
         self._scale, self._film = None, []
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
