@@ -47,7 +47,7 @@ def label(path: Path) -> str:
 def layers(overlay: Path) -> list[Path]:
     """The files that lie under an overlay, lowest first: `data-scale` lies on `scale` and `data`."""
     data, _, scale = overlay.stem.partition("-")
-    below = [overlay.with_stem(word) for word in (scale, data) if scale]
+    below = [path for word in (scale, data) if scale and (path := overlay.with_stem(word)).is_file()]
     return list(dict.fromkeys([overlay.with_stem("base"), *below, overlay]))
 
 
