@@ -14,12 +14,14 @@ import lightning
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from lightning_modules.base import EpochMeans, LectureModule, configure_optimization, is_last_step
+from lightning_modules.base import EpochMeans, LectureModule, PlainAttributes, configure_optimization, is_last_step
 from lightning_modules.fully_connected import FullyConnectedNetwork
 from lightning_modules.penalties import penalized, penalty
+from lightning_modules.recurrent import RecurrentNetwork
 
 
 class NotStackableError(ValueError):
@@ -149,6 +151,7 @@ class StackedNetwork(nn.Module):
         super().__init__()
         self.plain = tuple(networks)
         self.streams = Streams(seeds)
+        self._gradients: list[Tensor] = []
         self.network = copy.deepcopy(networks[0])
         for module_name, module in self.network.named_modules():
             parts = [network.get_submodule(module_name) for network in networks]
@@ -191,15 +194,16 @@ class StackedNetwork(nn.Module):
 
     def zero_gradients(self) -> None:
         """Set all gradients to 0, and make those of the plain networks views of them, which they stay."""
+        for gradient in self._gradients:
+            gradient.zero_()
+        if self._gradients:
+            return
         for name, parameter in self.network.named_parameters():
-            if not parameter.requires_grad:
-                continue
-            if parameter.grad is not None:
-                parameter.grad.zero_()
-                continue
-            parameter.grad = torch.zeros_like(parameter)
-            for plain, gradient in zip(self.plain, parameter.grad, strict=True):
-                plain.get_parameter(name).grad = gradient
+            if parameter.requires_grad:
+                parameter.grad = torch.zeros_like(parameter)
+                self._gradients.append(parameter.grad)
+                for plain, gradient in zip(self.plain, parameter.grad, strict=True):
+                    plain.get_parameter(name).grad = gradient
 
     @torch.no_grad()
     def release(self, index: int) -> None:
@@ -211,10 +215,21 @@ class StackedNetwork(nn.Module):
             parent, _, last = name.rpartition(".")
             setattr(plain.get_submodule(parent), last, buffer.clone())
 
+    def _is_watched(self) -> bool:
+        """Whether a callback watches a part of a plain network."""
+        parts = (part for plain in self.plain for part in plain.modules())
+        return any(part._forward_pre_hooks or part._forward_hooks for part in parts)
+
     def forward(self, inputs: Tensor) -> Tensor:
         """(seeds, batch, …) to (seeds, batch, outputs)."""
+        outputs: Tensor
+        if isinstance(self.network, RecurrentNetwork) and not self._is_watched():
+            # Many small calls: three times as fast as seed by seed. Convolutions would be slower in this way.
+            weights = dict(self.network.named_parameters())
+            outputs = torch.vmap(lambda own, samples: functional_call(self.network, own, samples))(weights, inputs)
+            return outputs
         if not isinstance(self.network, FullyConnectedNetwork):
-            outputs: Tensor = self.whole(inputs)
+            outputs = self.whole(inputs)
             return outputs
         z = inputs.flatten(2).transpose(1, 2)
         for layer in self.network.hidden:
@@ -222,7 +237,7 @@ class StackedNetwork(nn.Module):
         return self.network.output(z).transpose(1, 2)  # type: ignore[no-any-return]
 
 
-class Stack(lightning.LightningModule):
+class Stack(PlainAttributes, lightning.LightningModule):
     """Several modules of one configuration and different seeds, trained in one fit as each would be alone.
 
     Every batch leads with the axis of the seeds. The loss is the sum over the seeds, so that each learns from its own
@@ -235,6 +250,7 @@ class Stack(lightning.LightningModule):
     def __init__(self, modules: Sequence[LectureModule]) -> None:
         super().__init__()
         self.plain = tuple(modules)
+        self._parts = tuple(part for module in modules for part in module.modules())
         self.network = StackedNetwork([module.network for module in modules], [module.seed for module in modules])
         self.criterion = modules[0].criterion
         self.metrics: list[dict[str, Tensor]] = [{} for _ in modules]
@@ -245,14 +261,18 @@ class Stack(lightning.LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build what the first module would, for all: the optimisers act on each number by itself."""
         # Here the parameters have their device and precision.
-        for module in self.plain:
+        for module, data in zip(self.plain, self.trainer.datamodule.parts, strict=True):  # type: ignore[attr-defined]
             module.to(device=self.device, dtype=self.dtype)
+            module.prepare(data)
         self.network.link()
         return configure_optimization(self.network.network, self.plain[0], self.trainer)
 
     def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:
         """Keep the tensors of the gradients: those of the plain networks are views of them."""
         self.network.zero_gradients()
+
+    def on_validation_model_zero_grad(self) -> None:
+        """Keep them during validation too; Lightning would let go of them."""
 
     def configure_gradient_clipping(
         self,
@@ -285,8 +305,8 @@ class Stack(lightning.LightningModule):
 
     def train(self, mode: bool = True) -> Stack:
         """Set the mode of the plain modules too."""
-        for module in self.plain:
-            module.train(mode)
+        for module in self._parts:
+            module.training = mode
         return super().train(mode)
 
     def on_validation_model_train(self) -> None:
@@ -303,6 +323,9 @@ class Stack(lightning.LightningModule):
 
     def _step(self, batch: Sequence[Tensor], batch_idx: int, stage: str) -> Tensor:
         inputs, targets = batch
+        if type(self.plain[0]).samples is not LectureModule.samples:
+            pairs = [module.samples(pair) for module, pair in zip(self.plain, zip(*batch, strict=True), strict=True)]
+            inputs, targets = (torch.stack(tensors) for tensors in zip(*pairs, strict=True))
         outputs = self.network(inputs)
         self.criterion.check_shape(outputs.flatten(0, 1), targets.flatten(0, 1))
         if targets.device.type == "cpu" or batch_idx == 0:
@@ -348,6 +371,10 @@ def clip_each(gradients: Sequence[Tensor], max_norm: float) -> Tensor:
     return before
 
 
+# What a module may have of its own: a stack asks each of its modules.
+FREE = ("check_batch", "configure_losses", "configure_network", "prepare", "samples")
+
+
 def refuse_own_rules(kind: type[LectureModule]) -> None:
     """Refuse a module that trains otherwise than `LectureModule` says: a stack would not do it.
 
@@ -355,7 +382,7 @@ def refuse_own_rules(kind: type[LectureModule]) -> None:
         NotStackableError: it does; the message says where.
     """
     for name in dir(LectureModule):
-        free = name.startswith("__") or name in ("configure_network", "configure_losses")
+        free = name.startswith("__") or name in FREE
         own, usual = (inspect.getattr_static(each, name) for each in (kind, LectureModule))
         if own is not usual and callable(own) and not free:
             raise NotStackableError(f"{kind.__name__} has a {name} of its own")

@@ -25,6 +25,7 @@ from experiments.core.callbacks import (
     GradientBySaturation,
     GradientClipping,
     GradientFlow,
+    InputImage,
     LabelThreshold,
     Landscape,
     Parameters,
@@ -123,6 +124,18 @@ class SeedTrainer:
             logger.log_metrics({**chosen, "epoch": self.current_epoch}, step)
 
 
+STEP_HOOKS = (
+    "on_train_batch_start",
+    "on_before_backward",
+    "on_after_backward",
+    "on_before_optimizer_step",
+    "on_before_zero_grad",
+    "on_train_batch_end",
+)
+# By hook: the index of the seed, and its callback.
+Calls = dict[str, list[tuple[int, Callback]]]
+
+
 def _hand_on(hook: str) -> Callable[..., None]:
     """Make a hook that has every seed's callbacks called and does no more."""
 
@@ -152,7 +165,8 @@ class SeedCallbacks(Callback):
         self._divergence = _of_all(trainers, Divergence)
         together = {id(callback) for group in (self._clipping, self._divergence) for callback in group}
         self._callbacks = [[c for c in trainer.callbacks if id(c) not in together] for trainer in trainers]
-        self._due: list[list[Callback]] = [[] for _ in trainers]
+        self._calls: dict[tuple[object, ...], Calls] = {}
+        self._due: Calls = {}
         self._clipped = torch.zeros(len(trainers), dtype=torch.long)
         self._steps = 0
         self._first = torch.full((len(trainers),), -1)
@@ -174,13 +188,23 @@ class SeedCallbacks(Callback):
             self._call(hook, index, *args)
 
     def _call_due(self, hook: str, args: Callable[[int], Sequence[Any]]) -> None:
-        for index, trainer, module in self._active():
-            called = [c for c in self._due[index] if getattr(type(c), hook) is not getattr(Callback, hook)]
-            for callback in called:
-                # Only a measurement may let the network draw.
-                stream = self.stack.network.streams.of(index) if isinstance(callback, Instrument) else nullcontext()
-                with stream:
-                    getattr(callback, hook)(trainer, module, *args(index))
+        for index, callback in self._due[hook]:
+            trainer = self.trainers[index]
+            # Only a measurement may let the network draw.
+            stream = self.stack.network.streams.of(index) if isinstance(callback, Instrument) else nullcontext()
+            with stream:
+                getattr(callback, hook)(trainer, trainer.lightning_module, *args(index))
+
+    def _calls_of(self, places: Sequence[int]) -> Calls:
+        """Who is called by each hook of a step, of the callbacks at these places in the lists of the active seeds."""
+        key = (*places, *self.taking_part)
+        if key not in self._calls:
+            callbacks = [(index, self._callbacks[index][place]) for index, *_ in self._active() for place in places]
+            self._calls[key] = {
+                hook: [(k, c) for k, c in callbacks if getattr(type(c), hook) is not getattr(Callback, hook)]
+                for hook in STEP_HOOKS
+            }
+        return self._calls[key]
 
     on_train_start = _hand_on("on_train_start")
     on_train_epoch_start = _hand_on("on_train_epoch_start")
@@ -234,12 +258,9 @@ class SeedCallbacks(Callback):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Find out who takes part in this step, and hand on."""
         self._step = trainer.global_step
-        for index, seed, _ in self._active():
-            self._due[index] = [
-                c
-                for c in self._callbacks[index]
-                if not isinstance(c, Instrument) or c.is_due(seed)  # type: ignore[arg-type]
-            ]
+        # The seeds' callbacks are alike, and an instrument is due at the same steps for all.
+        places = enumerate(self._callbacks[0])
+        self._due = self._calls_of([k for k, c in places if not isinstance(c, Instrument) or c.is_due(trainer)])
         self._call_due("on_train_batch_start", lambda k: (_part(batch, k), batch_idx))
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
@@ -269,10 +290,9 @@ class SeedCallbacks(Callback):
         self._call_due("on_train_batch_end", lambda k: ({"loss": losses[k]}, _part(batch, k), batch_idx))
         if self._divergence:
             self._watch(losses, trainer)
-        for index, seed, _ in list(self._active()):
-            if seed.should_stop:
-                self._end_here(index)
-        trainer.should_stop = not any(True for _ in self._active())
+        for index in [index for index, seed, _ in self._active() if seed.should_stop]:
+            self._end_here(index)
+            trainer.should_stop = not any(self.taking_part)
 
     def _clip(self, optimizer: Optimizer) -> None:
         gradients, limit = gradients_of(optimizer), self._clipping[0].max_norm
@@ -423,6 +443,7 @@ KNOWN = (
     GradientBySaturation,
     GradientClipping,
     GradientFlow,
+    InputImage,
     LabelThreshold,
     Landscape,
     LearningRateMonitor,

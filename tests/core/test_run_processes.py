@@ -19,9 +19,9 @@ from experiments.core.execution import Pool
 
 REPOSITORY = Path(commands.__file__).resolve().parents[2]
 # So many runs that Ctrl-C finds most of them still to be done.
-LINE = ("run", "tiny", "--logger=csv", "--scale=smoke", "--seeds=80")
-RESULTS = Path("runs/tiny-smoke-seeds=80")
-STACKS = (10,) * 8  # of the seeds of a condition
+LINE = ("run", "tiny", "--logger=csv", "--scale=smoke", "--seeds=40")
+RESULTS = Path("runs/tiny-smoke-seeds=40")
+STACKS = (10,) * 4  # of the seeds of a condition
 TOTAL = 5 * sum(STACKS) + 2  # runs and checks
 DOOR = """
 import sys
@@ -54,6 +54,8 @@ def start(tiny, here: Path) -> Callable[[], subprocess.Popen[str]]:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            # Where the tests are started in the background, they and their children would ignore Ctrl-C.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     return process
@@ -66,7 +68,7 @@ def results() -> dict[Path, int]:
 def whole(path: Path) -> bool:
     """Whether all that was trained with this run is there: a stack is begun again as a whole."""
     seed = int(path.parent.name.removeprefix("seed="))
-    others = [path.parents[1] / f"seed={other}" / path.name for other in range(1000, 1080) if other // 10 == seed // 10]
+    others = [path.parents[1] / f"seed={other}" / path.name for other in range(1000, 1040) if other // 10 == seed // 10]
     return "check" in str(path) or all(other.exists() for other in others)
 
 

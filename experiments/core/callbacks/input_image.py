@@ -57,10 +57,14 @@ class InputImage(Instrument):
             raise ValueError(f"InputImage records pictures of at most {LARGEST} numbers, not of {image.numel()}")
         self._scale, self._film = None, []
 
+    def is_due(self, trainer: Trainer) -> bool:
+        """Whether this step is recorded or shown."""
+        return super().is_due(trainer) or trainer.global_step % self.picture_every_n_steps == 0
+
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Show the image before the step, and find out whether the step is recorded."""
         complete = ends_step(trainer, batch_idx)
-        self._recording = complete and self.is_due(trainer)
+        self._recording = complete and super().is_due(trainer)
         if complete and trainer.global_step % self.picture_every_n_steps == 0:
             self._show(trainer, pl_module)
 
