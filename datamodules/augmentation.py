@@ -12,6 +12,7 @@ from torch import Tensor
 
 from datamodules.image_operations import BRIGHTEST, POLICIES, Affine, Erase, Flip, Operation, Policy, Shift
 from datamodules.loader import generator
+from datamodules.streaming import Unread
 
 OPERATIONS: dict[str, Callable[..., Operation]] = {
     "shift": Shift,
@@ -84,11 +85,15 @@ class Augmentation:
         ValueError: these are no images, or an operation cannot change them.
     """
 
-    def __init__(self, operations: Sequence[Operation], images: Tensor, *, seed: int, repeats: int = 1) -> None:
-        if images.dim() != 4:
+    def __init__(
+        self, operations: Sequence[Operation], images: Tensor | Unread, *, seed: int, repeats: int = 1
+    ) -> None:
+        if len(images.shape) != 4:
             raise ValueError(f"augmentation needs images, and the samples here are of shape {tuple(images.shape[1:])}")
         for operation in operations:
-            operation.check(images.shape[1:])
+            operation.check(torch.Size(images.shape[1:]))
+            if isinstance(operation, Policy) and operation.copies and not isinstance(images, Tensor):
+                raise ValueError(f"augmentation {operation.name} makes copies in memory: in_memory must be true")
         self.operations = operations
         self.images = images
         self.seed = seed
@@ -120,6 +125,7 @@ class Augmentation:
 
     def _copy(self, policy: Policy, index: int, drawn: Tensor) -> Tensor:
         if index not in self._copies:
+            assert isinstance(self.images, Tensor)
             images = self.images.repeat(self.rows // len(self.images), 1, 1, 1)
             self._copies[index] = (policy.apply(images, drawn) * BRIGHTEST).round().to(torch.uint8)
         return self._copies[index]

@@ -14,7 +14,9 @@ from torch import Tensor
 
 from datamodules.augmentation import Augmentation, parse_operations
 from datamodules.loader import TensorLoader, generator
+from datamodules.scaling import groups_of, standardization, standardization_of
 from datamodules.splits import Split, stratified
+from datamodules.streaming import CHUNK, StreamLoader, Unread
 
 EVALUATION_BATCH_SIZE = 1024
 # An experiment's means rest on ten seeds unless a claim asks for more.
@@ -58,22 +60,6 @@ class About:
     outputs: Literal["classes", "labels", "columns"] = "classes"
 
 
-def standardization(x: Tensor, *, per_feature: bool) -> tuple[Tensor, Tensor]:
-    """Return the mean and the standard deviation (divided by n) to standardise with; 1 where nothing varies.
-
-    Args:
-        x: inputs of the training split, (n, features) or (n, channels, …).
-        per_feature: one pair a feature, shaped like a sample; otherwise one a channel, (channels, 1, …), which is one
-            for all features where a sample has a single axis.
-    """
-    channels = x.shape[1] if x.dim() > 2 else 1
-    groups, shape = (x[0].numel(), x.shape[1:]) if per_feature else (channels, (channels, *[1] * (x.dim() - 2)))
-    # Double precision: the rounded result must not depend on the order in which threads add.
-    columns = x.double().reshape(len(x), groups, -1).transpose(0, 1).reshape(groups, -1)
-    std = columns.std(dim=1, correction=0).where(columns.amax(dim=1) > columns.amin(dim=1), 1.0)
-    return columns.mean(dim=1).float().reshape(shape), std.float().reshape(shape)
-
-
 class InMemoryDataModule(LightningDataModule, ABC):
     """A data set that fits in memory. `setup` fills `train`, `val` and `test`, each a pair (x, y).
 
@@ -108,10 +94,14 @@ class InMemoryDataModule(LightningDataModule, ABC):
             take turns with 8 copies made in advance. The labels stay. The images are changed before they are permuted
             and standardised; the statistics are those of the unchanged ones. What is logged while training, as
             train/accuracy, is about the changed ones. Duplicates are changed each on its own.
+        in_memory: hold the training inputs ready as tensors on the device that trains. Otherwise they stay as the
+            source holds them (images: one byte a number instead of four), and each batch is made from it by the workers
+            of a `DataLoader`, ahead of time: in the same order, with the same draws.
+        workers: processes that do that; 2 if not given.
 
     Raises:
-        ValueError: a number is out of range, the parts exceed the data, the batch is larger than the training split, or
-            an augmentation does not exist.
+        ValueError: a number is out of range, the parts exceed the data, the batch is larger than the training split,
+            an augmentation does not exist, or workers would have nothing to do.
     """
 
     # What the command line and the results call it.
@@ -136,6 +126,8 @@ class InMemoryDataModule(LightningDataModule, ABC):
         duplicates: int = 0,
         permute: bool = False,
         augmentation: list[str] | None = None,
+        in_memory: bool = True,
+        workers: int | None = None,
     ) -> None:
         super().__init__()
         for key, size in {"num_train": num_train, "num_val": num_val, "num_test": num_test}.items():
@@ -161,11 +153,19 @@ class InMemoryDataModule(LightningDataModule, ABC):
         self.duplicates = duplicates
         self.permute = permute
         self.augmentation = augmentation
+        if in_memory and workers is not None:
+            raise ValueError(f"workers={workers} has no effect: nothing is left to do for them where in_memory is true")
+        if workers is not None and workers < 0:
+            raise ValueError(f"workers must be >= 0, not {workers}")
+        self.in_memory = in_memory
+        self.workers = 2 if workers is None else workers
+        self._unread: Unread | None = None
+        self._targets = torch.empty(0)
         self._operations = [] if augmentation is None else parse_operations(augmentation)
         self._augmented: Augmentation | None = None
         self._scaling: tuple[Tensor, Tensor] | None = None
         self.indices: Split | None = None
-        self.train: tuple[Tensor, Tensor]
+        self._train: tuple[Tensor, Tensor] | None = None
         self.val: tuple[Tensor, Tensor]
         self.test: tuple[Tensor, Tensor]
         self._train_loader: TensorLoader | None = None
@@ -246,22 +246,38 @@ class InMemoryDataModule(LightningDataModule, ABC):
         source = self.load()
         self._check_labels(source.y)
         indices = self.split()
-        parts = [self.features(source.x[rows]) for rows in indices]
-        for part, rows in zip(parts, indices, strict=True):
-            broken = ~torch.stack([t.reshape(len(rows), -1).isfinite().all(1) for t in (part, source.y[rows])]).all(0)
-            if broken.any():
-                raise ValueError(f"{type(self).__name__}: sample {int(rows[broken][0])} has a value that is not finite")
+        if not self.in_memory:
+            self._unread = Unread(source.x, indices.train, self.features)
+        held = indices if self.in_memory else indices[1:]
+        parts = [self.features(source.x[rows]) for rows in held]
+        self._check_finite(source, indices, parts)
+        images = parts[0] if self._unread is None else self._unread
         if self._operations:
-            self._augmented = Augmentation(self._operations, parts[0], seed=self.seed, repeats=1 + self.duplicates)
+            self._augmented = Augmentation(self._operations, images, seed=self.seed, repeats=1 + self.duplicates)
         if self.permute:
             parts = [self._permuted(x) for x in parts]
         if self.standardize:
-            self._scaling = standardization(parts[0], per_feature=self.per_feature)
+            self._scaling = self._statistics(parts[0])
             parts = [self._scaled(x) for x in parts]
-        y = self.targets([source.y[rows] for rows in indices])
-        train, self.val, self.test = zip(parts, y, strict=True)
-        self.train = self._changed(*train)
+        train_y, *held_y = self.targets([source.y[rows] for rows in indices])
+        self.val, self.test = zip(parts[-2:], held_y, strict=True)
+        self._targets = self._repeated(self._noisy(train_y))
+        if self.in_memory:
+            self.train = self._repeated(parts[0]), self._targets
         self.indices = indices
+
+    @property
+    def train(self) -> tuple[Tensor, Tensor]:
+        """The training split before any augmentation; if it is not in memory, it is read into it now."""
+        if self._train is not None:
+            return self._train
+        if self._unread is None:
+            raise AttributeError(f"{type(self).__name__} has no training split before it is set up")
+        return self._repeated(torch.cat([self._placed(x) for x in self._unread.chunks()])), self._targets
+
+    @train.setter
+    def train(self, pair: tuple[Tensor, Tensor]) -> None:
+        self._train = pair
 
     def targets(self, parts: Sequence[Tensor]) -> Sequence[Tensor]:
         """Turn the targets of training, validation and test split, as the source holds them, into what is learnt."""
@@ -279,6 +295,27 @@ class InMemoryDataModule(LightningDataModule, ABC):
             if getattr(self, option):
                 raise ValueError(f"{option} needs one label a sample, which {type(self).__name__} does not have")
 
+    def _check_finite(self, source: Source, indices: Split, parts: Sequence[Tensor]) -> None:
+        chunks = [(part, rows) for part, rows in zip(parts, indices[-len(parts) :], strict=True)]
+        if self._unread is not None:
+            chunks += zip(self._unread.chunks(), torch.split(indices.train, CHUNK), strict=True)
+        for part, rows in chunks:
+            broken = ~torch.stack([t.reshape(len(rows), -1).isfinite().all(1) for t in (part, source.y[rows])]).all(0)
+            if broken.any():
+                raise ValueError(f"{type(self).__name__}: sample {int(rows[broken][0])} has a value that is not finite")
+
+    def _statistics(self, train: Tensor) -> tuple[Tensor, Tensor]:
+        if self._unread is None:
+            return standardization(train, per_feature=self.per_feature)
+        groups, shape = groups_of(self._unread.shape[1:], self.per_feature)
+
+        def columns(x: Tensor) -> Tensor:
+            x = self._permuted(x) if self.permute else x
+            return x.double().reshape(len(x), groups, -1).transpose(1, 2).reshape(-1, groups)
+
+        mean, std = standardization_of(self._unread, columns)
+        return mean.float().reshape(shape), std.where(std > 0, 1.0).float().reshape(shape)
+
     def _permuted(self, x: Tensor) -> Tensor:
         """Rearrange the features of a sample, or the pixels of an image in each of its channels."""
         first = 2 if x.dim() > 2 else 1
@@ -288,24 +325,40 @@ class InMemoryDataModule(LightningDataModule, ABC):
     def _scaled(self, x: Tensor) -> Tensor:
         if self._scaling is None:
             return x
-        mean, std = self._scaling
+        mean, std = (statistic.to(x.device) for statistic in self._scaling)
         return (x - mean) / std
 
-    def _changed(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Add label noise and duplicates to the training split."""
-        if self.label_noise:
-            # More noise, or more samples, change the same labels in the same way, and some more.
-            hit = torch.rand(len(y), generator=generator(self.seed, "label noise")) < self.label_noise
-            drawn = torch.randint(self.num_classes, y.shape, generator=generator(self.seed, "noisy label"))
-            y = torch.where(hit, drawn, y)
-        copies = [1 + self.duplicates, *[1] * (x.dim() - 1)]
-        return (x.repeat(copies), y.repeat(copies[: y.dim()])) if self.duplicates else (x, y)
+    def _noisy(self, y: Tensor) -> Tensor:
+        """Draw some of the training labels anew."""
+        if not self.label_noise:
+            return y
+        # More noise, or more samples, change the same labels in the same way, and some more.
+        hit = torch.rand(len(y), generator=generator(self.seed, "label noise")) < self.label_noise
+        drawn = torch.randint(self.num_classes, y.shape, generator=generator(self.seed, "noisy label"))
+        return torch.where(hit, drawn, y)
+
+    def _repeated(self, part: Tensor) -> Tensor:
+        """Add the duplicates of the training split."""
+        return part.repeat([1 + self.duplicates, *[1] * (part.dim() - 1)]) if self.duplicates else part
+
+    def _made(self, rows: Tensor, epoch: int) -> Tensor:
+        """Make some rows of the training inputs as an epoch shows them."""
+        if self._augmented is not None:
+            x = self._augmented(rows, epoch)
+        else:
+            assert self._unread is not None
+            x = self._unread[rows % len(self._unread)]
+        return self._placed(x)
+
+    def _placed(self, x: Tensor) -> Tensor:
+        """Permute and standardise inputs, if that is asked for."""
+        return self._scaled(self._permuted(x) if self.permute else x)
 
     def smallest_batch(self) -> tuple[Tensor, Tensor]:
         """Samples for a trial: two of them, or one if a training batch of one sample occurs in an epoch."""
-        x, y = self.train
-        smallest = len(x) % self.batch_size or self.batch_size
-        return x[: min(smallest, 2)], y[: min(smallest, 2)]
+        smallest = len(self._targets) % self.batch_size or self.batch_size
+        rows = torch.arange(min(smallest, 2))
+        return self.train[0][rows] if self.in_memory else self._made(rows, 0), self._targets[rows]
 
     def train_dataloader(self) -> TensorLoader:
         """Batches of the training split in the order of the seed and the epoch.
@@ -319,19 +372,36 @@ class InMemoryDataModule(LightningDataModule, ABC):
             )
         # Over-fitting a few batches needs the same ones every epoch; Lightning can freeze only its own samplers.
         shuffle = self.trainer is None or not self.trainer.overfit_batches  # type: ignore[attr-defined]
-        inputs = self._augmented_inputs if self._augmented else None
-        loader = TensorLoader(self.train, batch_size=self.batch_size, seed=self.seed, shuffle=shuffle, inputs=inputs)
+        loader: TensorLoader
+        if self.in_memory:
+            inputs = self._made if self._augmented else None
+            if self._augmented is not None:
+                self._augmented.images = self._augmented.images.to(self._device)  # type: ignore[union-attr]
+            loader = TensorLoader(
+                self._resident(self.train), batch_size=self.batch_size, seed=self.seed, shuffle=shuffle, inputs=inputs
+            )
+        else:
+            loader = StreamLoader(
+                self._targets,
+                batch_size=self.batch_size,
+                seed=self.seed,
+                shuffle=shuffle,
+                inputs=self._made,
+                workers=self.workers,
+            )
         if self._state_to_resume is not None:
             loader.load_state_dict(self._state_to_resume)
             self._state_to_resume = None
         self._train_loader = loader
         return loader
 
-    def _augmented_inputs(self, rows: Tensor, epoch: int) -> Tensor:
-        """Return some rows of the training inputs as an epoch shows them."""
-        assert self._augmented is not None
-        x = self._augmented(rows, epoch)
-        return self._scaled(self._permuted(x) if self.permute else x)
+    @property
+    def _device(self) -> torch.device:
+        return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
+
+    def _resident(self, data: Sequence[Tensor]) -> list[Tensor]:
+        """Put tensors on the device that trains, once and not a batch at a time."""
+        return [tensor.to(self._device) for tensor in data]
 
     def val_dataloader(self) -> TensorLoader:
         """Batches of the validation split as it lies."""
@@ -346,7 +416,7 @@ class InMemoryDataModule(LightningDataModule, ABC):
         return self.test_dataloader()
 
     def _evaluation_loader(self, data: tuple[Tensor, Tensor]) -> TensorLoader:
-        return TensorLoader(data, batch_size=EVALUATION_BATCH_SIZE, seed=self.seed, shuffle=False)
+        return TensorLoader(self._resident(data), batch_size=EVALUATION_BATCH_SIZE, seed=self.seed, shuffle=False)
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the training loader stands, for the checkpoint.

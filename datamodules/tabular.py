@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from datamodules.base import About, InMemoryDataModule, Source, standardization
+from datamodules.base import About, InMemoryDataModule, Source
+from datamodules.scaling import standardization
 
 
 @cache

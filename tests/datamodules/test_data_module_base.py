@@ -10,7 +10,8 @@ from lightning.pytorch.callbacks import Checkpoint
 from sklearn.preprocessing import StandardScaler
 
 from datamodules import Digits
-from datamodules.base import InMemoryDataModule, Source, standardization
+from datamodules.base import InMemoryDataModule, Source
+from datamodules.scaling import standardization
 from datamodules.splits import Split
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import statistics
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -13,12 +14,14 @@ from typing import Any
 import torch
 
 from experiments.core import catalogue, ledger, records
+from experiments.core.bench import sweeps
 from experiments.core.bench.rows import ROWS, Row
+from experiments.core.bench.sweeps import SWEEPS
 from experiments.core.cli import quieten
 from experiments.core.errors import UserError, nearest
 from experiments.core.reference import between
 
-FILE = "bench.json"
+FILE, PICTURE = "bench.json", "growth.png"
 KEPT = catalogue.folder("core") / "bench" / FILE
 README = catalogue.ROOT.parent / "README.md"
 
@@ -33,9 +36,9 @@ class Measured:
     lowest: float
     highest: float
     repeats: int
-    target: float
+    target: float | None
     better: str
-    reached: bool
+    reached: bool | None  # None without a target
     values: tuple[float, float]  # the medians of the two: seconds, or megabytes
 
 
@@ -45,7 +48,9 @@ def measure(row: Row) -> Measured:
     pairs = pairs[1:] or pairs
     ratios = [first / second for first, second in pairs]
     ratio = statistics.median(ratios)
-    reached = ratio <= row.target if row.better == "below" else ratio >= row.target
+    reached = None
+    if row.target is not None:
+        reached = ratio <= row.target if row.better == "below" else ratio >= row.target
     values = (statistics.median(first for first, _ in pairs), statistics.median(second for _, second in pairs))
     return Measured(
         row.name, row.workload, ratio, min(ratios), max(ratios), row.repeats, row.target, row.better, reached, values
@@ -67,9 +72,11 @@ def run(directory: Path, only: str = "", keep: bool = False) -> int:
         UserError: no row has such a name, or only some are to be kept.
     """
     chosen = [row for row in ROWS if only in row.name]
-    if not chosen:
-        raise UserError(f"no row's name contains '{only}'; {nearest(only, [row.name for row in ROWS])}")
-    if keep and len(chosen) < len(ROWS):
+    swept = [sweep for sweep in SWEEPS if only in sweep.name]
+    if not (chosen or swept):
+        names = [*(row.name for row in ROWS), *(sweep.name for sweep in SWEEPS)]
+        raise UserError(f"no row's name contains '{only}'; {nearest(only, names)}")
+    if keep and only:
         raise UserError("--keep is about all rows: leave --only out")
     torch.set_num_threads(1)
     quieten()
@@ -78,11 +85,23 @@ def run(directory: Path, only: str = "", keep: bool = False) -> int:
         with Path(os.devnull).open("w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
             found.append(measure(row))
         print(line(found[-1]), flush=True)
-    content = {"environment": ledger.environment("cpu"), "rows": [asdict(one) for one in found]}
+    grown = []
+    for sweep in swept:
+        with Path(os.devnull).open("w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
+            grown.append(sweeps.measure(sweep))
+        print(sweeps.line(grown[-1]), flush=True)
+    content: dict[str, Any] = {
+        "environment": ledger.environment("cpu"),
+        "rows": [asdict(one) for one in found],
+        "sweeps": [{**asdict(one), "reached": one.reached} for one in grown],
+    }
     records.write_json(directory / FILE, content)
+    if grown:
+        sweeps.draw(content["sweeps"], directory / PICTURE)
     print(directory / FILE)
     if keep:
         records.write_json(KEPT, content)
+        shutil.copyfile(directory / PICTURE, KEPT.with_name(PICTURE))
         text = README.read_text(encoding="utf-8")
         records.write_atomically(README, with_table(text, content))
     return 0
@@ -90,10 +109,12 @@ def run(directory: Path, only: str = "", keep: bool = False) -> int:
 
 def line(one: Measured) -> str:
     """One row in words."""
+    figures = f"{one.name}: {one.ratio:.2f} ({one.lowest:.2f} to {one.highest:.2f})"
+    if one.target is None:
+        return f"{figures}, the floor | {one.workload}"
     sign = "<=" if one.better == "below" else ">="
     reached = "reached" if one.reached else "not reached"
-    figures = f"{one.ratio:.2f} ({one.lowest:.2f} to {one.highest:.2f})"
-    return f"{one.name}: {figures}, target {sign} {one.target:g}, {reached} | {one.workload}"
+    return f"{figures}, target {sign} {one.target:g}, {reached} | {one.workload}"
 
 
 def with_table(text: str, content: Mapping[str, Any]) -> str:
@@ -101,7 +122,13 @@ def with_table(text: str, content: Mapping[str, Any]) -> str:
     rows = ["| ratio | median | of | target | workload |", "|---|---|---|---|---|"]
     for row in content["rows"]:
         sign = "≤" if row["better"] == "below" else "≥"
-        target = f"{sign} {row['target']:g}" + ("" if row["reached"] else ", not reached")
+        target = "the floor"
+        if row["target"] is not None:
+            target = f"{sign} {row['target']:g}" + ("" if row["reached"] else ", not reached")
         spread = f"{row['lowest']:.2f} to {row['highest']:.2f}"
         rows.append(f"| {row['name']} | {row['ratio']:.2f} | {spread} | {target} | {row['workload']} |")
+    for growth in content["sweeps"]:
+        target = f"slope ≤ {sweeps.LINEAR:g}" + ("" if growth["reached"] else ", not reached")
+        figures = f"{growth['slope']:.2f} | steepest {growth['steepest']:.2f}"
+        rows.append(f"| cost against {growth['name']} | {figures} | {target} | {growth['workload']} |")
     return between(text, "<!-- bench -->", "<!-- end of bench -->", "\n".join(rows))

@@ -26,9 +26,11 @@ from torchvision.transforms import v2
 from datamodules.augmentation import Augmentation, parse_operations
 from datamodules.base import InMemoryDataModule
 from experiments.core.classes import find_class
-from experiments.core.conditions import ConditionCLI, condition, run_seed
+from experiments.core.conditions import ConditionCLI, condition, run_seed, run_stack
 from experiments.core.execution import Pool, Task
 from experiments.core.stacking import train_stack
+from lightning_modules.fully_connected import FullyConnectedNetwork
+from lightning_modules.stack import StackedNetwork
 
 SEED = 1000
 
@@ -122,6 +124,70 @@ def by_hand(workload: Workload) -> float:
                 outputs = network(val_x[first : first + 1024])
                 F.cross_entropy(outputs, val_y[first : first + 1024]).item()
                 (outputs.argmax(1) == val_y[first : first + 1024]).sum().item()
+    return time.perf_counter() - started
+
+
+def stacked_by_hand(workload: Workload, seeds: int) -> float:
+    """Seconds of such a loop over the stacked network of so many seeds, all together: the floor of a stack."""
+    data = workload.samples()
+    (x, y), (val_x, val_y) = data.train, data.val
+    sizes = (data.num_features, 10, list(workload.hidden))
+    networks = [FullyConnectedNetwork(*sizes, seed=k, normalization=workload.normalization) for k in range(seeds)]
+    network = StackedNetwork(networks, range(seeds))
+    network.link()
+    optimizer = torch.optim.Adam(network.network.parameters(), lr=1e-3, fused=True)
+    started = time.perf_counter()
+    for _ in range(workload.epochs):
+        network.network.train()
+        orders = torch.stack([torch.randperm(len(x)) for _ in range(seeds)])
+        for first in range(0, len(x), workload.batch_size):
+            rows = orders[:, first : first + workload.batch_size]
+            network.zero_gradients()
+            outputs, labels = network(x[rows]), y[rows]
+            loss = F.cross_entropy(outputs.flatten(0, 1), labels.flatten(), reduction="sum") / labels.shape[1]
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        network.network.eval()
+        with torch.no_grad():
+            for first in range(0, len(val_x), 1024):
+                outputs = network(val_x[first : first + 1024].expand(seeds, -1, *val_x.shape[1:]))
+                F.cross_entropy(outputs[0], val_y[first : first + 1024]).item()
+                (outputs.argmax(2) == val_y[first : first + 1024]).sum(1).tolist()
+    return time.perf_counter() - started
+
+
+class _Bare(lightning.LightningModule):
+    """The least that the Trainer needs: a loss."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
+        return F.cross_entropy(self.network(batch[0]), batch[1])
+
+    def validation_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
+        F.cross_entropy(self.network(batch[0]), batch[1])
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), lr=1e-3, fused=True)
+
+
+def bare(workload: Workload) -> float:
+    """Seconds of a Trainer that does nothing besides training and validating: no logger, checkpoint, metric or bar."""
+    data = workload.samples()
+    trainer = lightning.Trainer(
+        max_epochs=workload.epochs,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+    module = _Bare(plain_network(data.num_features, workload))
+    started = time.perf_counter()
+    trainer.fit(module, datamodule=data)
     return time.perf_counter() - started
 
 
@@ -257,6 +323,19 @@ def grid(workload: Workload, runs: int, jobs: int) -> float:
             for task, outcome in pool.run(warm_up):
                 if outcome.status != "ok":
                     raise RuntimeError(f"{task.label}: {outcome.error}")
+        return time.perf_counter() - started
+
+
+def conditions(workload: Workload, count: int) -> float:
+    """Seconds of so many conditions of ten seeds each, one stack after another in this process."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "config.yaml"
+        path.write_text(yaml.safe_dump(workload.config()), encoding="utf-8")
+        started = time.perf_counter()
+        for index in range(count):
+            seeds = range(SEED + 10 * index, SEED + 10 * index + 10)
+            with contextlib.redirect_stdout(None):
+                run_stack([f"--config={path}"], seeds, [Path(folder) / f"{index}" / f"seed={seed}" for seed in seeds])
         return time.perf_counter() - started
 
 
