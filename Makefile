@@ -96,7 +96,7 @@ verify: environment ## Run EXP, or everything, again and compare with the kept r
 reference: environment ## Keep the official results of EXP, or of all, as the reference: reference.json, picture, pages
 	@$(PYTHON) -m experiments reference $(or $(subst -,_,$(EXP)),all) $(ARGS)
 
-bench: environment ## What training costs beside a loop by hand and the usual recipe; ARGS=--keep: for the README
+bench: environment ## What training costs beside a loop by hand and the usual recipe; ARGS=--keep: for the README, ARGS=--gpu: on a GPU
 	@OMP_NUM_THREADS=1 $(PYTHON) -m experiments bench $(ARGS)
 
 glossary: environment ## The glossary of MODULES.md again, from the code

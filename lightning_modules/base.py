@@ -115,6 +115,8 @@ class LectureModule(PlainAttributes, lightning.LightningModule, ABC):
         warmup: share of all steps, in [0, 1), during which the learning rate rises linearly to lr; not with one_cycle.
         l1: factor of the penalty Σ|w| (weights, not biases), >= 0.
         l2: factor of the penalty Σw² (weights, not biases), >= 0; under plain sgd the same as weight_decay = 2·l2.
+        compiled: compile the network by `torch.compile` before the first step, which takes a minute: for large networks
+            on a GPU.
 
     Raises:
         ValueError: a name that does not exist, a number out of range, or a hyper-parameter that the chosen optimiser
@@ -139,6 +141,7 @@ class LectureModule(PlainAttributes, lightning.LightningModule, ABC):
         warmup: float = 0.0,
         l1: float = 0.0,
         l2: float = 0.0,
+        compiled: bool = False,
     ) -> None:
         super().__init__()
         # Of the subclass's constructor too. Under the CLI `self.hparams` lacks inherited arguments: read `self.x`.
@@ -166,6 +169,7 @@ class LectureModule(PlainAttributes, lightning.LightningModule, ABC):
         self.warmup = warmup
         self.l1 = l1
         self.l2 = l2
+        self.compiled = compiled
         self.criterion = self.configure_losses()
         self.network = self.configure_network()
         self._means = {stage: EpochMeans() for stage in ("train", "val", "test")}
@@ -193,6 +197,8 @@ class LectureModule(PlainAttributes, lightning.LightningModule, ABC):
         """Prepare for a fit; evaluation takes all that it needs from the checkpoint."""
         if stage == "fit":
             self.prepare(self.trainer.datamodule)  # type: ignore[attr-defined]
+            if self.compiled:
+                self.network.compile()
 
     def check_batch(self, batch: Sequence[Tensor]) -> None:
         """Find out, without learning or drawing anything, whether the network can be trained on batches like this one.

@@ -258,13 +258,20 @@ class Stack(PlainAttributes, lightning.LightningModule):
         self.losses = torch.empty(0)
         self._means = {stage: EpochMeans() for stage in ("train", "val", "test")}
 
+    def setup(self, stage: str) -> None:
+        """Prepare every module for the fit."""
+        if stage == "fit":
+            for module, data in zip(self.plain, self.trainer.datamodule.parts, strict=True):  # type: ignore[attr-defined]
+                module.prepare(data)
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build what the first module would, for all: the optimisers act on each number by itself."""
         # Here the parameters have their device and precision.
-        for module, data in zip(self.plain, self.trainer.datamodule.parts, strict=True):  # type: ignore[attr-defined]
+        for module in self.plain:
             module.to(device=self.device, dtype=self.dtype)
-            module.prepare(data)
         self.network.link()
+        if self.plain[0].compiled:
+            self.network.compile()
         return configure_optimization(self.network.network, self.plain[0], self.trainer)
 
     def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:

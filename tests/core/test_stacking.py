@@ -143,18 +143,46 @@ ARCHITECTURES = {
     "linear": "{class_path: LinearModel, init_args: {lr: 0.1, optimizer: sgd}}",
     "linear stack": "{class_path: LinearStack, init_args: {hidden: [8], lr: 0.1, optimizer: sgd}}",
     "two layers": "{class_path: TwoLayer, init_args: {loss: cross_entropy, lr: 0.01}}",
+    "recurrent": "{class_path: Recurrent, init_args: {width: 8, activation: tanh, lr: 0.01}}",
+    "image": "{class_path: InputOptimization, init_args: {hidden: [12], pretraining_steps: 20, lr: 0.5}}",
+    "image of a class": (
+        "{class_path: InputOptimization, init_args: {hidden: [12], pretraining_steps: 20, loss: cross_entropy, "
+        "target_class: 3, l2: 0.001, schedule: one_cycle}}"
+    ),
     "convolutional": "{class_path: Convolutional, init_args: {channels: [4, 4], normalization: batch, lr: 0.01}}",
 }
 
 
-@pytest.mark.parametrize("model", ARCHITECTURES.values(), ids=list(ARCHITECTURES))
-def test_every_architecture_that_can_be_stacked(here, model):
+def of_another(model: str) -> str:
+    """The file with another model, without the instruments that look for its hidden layers."""
     lines = BASE.splitlines()
     start = lines.index("model:")
-    base = "\n".join([*lines[:start], f"model: {model}", *lines[start + 3 :]])
+    base = "\n".join([*lines[:start], f"model: {model}", *lines[start + 3 :]]) + "\n"
     base = base.replace("    - {class_path: GradientFlow, init_args: {every_n_steps: 4}}\n", "")
-    base = base.replace("    - {class_path: ActivationStatistics, init_args: {every_n_steps: 5}}\n", "")
-    together, alone = both(here, [write(here, base=base + "\n")])
+    return base.replace("    - {class_path: ActivationStatistics, init_args: {every_n_steps: 5}}\n", "")
+
+
+@pytest.mark.parametrize("model", ARCHITECTURES.values(), ids=list(ARCHITECTURES))
+def test_every_architecture_that_can_be_stacked(here, model):
+    together, alone = both(here, [write(here, base=of_another(model))])
+    for pair in zip(together, alone, strict=True):
+        assert_same_run(*pair)
+
+
+def test_images_that_are_watched_and_diverge(here):
+    model = "{class_path: InputOptimization, init_args: {hidden: [12], pretraining_steps: 20, optimizer: sgd, lr: 1}}"
+    watch = "{class_path: InputImage, init_args: {every_n_steps: 4, picture_every_n_steps: 3, record_pictures: true}}"
+    args = [write(here, watch, of_another(model)), "--model.lr=1e9", "--model.activation=identity"]
+    together, alone = both(here, args, seeds=(1000, 1001, 1002))
+    assert {result(directory)["status"] for directory in together} == {"diverged"}
+    for pair in zip(together, alone, strict=True):
+        assert_same_run(*pair)
+
+
+def test_a_recurrent_network_that_is_watched_is_asked_seed_by_seed(here):
+    model = "{class_path: Recurrent, init_args: {width: 8, activation: tanh, lr: 0.01}}"
+    watch = "{class_path: ActivationStatistics, init_args: {every_n_steps: 3}}"
+    together, alone = both(here, [write(here, watch, of_another(model))])
     for pair in zip(together, alone, strict=True):
         assert_same_run(*pair)
 

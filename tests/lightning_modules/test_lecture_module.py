@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -363,3 +364,21 @@ def test_a_trial_batch_finds_out_what_training_would() -> None:
         model.check_batch(one)
     with pytest.raises(ValueError, match="label 3 is out of range"):
         model.check_batch((torch.zeros(2, 6, dtype=torch.float64), torch.tensor([0, 3])))
+
+
+def test_a_compiled_network_learns_the_same(trainer: Fit, batches: Callable[..., Any], monkeypatch: Any) -> None:
+    calls: list[int] = []
+
+    def eager(graph: Any, _examples: Any) -> Any:
+        calls.append(1)
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=eager))
+    data = batches(samples=12, size=4)
+    one, other = module(), module(compiled=True)
+    for model in (one, other):
+        trainer(max_epochs=2).fit(model, data)
+    assert calls
+    assert list(one.state_dict()) == list(other.state_dict())
+    for weight, same in zip(one.state_dict().values(), other.state_dict().values(), strict=True):
+        torch.testing.assert_close(weight, same)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from experiments.core import catalogue
 from experiments.core.bench.workloads import (
@@ -94,3 +95,25 @@ ROWS = [
     Row("memory after the last run / after a tenth", f"{RUNS} runs of: {TINY.description}",
         lambda: memory(TINY, RUNS), 1.05, repeats=1),
 ]  # fmt: skip
+
+
+def _gpu_rows() -> list[Row]:
+    """What is asked of a GPU: no target is known for it yet. Each fit is warmed up by the first of its repeats."""
+    rows = []
+    for workload in (replace(DEEP, accelerator="gpu"), replace(EPOCH, accelerator="gpu")):
+        bf16, compiled = replace(workload, precision="bf16-mixed"), replace(workload, compiled=True)
+        cpu = replace(workload, accelerator="cpu")
+        rows += [
+            _row("gpu: one run / by hand", workload, partial(ours, workload), partial(by_hand, workload), None),
+            _row("gpu: usual recipe / one run", workload, partial(usual, workload), partial(ours, workload), None,
+                 repeats=2),
+            _row("gpu: 10 seeds, per run / one run", workload, _per_run(workload, MANY), partial(ours, workload), None),
+            _row("gpu: 30 seeds, per run / one run", workload, _per_run(workload, MOST), partial(ours, workload), None),
+            _row("gpu: one run, cpu / gpu", workload, partial(ours, cpu), partial(ours, workload), None),
+            _row("gpu: 10 seeds, bf16 / float32", bf16, _per_run(bf16, MANY), _per_run(workload, MANY), None),
+            _row("gpu: 10 seeds, compiled / not", compiled, _per_run(compiled, MANY), _per_run(workload, MANY), None),
+        ]  # fmt: skip
+    return rows
+
+
+GPU_ROWS = _gpu_rows()

@@ -15,7 +15,7 @@ import torch
 
 from experiments.core import catalogue, ledger, records
 from experiments.core.bench import sweeps
-from experiments.core.bench.rows import ROWS, Row
+from experiments.core.bench.rows import GPU_ROWS, ROWS, Row
 from experiments.core.bench.sweeps import SWEEPS
 from experiments.core.cli import quieten
 from experiments.core.errors import UserError, nearest
@@ -57,13 +57,14 @@ def measure(row: Row) -> Measured:
     )
 
 
-def run(directory: Path, only: str = "", keep: bool = False) -> int:
+def run(directory: Path, only: str = "", keep: bool = False, gpu: bool = False) -> int:
     """Measure rows, and write `bench.json`.
 
     Args:
         directory: where.
         only: part of the names of the rows; all rows if it is empty.
         keep: keep the figures beside this module and in the README, too.
+        gpu: measure the rows of a GPU instead.
 
     Returns:
         0, whatever was reached: figures are no test.
@@ -71,13 +72,15 @@ def run(directory: Path, only: str = "", keep: bool = False) -> int:
     Raises:
         UserError: no row has such a name, or only some are to be kept.
     """
-    chosen = [row for row in ROWS if only in row.name]
-    swept = [sweep for sweep in SWEEPS if only in sweep.name]
+    if gpu and not torch.cuda.is_available():
+        raise UserError("there is no GPU here that PyTorch can use")
+    chosen = [row for row in (GPU_ROWS if gpu else ROWS) if only in row.name]
+    swept = [] if gpu else [sweep for sweep in SWEEPS if only in sweep.name]
     if not (chosen or swept):
         names = [*(row.name for row in ROWS), *(sweep.name for sweep in SWEEPS)]
         raise UserError(f"no row's name contains '{only}'; {nearest(only, names)}")
-    if keep and only:
-        raise UserError("--keep is about all rows: leave --only out")
+    if keep and (only or gpu):
+        raise UserError("--keep is about all rows of the CPU: leave --only and --gpu out")
     torch.set_num_threads(1)
     quieten()
     found = []
@@ -91,7 +94,7 @@ def run(directory: Path, only: str = "", keep: bool = False) -> int:
             grown.append(sweeps.measure(sweep))
         print(sweeps.line(grown[-1]), flush=True)
     content: dict[str, Any] = {
-        "environment": ledger.environment("cpu"),
+        "environment": ledger.environment("cuda:0" if gpu else "cpu"),
         "rows": [asdict(one) for one in found],
         "sweeps": [{**asdict(one), "reached": one.reached} for one in grown],
     }

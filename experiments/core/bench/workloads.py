@@ -47,6 +47,14 @@ class Workload:
     num_train: int
     num_val: int
     epochs: int
+    accelerator: str = "cpu"
+    precision: str = "32-true"
+    compiled: bool = False
+
+    @property
+    def device(self) -> torch.device:
+        """Where a loop by hand trains."""
+        return torch.device("cuda" if self.accelerator == "gpu" else "cpu")
 
     @property
     def description(self) -> str:
@@ -54,9 +62,12 @@ class Workload:
         norm = " with BatchNorm" if self.normalization == "batch" else ""
         layers = "–".join(str(units) for units in self.hidden)
         images = f" of {self.side} × {self.side} pixels" if self.side else ""
+        how = [self.accelerator, self.precision, "compiled" if self.compiled else "as it is"]
+        usual = ["cpu", "32-true", "as it is"]
+        unusual = "".join(f", {word}" for word, expected in zip(how, usual, strict=True) if word != expected)
         return (
             f"{self.data}{images}, {self.num_train:,} + {self.num_val:,} samples, hidden layers {layers}{norm}, Adam, "
-            f"batch {self.batch_size}, epochs: {self.epochs}"
+            f"batch {self.batch_size}, epochs: {self.epochs}{unusual}"
         )
 
     def config(self) -> dict[str, Any]:
@@ -67,11 +78,18 @@ class Workload:
             "seed_everything": SEED,
             "model": {
                 "class_path": "FullyConnected",
-                "init_args": {"hidden": list(self.hidden), "normalization": self.normalization, "optimizer": "adam"},
+                "init_args": {
+                    "hidden": list(self.hidden),
+                    "normalization": self.normalization,
+                    "optimizer": "adam",
+                    "compiled": self.compiled,
+                },
             },
             "data": {"class_path": self.data, "init_args": self._data_arguments()},
             "trainer": {
                 "max_epochs": self.epochs,
+                "accelerator": self.accelerator,
+                "precision": self.precision,
                 "logger": {"class_path": "TensorBoardLogger", "init_args": logger},
                 "callbacks": [
                     {"class_path": "Divergence"},
@@ -106,13 +124,13 @@ def plain_network(features: int, workload: Workload) -> nn.Sequential:
 def by_hand(workload: Workload) -> float:
     """Seconds of a loop over tensors with a fused optimiser that only trains and validates."""
     data = workload.samples()
-    (x, y), (val_x, val_y) = data.train, data.val
-    network = plain_network(data.num_features, workload)
+    x, y, val_x, val_y = (tensor.to(workload.device) for tensor in (*data.train, *data.val))
+    network = plain_network(data.num_features, workload).to(workload.device)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
     started = time.perf_counter()
     for _ in range(workload.epochs):
         network.train()
-        order = torch.randperm(len(x))
+        order = torch.randperm(len(x), device=workload.device)
         for first in range(0, len(x), workload.batch_size):
             rows = order[first : first + workload.batch_size]
             optimizer.zero_grad()
@@ -275,7 +293,7 @@ def usual(workload: Workload) -> float:
     with tempfile.TemporaryDirectory() as folder:
         trainer = lightning.Trainer(
             max_epochs=workload.epochs,
-            accelerator="cpu",
+            accelerator=workload.accelerator,
             logger=TensorBoardLogger(folder),
             callbacks=[ModelCheckpoint(monitor="val/loss"), RichProgressBar()],
             enable_model_summary=False,

@@ -34,7 +34,7 @@ def evaluate(module: LectureModule, batches: Iterable[Sequence[Tensor]]) -> dict
     module.eval()
     with torch.no_grad():
         for batch in batches:
-            inputs, targets = placed(module, batch)
+            inputs, targets = module.samples(placed(module, batch))
             means.count(module.criterion, module(inputs), targets)
     module.train(training)
     return module.criterion.summarize(means.compute())
