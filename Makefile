@@ -20,7 +20,7 @@ PYTEST_ARGS ?= -n 2
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help setup environment list claims data augmentations report verify reference bench glossary test mutants lint format tensorboard lock clean
+.PHONY: help setup environment list claims data augmentations report verify reference bench glossary test chaos mutants lint format tensorboard lock clean
 
 help: ## This list
 	@awk -F ':.*## ' 'BEGIN { print "Targets" } \
@@ -112,6 +112,9 @@ tensorboard: environment ## The dashboards of runs/, for this machine only; EXP=
 
 test: environment ## The whole test suite
 	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest $(PYTEST_ARGS) $(ARGS)
+
+chaos: environment ## Kill and break a running experiment at random, and see that nothing is lost; ARGS="--rounds=5"
+	@$(PYTHON) -m tests.chaos $(ARGS)
 
 mutants: environment ## Break the code in listed ways, and see that a named test catches each
 	@$(PYTHON) -m tests.mutants $(ARGS)

@@ -17,6 +17,7 @@ import torch
 
 from datamodules import sources
 from datamodules.base import About, Source
+from datamodules.files import refuse_disk
 from datamodules.splits import Split
 from datamodules.tabular import Regression
 
@@ -84,6 +85,7 @@ def read(source: ArchiveSource, root: str | None) -> tuple[bytes, Path]:
         try:
             path = download(source)
         except (OSError, http.client.HTTPException) as error:
+            refuse_disk(error, "CaliforniaHousing", sources.DOWNLOADS)
             reason = str(error).strip("<>") or type(error).__name__
             raise FileNotFoundError(
                 f"CaliforniaHousing is not in {', '.join(map(str, places(source, root)))}, and downloading it failed "

@@ -1,13 +1,10 @@
 """Where downloaded images come from: found on this machine or fetched, verified before they are used, and decoded."""
 
-import gzip
-import hashlib
 import http.client
 import io
 import socket
 import tarfile
 import tempfile
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +14,8 @@ from typing import ClassVar
 import numpy as np
 import torch
 from torch import Tensor
+
+from datamodules.files import refuse_disk, verified
 
 DOWNLOADS = Path("data")
 # Seconds without an answer after which a download has failed; the default would wait for minutes.
@@ -216,13 +215,14 @@ def read(source: ImageSource, root: str | None) -> tuple[Tensor, Tensor]:
 
     Raises:
         FileNotFoundError: no place has the files and they cannot be downloaded.
-        OSError: a file does not hold what it should.
+        OSError: a file does not hold what it should, or the disk does not take what is downloaded.
     """
     place = find(source, root)
     if place is None:
         try:
             download(source)
         except (OSError, http.client.HTTPException, RuntimeError) as error:
+            refuse_disk(error, source.name, DOWNLOADS)
             # torchvision puts what happened on the last line of its message.
             reason = str(error).strip().rpartition("\n")[-1].strip("<>") or type(error).__name__
             package = f"install Debian's package {source.package}, " if source.package else ""
@@ -255,24 +255,6 @@ def files_in(folder: Path, source: ImageSource) -> dict[str, Path]:
     candidates = {name: (folder / name, folder / f"{name}.gz") for name in source.sha256}
     found = {name: next((path for path in paths if path.is_file()), None) for name, paths in candidates.items()}
     return {name: path for name, path in found.items() if path} if all(found.values()) else {}
-
-
-def verified(path: Path, name: str, sha256: str) -> bytes:
-    """Return the content of a file, decompressed if it has not its own name but `<name>.gz`.
-
-    Raises:
-        OSError: it cannot be decompressed, or its digest is another one.
-    """
-    content = path.read_bytes()
-    if path.name != name:
-        try:
-            content = gzip.decompress(content)
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise OSError(f"{path} is damaged ({error}): delete it, or replace it by the original") from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
-        raise OSError(f"{path} is not the original: expected SHA-256 {sha256}, found {found}; delete or replace it")
-    return content
 
 
 def download(source: ImageSource) -> None:

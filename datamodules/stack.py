@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from lightning import LightningDataModule
@@ -33,6 +34,8 @@ class StackedLoader:
         if len(sizes) != 1:
             raise ValueError(f"loaders of different sizes cannot be stacked: {sorted(sizes)}")
         self.loaders = tuple(loaders)
+        self.position = 0  # batches of this epoch already handed out
+        self._start = 0  # where the next iteration begins: not at 0 only after a resume
         tensors = [loader.tensors for loader in loaders]
         small = sum(tensor.nbytes for of_one in tensors for tensor in of_one) <= MOST_COPIED
         self._tensors: list[Tensor] | None = None
@@ -43,9 +46,14 @@ class StackedLoader:
         return len(self.loaders[0])
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        if self._tensors is not None:
-            yield from self._read()
-            return
+        self.position, self._start = self._start, 0
+        for batch in self._read() if self._tensors is not None else self._collected():
+            self.position += 1
+            yield batch
+
+    def _collected(self) -> Iterator[tuple[Tensor, ...]]:
+        for loader in self.loaders:
+            loader.load_state_dict({"epoch": loader.epoch, "position": self.position})
         for batches in zip(*self.loaders, strict=True):
             yield tuple(torch.stack(tensors) for tensors in zip(*batches, strict=True))
 
@@ -54,7 +62,7 @@ class StackedLoader:
         first = self.loaders[0]
         orders = torch.stack([loader.order(loader.epoch) for loader in self.loaders])
         seeds = torch.arange(len(orders), device=orders.device).unsqueeze(1)
-        for start in range(0, orders.shape[1], first.batch_size):
+        for start in range(self.position * first.batch_size, orders.shape[1], first.batch_size):
             rows = orders[:, start : start + first.batch_size]
             yield tuple(tensor[seeds, rows] for tensor in self._tensors)
 
@@ -64,9 +72,21 @@ class StackedLoader:
         return self
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch to iterate next."""
+        """Choose the epoch to iterate next; the epoch that was being resumed goes on where it stopped."""
+        if epoch != self.loaders[0].epoch:
+            self.position = self._start = 0
         for loader in self.loaders:
             loader.set_epoch(epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the epoch and the number of its batches already handed out."""
+        return {"epoch": self.loaders[0].epoch, "position": self.position}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on after the last batch that was handed out when the state was saved."""
+        for loader in self.loaders:
+            loader.load_state_dict(state_dict)
+        self.position = self._start = state_dict["position"]
 
 
 class StackedData(LightningDataModule):
@@ -79,10 +99,25 @@ class StackedData(LightningDataModule):
     def __init__(self, parts: Sequence[InMemoryDataModule]) -> None:
         super().__init__()
         self.parts = tuple(parts)
+        self._train_loader: StackedLoader | None = None
+        self._state_to_resume: dict[str, Any] | None = None
 
     def train_dataloader(self) -> StackedLoader:
         """Batches of the training splits."""
-        return StackedLoader([part.train_dataloader() for part in self.parts])
+        loader = StackedLoader([part.train_dataloader() for part in self.parts])
+        if self._state_to_resume is not None:
+            loader.load_state_dict(self._state_to_resume)
+            self._state_to_resume = None
+        self._train_loader = loader
+        return loader
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the training loader stands, for the checkpoint; see `InMemoryDataModule.state_dict`."""
+        return {} if self._train_loader is None else self._train_loader.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Let the next training loader go on where the saved one stood."""
+        self._state_to_resume = state_dict
 
     def val_dataloader(self) -> StackedLoader:
         """Batches of the validation splits."""

@@ -84,7 +84,10 @@ class StreamLoader(TensorLoader):
         self.position, self._start = self._start, 0
         workers = 0 if multiprocessing.current_process().daemon else self.workers
         left = range(self.position, len(self))
-        for batch in DataLoader(_Batches(self, self._make), batch_size=None, sampler=left, num_workers=workers):
+        # A generator of its own: the global one belongs to the network.
+        own = torch.Generator()
+        batches = _Batches(self, self._make)
+        for batch in DataLoader(batches, batch_size=None, sampler=left, num_workers=workers, generator=own):
             # What the workers have made ahead does not count.
             self.position += 1
             yield tuple(batch)

@@ -31,7 +31,7 @@ class EpochMeans:
     def reset(self) -> None:
         """Start an epoch."""
         self._totals: dict[str, Tensor] = {}
-        self._samples = 0
+        self.samples = 0
 
     def add(self, samples: int, *, means: Mapping[str, Tensor], totals: Mapping[str, Tensor]) -> None:
         """Add a batch.
@@ -41,7 +41,7 @@ class EpochMeans:
             means: without gradient, averaged over the batch; of any shape, the same in every batch.
             totals: the same, summed over the batch.
         """
-        self._samples += samples
+        self.samples += samples
         for values, weight in ((means, samples), (totals, 1)):
             for name, value in values.items():
                 if name not in self._totals:
@@ -57,7 +57,7 @@ class EpochMeans:
 
     def compute(self) -> dict[str, Tensor]:
         """Give the means so far; none before the first batch."""
-        return {name: total / self._samples for name, total in self._totals.items()}
+        return {name: total / self.samples for name, total in self._totals.items()}
 
 
 def _pair(batch: Any) -> tuple[Tensor, Tensor]:
@@ -172,7 +172,7 @@ class LectureModule(PlainAttributes, lightning.LightningModule, ABC):
         self.compiled = compiled
         self.criterion = self.configure_losses()
         self.network = self.configure_network()
-        self._means = {stage: EpochMeans() for stage in ("train", "val", "test")}
+        self.means = {stage: EpochMeans() for stage in ("train", "val", "test")}
 
     @abstractmethod
     def configure_network(self) -> nn.Module:
@@ -274,14 +274,14 @@ class LectureModule(PlainAttributes, lightning.LightningModule, ABC):
             objective = objective + cost
             means["penalty"] = cost.detach()
         if batch_idx == 0:
-            self._means[stage].reset()
+            self.means[stage].reset()
         outputs = outputs.detach()
         totals = {name: total(outputs, targets) for name, total in self.criterion.totals.items()}
-        self._means[stage].add(len(inputs), means=means, totals=totals)
+        self.means[stage].add(len(inputs), means=means, totals=totals)
         return objective
 
     def _log_means(self, stage: str, more: dict[str, Any]) -> None:
-        summary = self.criterion.summarize(self._means[stage].compute())
+        summary = self.criterion.summarize(self.means[stage].compute())
         values = {f"{stage}/{name}": mean for name, mean in summary.items()}
         # One value an epoch, already a mean: another batch size would only multiply and divide it.
         self.log_dict({**values, **more}, on_step=False, on_epoch=True, batch_size=1)

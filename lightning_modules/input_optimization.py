@@ -8,7 +8,6 @@ from math import prod
 from typing import Any
 
 import torch
-from lightning import LightningDataModule
 from torch import Tensor, nn
 
 from lightning_modules.base import LectureModule
@@ -220,7 +219,7 @@ class InputOptimization(LectureModule):
         Raises:
             ValueError: a fit without a data module, whose splits this needs.
         """
-        if not isinstance(data, LightningDataModule):
+        if data is None:
             raise ValueError("InputOptimization trains its network on the training split of a data module: give one")
         network, dtype = self.network, self.network.noise.weight.dtype
         inputs, labels = data.train

@@ -192,5 +192,10 @@ def build_schedule(optimizer: Optimizer, schedule: str, warmup: float, total: in
         schedule: see `schedule_factor`.
         warmup: see `schedule_factor`.
         total: optimiser steps of the whole training, >= 1.
+
+    Raises:
+        ValueError: a warm-up of less than one step, which would have no effect.
     """
+    if warmup and not round(warmup * total):
+        raise ValueError(f"warmup={warmup} has no effect: of {total} steps it is none")
     return LambdaLR(optimizer, lambda step: schedule_factor(schedule, warmup, step, total))

@@ -144,7 +144,6 @@ class Perceptron(LectureModule):
         self.direction = direction
         self.initialization = initialization
         super().__init__(loss=loss, optimizer=optimizer, lr=lr, **training)
-        self._samples = 0
 
     def configure_network(self) -> PerceptronNetwork:
         """Build the network."""
@@ -164,9 +163,9 @@ class Perceptron(LectureModule):
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
         """Give the batch's mean cost, and count the epoch's updates."""
         objective = super().training_step(batch, batch_idx)
-        self._samples = len(batch[0]) + (self._samples if batch_idx else 0)
         if is_last_step(self.trainer, batch_idx):
-            updates = (self._means["train"].compute()["error"] * self._samples).round()
+            means = self.means["train"]
+            updates = (means.compute()["error"] * means.samples).round()
             self.log("train/updates", updates, on_step=False, on_epoch=True, batch_size=1)
         return objective
 

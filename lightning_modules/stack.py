@@ -9,6 +9,7 @@ import copy
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import lightning
 import torch
@@ -256,13 +257,20 @@ class Stack(PlainAttributes, lightning.LightningModule):
         self.metrics: list[dict[str, Tensor]] = [{} for _ in modules]
         # Of the last training step, (seeds,).
         self.losses = torch.empty(0)
-        self._means = {stage: EpochMeans() for stage in ("train", "val", "test")}
+        self.means = {stage: EpochMeans() for stage in ("train", "val", "test")}
 
     def setup(self, stage: str) -> None:
         """Prepare every module for the fit."""
         if stage == "fit":
             for module, data in zip(self.plain, self.trainer.datamodule.parts, strict=True):  # type: ignore[attr-defined]
                 module.prepare(data)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Give the plain networks their part of the stack that was saved: they are what `link` begins from."""
+        prefix = "network.network."
+        state = {n.removeprefix(prefix): v for n, v in checkpoint["state_dict"].items() if n.startswith(prefix)}
+        for index, plain in enumerate(self.network.plain):
+            plain.load_state_dict({name: values[index] for name, values in state.items()})
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build what the first module would, for all: the optimisers act on each number by itself."""
@@ -345,14 +353,14 @@ class Stack(PlainAttributes, lightning.LightningModule):
             objective = objective + cost
             means["penalty"] = cost.detach()
         if batch_idx == 0:
-            self._means[stage].reset()
+            self.means[stage].reset()
         outputs = outputs.detach()
         totals = {name: total(outputs, targets) for name, total in self.criterion.totals.items()}
-        self._means[stage].add(inputs.shape[1], means=means, totals=totals)
+        self.means[stage].add(inputs.shape[1], means=means, totals=totals)
         return objective
 
     def _log_means(self, stage: str, more: Mapping[str, Tensor]) -> None:
-        means = self._means[stage].compute()
+        means = self.means[stage].compute()
         for index, metrics in enumerate(self.metrics):
             summary = self.criterion.summarize({name: values[index] for name, values in means.items()})
             metrics.update({f"{stage}/{name}": mean for name, mean in summary.items()} | dict(more))

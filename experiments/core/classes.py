@@ -17,16 +17,9 @@ import experiments.core.callbacks
 import lightning_modules
 from datamodules.base import InMemoryDataModule
 from experiments.core.errors import UserError, check_known, nearest
+from experiments.core.trust import check_trusted
 from lightning_modules.base import LectureModule
 
-OURS = ("lightning_modules", "datamodules", "experiments")
-TRUSTED = (
-    *OURS,
-    "lightning",
-    "torch",
-    "torchvision",
-    "torchmetrics",
-)
 KNOWN_CLASSES = {
     "model": [lightning_modules],
     "data": [datamodules],
@@ -63,9 +56,15 @@ def find_class(kind: str, name: str) -> type:
     check_trusted(name)
     module_name, _, class_name = name.rpartition(".")
     try:
-        cls = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError):
+        module = importlib.import_module(module_name)
+    except ImportError:
         raise UserError(f"class path '{name}' does not exist; {nearest(class_name, known_names(kind))}") from None
+    cls = getattr(module, class_name, None)
+    if cls is None:
+        there = [
+            key for key, value in vars(module).items() if isinstance(value, type) and issubclass(value, BASES[kind])
+        ]
+        raise UserError(f"class path '{name}' does not exist; {nearest(class_name, there or known_names(kind))}")
     if not (isinstance(cls, type) and issubclass(cls, BASES[kind])):
         raise UserError(f"class path '{name}' is no {BASES[kind].__name__}; valid: {', '.join(known_names(kind))}")
     return cls
@@ -86,16 +85,6 @@ def module_for(data: InMemoryDataModule, class_path: str, init_args: Mapping[str
     return module
 
 
-def check_trusted(path: str) -> None:
-    """Refuse the path of a class from elsewhere: to resolve it, the parser would import its module.
-
-    Raises:
-        UserError: it lies outside this project, Lightning and torch.
-    """
-    if "." in path and path.partition(".")[0] not in TRUSTED:
-        raise UserError(f"class path '{path}' lies outside this project, Lightning and torch, and is not imported")
-
-
 def description(cls: type) -> str:
     """What a class says about itself, without its arguments: the parser's help has those, and no more than a line."""
     doc = inspect.getdoc(cls) or ""
@@ -109,21 +98,3 @@ def default_of(cls: type, name: str) -> object:
         if parameter is not None:
             return parameter.default
     raise AttributeError(f"{cls.__name__} has no argument {name}")
-
-
-def parameters_of(cls: type) -> set[str]:
-    """Names of a constructor's arguments, and of the constructors that it hands its `**kwargs` on to.
-
-    Empty for a class of others that takes any argument: the parser then checks them.
-    """
-    names: set[str] = set()
-    for ancestor in inspect.getmro(cls):
-        if "__init__" not in vars(ancestor):
-            continue
-        parameters = list(inspect.signature(vars(ancestor)["__init__"]).parameters.values())[1:]
-        names |= {p.name for p in parameters if p.kind is not p.VAR_KEYWORD}
-        if all(p.kind is not p.VAR_KEYWORD for p in parameters):
-            return names
-        if not ancestor.__module__.startswith(OURS):
-            return set()
-    return names

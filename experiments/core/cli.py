@@ -10,6 +10,8 @@ import json
 import logging
 import pickle
 import re
+import shutil
+import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,9 +29,12 @@ from datamodules.base import InMemoryDataModule
 from experiments.core import records
 from experiments.core.callbacks.instrument import callbacks_of
 from experiments.core.callbacks.recorder import Recorder
+from experiments.core.checkpoints import CheckpointFiles, forget, prepare
 from experiments.core.classes import SIZES, description, find_class
+from experiments.core.consistency import check_built
 from experiments.core.errors import UserError
 from experiments.core.strict import check_request
+from experiments.core.trust import HELP, OPTION, ReadBefore
 from lightning_modules.base import LectureModule
 
 RUNS = Path("runs")
@@ -58,6 +63,7 @@ class LectureCLI(LightningCLI):
             parser.link_arguments(f"data.{size}", f"model.init_args.{size}", apply_on="instantiate")
         for section in ("model", "data"):
             parser.link_arguments("seed_everything", f"{section}.init_args.seed")
+        parser.add_argument(OPTION, action=ReadBefore, metavar="NAME", help=HELP)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse; what the strict pass leaves to the parser (wrong types above all) becomes one line."""
@@ -92,7 +98,7 @@ class LectureCLI(LightningCLI):
         if self.wanted != "fit":
             config.trainer.logger = False
             return
-        if records.read_result(self.run_dir) is not None:
+        if (records.read_result(self.run_dir) or {"status": "interrupted"})["status"] != "interrupted":
             raise UserError(f"'{self.run_dir}' already holds a run; delete it or choose another directory")
         records.check_writable(self.run_dir)
         config.trainer.default_root_dir = str(self.run_dir)
@@ -116,13 +122,39 @@ class LectureCLI(LightningCLI):
                 self.datamodule.setup(self.wanted)
             if isinstance(self.model, LectureModule) and isinstance(self.datamodule, InMemoryDataModule):
                 self.model.check_batch(self.datamodule.smallest_batch())
+                check_built(self.trainer, self.model, self.datamodule, self.chosen.trainer.precision)
         if self.checkpoint is not None:
             _check_checkpoint(self.checkpoint, self.model)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Hand the trainer its numbers in the types they were given in: building may convert them like parsing does."""
         numbers = {key: value for key, value in vars(self.chosen.trainer).items() if type(value) in (int, float)}
-        return super().instantiate_trainer(**numbers, **kwargs)
+        plugins = self.config_init.get(self.wanted, self.config_init).trainer.plugins or []
+        plugins = [*(plugins if isinstance(plugins, list) else [plugins]), CheckpointFiles()]
+        return super().instantiate_trainer(**numbers, plugins=plugins, **kwargs)
+
+    def train(self, **arguments: Any) -> None:
+        """Train, from where an earlier call in the same directory was cut off."""
+        begun = prepare(self.trainer, self.model)
+        if begun is not None:
+            arguments |= {"ckpt_path": str(begun), "weights_only": True}
+        self.trainer.fit(**arguments)
+
+    def fit(self, **arguments: Any) -> None:
+        """Train; what shows before the first step only, or at the first look at a metric, is a user's mistake too."""
+        new = [path for path in (self.run_dir, *self.run_dir.parents) if not path.exists()]
+        try:
+            self.train(**arguments)
+        except (ValueError, MisconfigurationException) as error:
+            before = self.trainer.global_step == 0
+            if not before and not isinstance(error, MisconfigurationException):
+                raise
+            if before and new:
+                shutil.rmtree(self.run_dir, ignore_errors=True)
+                with contextlib.suppress(OSError):  # another run has begun beside it
+                    for parent in new[1:]:
+                        parent.rmdir()
+            raise UserError(" ".join(str(error).split())) from error
 
     def after_fit(self) -> None:
         """Test the best weights, if some were kept, and seal the run."""
@@ -133,6 +165,10 @@ class LectureCLI(LightningCLI):
         if best and recorders[0].diverged_at(self.trainer) is None:
             self.trainer.test(self.model, self.datamodule, ckpt_path=best[0], verbose=False, weights_only=True)
         recorders[0].finish(self.trainer, self.datamodule)
+        forget(self.run_dir)
+        step = recorders[0].diverged_at(self.trainer)
+        if step is not None:
+            print(f"diverged: the loss is no number from step {step} on", file=sys.stderr)
         print(self.run_dir)
 
     def predict(self, **arguments: Any) -> None:
@@ -222,6 +258,9 @@ def condense(message: str) -> str:
         word for word in re.findall(r"Expected an? (.+?)(?:\. Got value|\n|$)", inner) if "NoneType" not in word
     ]
     given = re.search(r"(?:Got|Given) value: ([^\n]+)", inner)
+    strange = re.search(r"class_path '(?:\w+\.)*(\w+)':\s+Option '([^']+)' is not accepted", message)
+    if keys and strange:
+        return f"unknown key '{keys[0]}.{strange[2]}' of {strange[1]}"
     if not (expected and given):
         return " ".join(message.split())
     named = r"<class '(?:\w+\.)*(\w+)'>|typing\.|Literal\[(.+)\]"

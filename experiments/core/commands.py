@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from experiments.core import catalogue
+from experiments.core import catalogue, trust
 from experiments.core.errors import UserError, check_known, nearest
 
 TRAINING = {
@@ -51,6 +51,7 @@ RUN_OPTIONS: dict[str, dict[str, Any]] = {
     "--data": {"help": "one of the experiment's data sets (default: its first)"},
     "--first-seed": {"type": _seed, "default": 1000, "help": "other seeds than the official ones (default: 1000)"},
     "--runs": {"default": "runs", "help": "where results are kept (default: runs)"},
+    trust.OPTION: {"default": "", "metavar": "NAME", "help": trust.HELP},
 }
 
 EXPERIMENT = ("run", "report", "reference", "verify")
@@ -63,6 +64,7 @@ BENCH_OPTIONS: dict[str, dict[str, Any]] = {
     "--only": {"default": "", "help": "the rows whose name contains this (default: all)"},
     "--out": {"default": "runs", "help": "folder of bench.json (default: runs)"},
     "--keep": {"action": "store_true", "help": "keep the figures in the repository, and show them in the README"},
+    "--gpu": {"action": "store_true", "help": "the rows of a GPU instead: stacks, bf16 and torch.compile there"},
 }
 
 PICTURE_OPTIONS: dict[str, dict[str, Any]] = {
@@ -79,7 +81,11 @@ PICTURE_OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def main(args: Sequence[str]) -> int:
-    """Run one command and return its exit code: 0, 1 if a run failed, 2 for a user's mistake, 130 after Ctrl-C."""
+    """Run one command and return its exit code: 0, 1 if a run failed, 2 for a user's mistake, 130 after Ctrl-C.
+
+    After SIGTERM, by which a scheduler asks a process to end, it is 143, and what was trained is saved.
+    """
+    trust.allow("")
     try:
         return _dispatch(list(args))
     except UserError as error:
@@ -89,6 +95,11 @@ def main(args: Sequence[str]) -> int:
         kept = "; what is finished is kept, and the same command goes on from there" if args[0] == "run" else ""
         print(f"interrupted{kept}", file=sys.stderr)
         return 130
+    except SystemExit as end:
+        if type(end).__name__ != "SIGTERMException":
+            raise
+        print("terminated; the same command in the same directory goes on from there", file=sys.stderr)
+        return 143
 
 
 def _dispatch(args: list[str]) -> int:
@@ -132,7 +143,7 @@ def _dispatch(args: list[str]) -> int:
     if options.command == "bench":
         from experiments.core.bench import run as bench
 
-        return bench.run(Path(options.out), only=options.only, keep=options.keep)
+        return bench.run(Path(options.out), only=options.only, keep=options.keep, gpu=options.gpu)
     if options.command == "glossary":
         from experiments.core import glossary
 
@@ -141,6 +152,7 @@ def _dispatch(args: list[str]) -> int:
     check_known("experiment", options.experiment, [*catalogue.names(), catalogue.ALL])
     from experiments.core import plan, runner
 
+    trust.allow(options.allow_import)
     choice = plan.Options(
         scale=options.scale,
         seeds=options.seeds,

@@ -79,7 +79,7 @@ class ConditionCLI(LectureCLI):
     def fit_seed(self, seed: int, directory: Path) -> None:
         """Do what `fit` does with this seed in this directory."""
         self.build_for(seed, directory)
-        self.trainer.fit(self.model, self.datamodule)
+        self.train(model=self.model, datamodule=self.datamodule)
         self.after_fit()
 
     def build_for(self, seed: int, directory: Path) -> None:

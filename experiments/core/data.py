@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datamodules
 from datamodules.base import InMemoryDataModule
+from datamodules.files import DISK
 from experiments.core.classes import description
 from experiments.core.errors import UserError, check_known
 
@@ -24,6 +25,7 @@ def show(name: str) -> int:
 
     Raises:
         UserError: there is no such data set, it cannot be downloaded, or its files are not the original ones.
+        OSError: the disk does not take what is downloaded.
     """
     known = {name: cls for cls in _classes() for name in (cls.__name__, cls.name)}
     check_known("data set", name, known)
@@ -40,6 +42,8 @@ def show(name: str) -> int:
         # A progress bar comes with the download.
         content = _example(cls).sha256
     except OSError as error:
+        if error.errno in DISK:
+            raise
         raise UserError(" ".join(str(error).split())) from error
     if fetched:
         print(f"{'':8} {_whereabouts(cls)}")

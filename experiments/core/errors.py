@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class UserError(Exception):
@@ -16,6 +16,11 @@ def nearest(given: str, valid: Iterable[str]) -> str:
     close = difflib.get_close_matches(given, words, n=1, cutoff=0.5)
     if close:
         return f"did you mean '{close[0]}'?"
+    return listed(words)
+
+
+def listed(words: Sequence[str]) -> str:
+    """Return the ending of an error message that lists what is valid, as far as a line holds it."""
     if len(words) > 12:
         return f"valid ones begin {', '.join(words[:12])} …"
     return f"valid: {', '.join(words)}" if words else "none is known"

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
@@ -21,10 +22,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from pebble import ProcessPool
+from pebble import ProcessExpired, ProcessPool
 
 from experiments.core import records
 from experiments.core.errors import UserError, check_known
+from experiments.core.locks import locked
 
 T = TypeVar("T")
 
@@ -55,6 +57,8 @@ class Task:
         result = records.read_result(self.directory)
         if result is None:
             return "missing"
+        if result.get("status") == "interrupted":
+            return "missing"
         same = result.get("config_hash") == self.config_hash and result.get("status") in ("ok", "diverged")
         if not same:
             return "outdated"
@@ -74,6 +78,9 @@ class Outcome:
 
 # Seeds of one condition that are trained in one fit: above ten, a seed's share of the time hardly falls.
 STACK = 10
+
+# Workers that a task may cost: one that is killed is no fault of the task, one after another is.
+ATTEMPTS = 3
 
 Group = tuple[Task, ...]
 
@@ -101,7 +108,7 @@ def pending(tasks: Sequence[Task]) -> list[Group]:
 
 
 def execute(group: Group, alone: str = "") -> list[Outcome] | str:
-    """Run the tasks of a group from nothing, in one fit.
+    """Run the tasks of a group in one fit: from nothing, or from where an earlier call was cut off.
 
     Args:
         group: a task, or several seeds of a condition.
@@ -111,7 +118,9 @@ def execute(group: Group, alone: str = "") -> list[Outcome] | str:
         How each of them ended; or why they have to be run one by one, and none was.
     """
     started = time.perf_counter()
-    reason, error = _logged(group, lambda: _run(group))
+    # A worker whose parent was killed may still be at it.
+    with locked(group[0].directory, wait=True):
+        reason, error = _logged(group, lambda: _run(group))
     if reason:
         return reason
     seconds = (time.perf_counter() - started) / len(group)
@@ -136,12 +145,16 @@ def _status(task: Task) -> str:
 
 
 def _logged(group: Group, work: Callable[[], str]) -> tuple[str, str]:
-    """Do some work in new directories; what it prints goes to `run.log` in each. Return what it says, and its error."""
+    """Do some work in its directories; what it prints goes to `run.log` in each. Return what it says, and its error."""
+    begun = _is_begun(group)
     for task in group:
-        shutil.rmtree(task.directory, ignore_errors=True)
-        task.directory.mkdir(parents=True)
+        task.directory.mkdir(parents=True, exist_ok=True)
+        for path in task.directory.iterdir():
+            # Of a run that goes on, all is kept but its end.
+            if path.name == records.RESULT or not begun:
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     path, said, message = group[0].directory / "run.log", "", ""
-    with path.open("w", encoding="utf-8") as log, _printing_to(log):
+    with path.open("a", encoding="utf-8") as log, _printing_to(log):
         try:
             said = work()
         except Exception as error:
@@ -151,6 +164,15 @@ def _logged(group: Group, work: Callable[[], str]) -> tuple[str, str]:
     for task in group[1:]:
         shutil.copyfile(path, task.directory / path.name)
     return said, message
+
+
+def _is_begun(group: Group) -> bool:
+    """Whether an earlier call has left something to go on from."""
+    if not (group[0].directory / records.RESUME).is_dir():
+        return False
+    from experiments.core.checkpoints import find
+
+    return find(group[0].directory, " ".join(task.config_hash for task in group)) is not None
 
 
 @contextlib.contextmanager
@@ -202,7 +224,7 @@ SHARED_IMPORTS = ("lightning.pytorch.cli", "torch.utils.tensorboard", "sklearn.d
 
 
 class Pool:
-    """A pool of workers; one that dies costs its own task and no other.
+    """A pool of workers; one that dies costs its own task, which is begun again, and no other.
 
     Where the system can, workers are copies of one process that has imported what they need; elsewhere each imports it.
     """
@@ -246,10 +268,20 @@ class Pool:
         self._pool.schedule(_start_worker, args=[directory])
 
     def map(self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> list[T]:
-        """Call a function once for each tuple of arguments, on the workers if there are any; return the values."""
+        """Call a function once for each tuple of arguments, on the workers if there are any; return the values.
+
+        Raises:
+            ProcessExpired: a call has ended several workers.
+        """
         if self._starting is None:
             return [function(*call) for call in calls]
-        return [future.result() for future in [self._started().schedule(function, args=list(call)) for call in calls]]
+        pool = self._started()
+        futures = [pool.schedule(function, args=list(call)) for call in calls]
+        for _ in range(ATTEMPTS - 1):
+            lost = [k for k, future in enumerate(futures) if isinstance(future.exception(), ProcessExpired)]
+            for k in lost:
+                futures[k] = pool.schedule(function, args=list(calls[k]))
+        return [future.result() for future in futures]
 
     def _started(self) -> ProcessPool:
         self.start()
@@ -262,7 +294,7 @@ class Pool:
         """Run groups of tasks, the longest first, and yield each task as it ends."""
         if not pending:
             return
-        pool = self._started()
+        pool, attempts = self._started(), Counter[Group]()
         waiting: dict[Future[list[Outcome] | str], Group] = {}
         for group in sorted(pending, key=lambda group: -sum(task.cost for task in group)):
             waiting[pool.schedule(execute, args=[group])] = group
@@ -270,7 +302,11 @@ class Pool:
             for future in wait(waiting, return_when=FIRST_COMPLETED).done:
                 group, error = waiting.pop(future), future.exception()
                 # Only the death of a worker arrives as an exception: `execute` catches what a run raises.
-                lost = [Outcome("failed", 0.0, f"worker ended: {error}")] * len(group)
+                attempts[group] += 1
+                if error is not None and attempts[group] < ATTEMPTS:
+                    waiting[pool.schedule(execute, args=[group])] = group
+                    continue
+                lost = [Outcome("failed", 0.0, f"worker ended, {ATTEMPTS} times: {error}")] * len(group)
                 ended = lost if error is not None else future.result()
                 if isinstance(ended, str):
                     waiting |= {pool.schedule(execute, args=[(task,), ended]): (task,) for task in group}

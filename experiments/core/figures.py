@@ -21,6 +21,7 @@ from experiments.core.definitions import CONFIRMED, INCONCLUSIVE, INFERENTIAL, N
 from experiments.core.drawing import Drawing, Words
 from experiments.core.errors import UserError, nearest
 from experiments.core.execution import Pool
+from experiments.core.records import replacing
 from experiments.core.report.wording import effect_words, interval_of, interval_words, threshold_words
 from experiments.core.results import Results, Run, public_functions
 from experiments.core.verdicts import Verdict
@@ -86,12 +87,15 @@ def _draw_one(results: Results, name: str) -> Drawing:
     folder.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context(d.STYLE):
         drawn = find_figure(results.plan.grid.name, name)(results)
-        drawn.figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+        with replacing(folder / f"{name}.svg") as file:
+            drawn.figure.savefig(file, metadata={"Date": None})
         # The layout is settled now; finding it again for the other picture would cost as much as drawing.
         drawn.figure.set_layout_engine("none")
-        drawn.figure.savefig(folder / f"{name}.png", dpi=144)
+        with replacing(folder / f"{name}.png") as file:
+            drawn.figure.savefig(file, dpi=144)
         if drawn.animation is not None:
-            drawn.animation.save(folder / f"{name}.gif", writer=PillowWriter(fps=FRAMES_PER_SECOND), dpi=GIF_DPI)
+            with replacing(folder / f"{name}.gif") as file:
+                drawn.animation.save(file, writer=PillowWriter(fps=FRAMES_PER_SECOND), dpi=GIF_DPI)
     # An animation cannot travel from a worker, and it is in its file.
     return dataclasses.replace(drawn, animation=None)
 

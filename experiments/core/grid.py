@@ -15,6 +15,8 @@ from experiments.core.errors import UserError
 from experiments.core.yaml_files import load_yaml, merge
 
 FIRST_SEED = 1000
+# Keys of a config that needs no other below it.
+WHOLE = {"seed_everything", "model", "data", "trainer"}
 SAFE_NAME = re.compile(r"[A-Za-z0-9_.,=+-]+")
 
 
@@ -96,7 +98,10 @@ class Grid:
         return catalogue.folder(self.name)
 
     def files(self, condition: Condition) -> list[Path]:
-        """Config files of a condition, lowest first: base, data, the condition's own overlay, scale, data and scale."""
+        """Config files of a condition, lowest first: base, data, the condition's own overlay, scale, data and scale.
+
+        An overlay that is a whole config stands in the place of base and data.
+        """
         return self._files(condition.overrides)
 
     def _files(self, overrides: Overrides) -> list[Path]:
@@ -105,6 +110,9 @@ class Grid:
             for word in (self.data, self.scale, f"{self.data}-{self.scale}")
         )
         own = [self.folder / f"{overrides['config']}.yaml"] if "config" in overrides else []
+        if own and set(load_yaml(own[0])) >= WHOLE:
+            # Laid over the base, it would keep arguments of the base's classes.
+            return [*own, *scale, *both]
         return [self.folder / "base.yaml", *data, *own, *scale, *both]
 
     def _merged(self, files: Iterable[Path]) -> dict[str, Any]:

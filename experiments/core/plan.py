@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.core import catalogue, records
+from experiments.core import catalogue, records, trust
 from experiments.core.definitions import CHECKED, Claim, DefinitionError
 from experiments.core.errors import UserError, check_known
 from experiments.core.execution import Task, check_hash
@@ -83,6 +83,7 @@ class Plan:
         words = ["python -m experiments run", self.grid.name, f"--scale {self.grid.scale}", f"--seeds {self.seeds}"]
         words += [f"--first-seed {self.first_seed}"] if self.other_seeds else []
         words += [f"--data {self.grid.data}", *self.overrides]
+        words += [f"{trust.OPTION} {trust.allowed()}"] if trust.allowed() else []
         return " ".join(words)
 
     def seeds_of(self, claim: Claim) -> range:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -13,26 +14,42 @@ from datamodules.base import InMemoryDataModule
 from experiments.core import records
 from experiments.core.callbacks.parameters import parameter_names
 from experiments.core.classes import find_class, module_for
+from experiments.core.errors import UserError
 from experiments.core.results import Run
+from experiments.core.yaml_files import load_yaml
 
 Weights = dict[str, Tensor]
 
 
 def data_of(run: Run) -> InMemoryDataModule:
-    """Build the data of a run and set them up: the same samples, in the same parts."""
-    stored = _config(run)
-    build: Any = find_class("data", stored["data"]["class_path"])
-    data: InMemoryDataModule = build(**stored["data"]["init_args"], seed=run.seed)
+    """Build the data of a run and set them up: the same samples, in the same parts.
+
+    Raises:
+        UserError: the run's config, which may be somebody else's, does not describe them.
+    """
+    data = _data(run, _config(run))
     data.setup()
     return data
 
 
 def network_of(run: Run) -> nn.Module:
-    """Build the network of a run as it was before the first step."""
+    """Build the network of a run as it was before the first step.
+
+    Raises:
+        UserError: the run's config, which may be somebody else's, does not describe it.
+    """
     stored = _config(run)
+    data, model = _data(run, stored), stored["model"]
+    with _one_line(run):
+        return module_for(data, model["class_path"], {**model["init_args"], "seed": run.seed}).network
+
+
+def _data(run: Run, stored: dict[str, Any]) -> InMemoryDataModule:
     section = stored["data"]
-    data: Any = find_class("data", section["class_path"])(**section["init_args"], seed=run.seed)
-    return module_for(data, stored["model"]["class_path"], {**stored["model"]["init_args"], "seed": run.seed}).network
+    build: Any = find_class("data", section["class_path"])
+    with _one_line(run):
+        data: InMemoryDataModule = build(**section["init_args"], seed=run.seed)
+    return data
 
 
 def recorded_weights(run: Run, network: nn.Module) -> dict[int, Weights]:
@@ -62,5 +79,21 @@ def outputs_with(network: nn.Module, weights: Weights, inputs: Tensor) -> Tensor
 
 
 def _config(run: Run) -> dict[str, Any]:
-    stored: dict[str, Any] = yaml.safe_load((run.directory / records.CONFIG).read_text(encoding="utf-8"))
+    """The config that a run left, with a class and its arguments for data and model."""
+    stored = load_yaml(run.directory / records.CONFIG)
+    for kind in ("data", "model"):
+        section = stored.get(kind)
+        parts = (section.get("class_path"), section.get("init_args")) if isinstance(section, dict) else (None, None)
+        if not (isinstance(parts[0], str) and isinstance(parts[1], dict)):
+            raise UserError(f"'{run.directory / records.CONFIG}' is not the config of a run: it names no {kind}")
     return stored
+
+
+@contextlib.contextmanager
+def _one_line(run: Run) -> Iterator[None]:
+    """Turn what a class says about its arguments into a user's mistake."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        said = " ".join(str(error).split())
+        raise UserError(f"'{run.directory / records.CONFIG}' is not the config of a run: {said}") from error

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,10 @@ from experiments.core.errors import UserError
 CONFIG, METRICS, RESULT = "config.yaml", "metrics.csv", "result.json"
 # Arguments of loggers and callbacks that name a place to write; a relative one lies in the run's directory.
 PLACED = ("save_dir", "dirpath")
+# Arguments that become the name of a file or a folder in there.
+NAMED = ("filename", "name", "version", "sub_dir")
+# Folder of a run's checkpoints to go on from, while it is trained.
+RESUME = "resume"
 METRICS_HEADER = ("epoch", "step", "metric", "value")
 
 # What changes where or how a run is executed, but not its result.
@@ -58,15 +63,31 @@ def without_rate_monitor(callbacks: Any) -> list[Any]:
 
 
 def place_inside(part: Any, run_dir: Path) -> None:
-    """Put the relative `save_dir` and `dirpath` of a logger, a callback or a list of them inside a run's directory."""
+    """Put the relative `save_dir` and `dirpath` of a logger, a callback or a list of them inside a run's directory.
+
+    Raises:
+        UserError: one of them, or a name below it, leads out of that directory.
+    """
     if isinstance(part, list):
         for item in part:
             place_inside(item, run_dir)
         return
-    arguments = part.get("init_args") if part is not None and not isinstance(part, bool) else None
-    for key in PLACED:
-        if arguments is not None and arguments.get(key) is not None and not Path(arguments[key]).is_absolute():
-            arguments[key] = str(run_dir / arguments[key])
+    arguments = None if part is None or isinstance(part, bool | str) else part.get("init_args")
+    if arguments is None:
+        return
+    for key in (*PLACED, *NAMED):
+        value = arguments.get(key)
+        if not isinstance(value, str | Path):
+            continue
+        if leads_out(run_dir, value):
+            raise UserError(f"{key} '{value}' leads out of the run's directory, where everything of a run is kept")
+        if key in PLACED and not Path(value).is_absolute():
+            arguments[key] = str(run_dir / value)
+
+
+def leads_out(directory: Path, name: str | Path) -> bool:
+    """Whether a name, looked up in a directory, is that of something outside of it."""
+    return "\0" in str(name) or not (directory / name).resolve().is_relative_to(directory.resolve())
 
 
 def keep_number_types(trainer: Any, asked: Any) -> None:
@@ -90,6 +111,13 @@ def check_writable(directory: Path) -> None:
     Raises:
         UserError: it cannot.
     """
+    try:
+        directory.stat()
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        pass  # told apart below
+    except (OSError, ValueError) as error:  # a name that is too long, a circle of links; a NUL
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise UserError(f"results cannot be written to {str(directory)[:80]!r}: {reason}") from None
     there = next(path for path in (directory, *directory.absolute().parents) if os.access(path, os.F_OK))
     if not there.is_dir():
         raise UserError(f"results cannot be written to '{directory}': '{there}' is not a directory")
@@ -97,18 +125,36 @@ def check_writable(directory: Path) -> None:
         raise UserError(f"results cannot be written to '{directory}': no permission to write in '{there}'")
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that a reader, or a crash, sees the old content or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary file beside `path` that takes its place at the end, or vanishes if anything goes wrong.
+
+    Raises:
+        OSError: it cannot be written; the error names `path`.
+    """
+    # The suffix stays the last, since some writers choose the format by it.
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("r+b") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        if error.filename not in (None, str(temporary)):
+            raise
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        # Where the parent is a file, there is nothing to remove.
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that a reader, or a crash, sees the old content or the new one, never a part."""
+    # Half a surrogate pair, as JSON can hold it, is in no text file.
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="replace", newline="")
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -127,15 +173,35 @@ def _finite(value: Any) -> Any:
 
 
 def read_result(directory: Path) -> dict[str, Any] | None:
-    """Return the content of a run's `result.json`, or None where there is none that can be read."""
-    return read_json(directory / RESULT) or None
+    """Return the content of a run's `result.json`, or None where there is none that can be read.
+
+    A result may come from others: one whose values are not of the types that a run writes cannot be read either.
+    """
+    content = read_json(directory / RESULT)
+    return {"measures": {}, **content} if _is_result(content) else None
+
+
+def _is_result(content: Mapping[str, Any]) -> bool:
+    kinds = {"status": str, "measures": dict, "seed": int, "stack": int, "environment": dict, "data": dict}
+    data, measures = content.get("data") or {}, content.get("measures", {})
+    return (
+        "status" in content
+        and all(isinstance(content[name], kind) for name, kind in kinds.items() if name in content)
+        and all(value is None or _is_number(value) for value in measures.values())
+        and all(_is_number(data[name]) and data[name] > 0 for name in ("train", "test") if name in data)
+    )
+
+
+def _is_number(value: Any) -> bool:
+    # JSON has whole numbers that no float holds.
+    return isinstance(value, float) or (type(value) is int and abs(value) < 2**1000)
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """Return the mapping in a JSON file; an empty one where there is none that can be read."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 
@@ -143,16 +209,29 @@ def read_json(path: Path) -> dict[str, Any]:
 def append_metrics(path: Path, rows: Iterable[tuple[int, int, str, float]]) -> None:
     """Append rows (epoch, step, metric, value) to a `metrics.csv`; the header comes with the first."""
     new = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if new:
-            writer.writerow(METRICS_HEADER)
-        writer.writerows((epoch, step, name, repr(float(value))) for epoch, step, name, value in rows)
+    try:
+        with path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            if new:
+                writer.writerow(METRICS_HEADER)
+            writer.writerows((epoch, step, name, repr(float(value))) for epoch, step, name, value in rows)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def read_metrics(path: Path) -> list[tuple[int, int, str, float]]:
-    """Read back what `append_metrics` wrote."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return [
-            (int(row["epoch"]), int(row["step"]), row["metric"], float(row["value"])) for row in csv.DictReader(file)
-        ]
+    """Read back what `append_metrics` wrote.
+
+    Raises:
+        UserError: the file is not there, or is not one that a run wrote.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [
+                (int(row["epoch"]), int(row["step"]), row["metric"], float(row["value"]))
+                for row in csv.DictReader(file)
+            ]
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise UserError(
+            f"'{path}' does not hold the metrics of a run ({type(error).__name__}): delete its folder, and run it again"
+        ) from error

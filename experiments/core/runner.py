@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import signal
 import sys
+import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
@@ -13,10 +16,14 @@ from experiments.core import catalogue, records, tuning, verification
 from experiments.core.errors import UserError
 from experiments.core.execution import Pool, Task, pending
 from experiments.core.grid import FIRST_SEED, Condition
+from experiments.core.locks import locked
 from experiments.core.plan import Options, Plan, Planner, check_tasks, make_plan
 from experiments.core.progress import follow
 from experiments.core.samples import check_contrasts
 from experiments.core.summary import VERDICTS, finished_runs
+
+# Exit code after SIGTERM: 128 and the signal's number.
+TERMINATED = 143
 
 if TYPE_CHECKING:
     from experiments.core.reference import Reference
@@ -51,13 +58,26 @@ def _tied(name: str, choice: Options, action: Callable[[Plan, Pool], int]) -> in
     return code
 
 
+@contextlib.contextmanager
+def _ending_on_sigterm() -> Iterator[None]:
+    """Let a scheduler's SIGTERM end the workers too, and this process with the exit code that it expects."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _each(name: str, choice: Options, action: Callable[[Plan, Pool], int]) -> int:
     """Do the same with one experiment, or with every one on the same workers.
 
     Of many, one that cannot be done costs a message and the exit code 2, and no other experiment.
     """
     codes = [0]
-    with Pool(choice.jobs) as pool:
+    with _ending_on_sigterm(), Pool(choice.jobs) as pool:
         for each in catalogue.names() if name == catalogue.ALL else [name]:
             try:
                 plan = make_plan(each, choice)
@@ -73,6 +93,15 @@ def _each(name: str, choice: Options, action: Callable[[Plan, Pool], int]) -> in
 
 def _run(plan: Plan, pool: Pool) -> int:
     print(f"{plan.title}: {plan.directory}")
+    with locked(plan.directory, wait=False) as held:
+        if not held:
+            raise UserError(f"another call is running '{plan.grid.name}' in '{plan.directory}': wait for it to end")
+        for path in plan.directory.rglob(".*.tmp*"):  # of a call that was killed
+            path.unlink(missing_ok=True)
+        return _run_held(plan, pool)
+
+
+def _run_held(plan: Plan, pool: Pool) -> int:
     if not (plan.directory / VERDICTS).is_file():
         pool.start()  # beside the imports of this process
     chosen, done = _train(plan, pool)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ from experiments.core.callbacks import (
 from experiments.core.callbacks.evaluation import evaluate
 from experiments.core.callbacks.instrument import Instrument, callbacks_of
 from experiments.core.callbacks.recorder import Recorder
+from experiments.core.checkpoints import ResumePoint, find, forget
 from lightning_modules.base import LectureModule
 from lightning_modules.stack import NotStackableError, Stack, clip_each, gradients_of, norms_of, refuse_own_rules
 
@@ -76,7 +78,7 @@ class SeedTrainer:
         self.should_stop = False
         # Epoch and step at which this seed's training ended before that of the others.
         self.ended: tuple[int, int] | None = None
-        self._checkpoints: dict[Path, dict[str, Any]] = {}
+        self.checkpoints: dict[str, dict[str, Any]] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._lead, name)
@@ -99,7 +101,7 @@ class SeedTrainer:
     def save_checkpoint(self, filepath: str | Path, weights_only: bool | None = None, **_storage: Any) -> None:
         """Keep what a checkpoint of this seed holds; it is written once, at the end."""
         module = self.lightning_module
-        self._checkpoints[Path(filepath)] = {
+        self.checkpoints[str(filepath)] = {
             "epoch": self.current_epoch,
             "global_step": self.global_step,
             "pytorch-lightning_version": lightning.__version__,
@@ -110,12 +112,12 @@ class SeedTrainer:
 
     def write_checkpoints(self) -> None:
         """Write the checkpoints that are kept."""
-        for path, content in self._checkpoints.items():
+        for path, content in self.checkpoints.items():
             self._lead.strategy.checkpoint_io.save_checkpoint(content, path)
 
     def load_weights(self, path: Path) -> None:
         """Give the module the weights of a checkpoint that is kept."""
-        self.lightning_module.load_state_dict(self._checkpoints[path]["state_dict"])
+        self.lightning_module.load_state_dict(self.checkpoints[str(path)]["state_dict"])
 
     def log(self, names: Callable[[str], bool], step: int) -> None:
         """Hand the metrics of the module to the loggers."""
@@ -206,7 +208,6 @@ class SeedCallbacks(Callback):
             }
         return self._calls[key]
 
-    on_train_start = _hand_on("on_train_start")
     on_train_epoch_start = _hand_on("on_train_epoch_start")
     on_validation_start = _hand_on("on_validation_start")
     on_validation_epoch_start = _hand_on("on_validation_epoch_start")
@@ -227,6 +228,10 @@ class SeedCallbacks(Callback):
                 logger.log_hyperparams(module.hparams_initial)
                 logger.save()
         self._call_all("on_fit_start")
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Hand on."""
+        self._call_all("on_train_start")
 
     def on_sanity_check_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forget the metrics of the check."""
@@ -403,7 +408,7 @@ def _part(batch: Any, index: int) -> Any:
 
 
 def fit_stack(lead: Trainer, members: Sequence[Member]) -> None:
-    """Train, test and seal several runs in one fit.
+    """Train, test and seal several runs in one fit, which goes on where an earlier one was cut off.
 
     Args:
         lead: trains the stack; built for the first member.
@@ -420,6 +425,7 @@ def fit_stack(lead: Trainer, members: Sequence[Member]) -> None:
         lead.test(stack, datamodule=StackedData([member.data for member in members]), verbose=False)
     for seed in seeds:
         _recorder(seed).finish(seed, seed.datamodule)  # type: ignore[arg-type]
+    forget(members[0].directory)
 
 
 def train_stack(lead: Trainer, members: Sequence[Member]) -> SeedCallbacks:
@@ -429,9 +435,27 @@ def train_stack(lead: Trainer, members: Sequence[Member]) -> SeedCallbacks:
     for seed in seeds:
         _recorder(seed).stack = len(seeds)
     together = SeedCallbacks(stack, seeds)
-    lead.callbacks, lead.loggers = [together], []  # type: ignore[attr-defined]
-    lead.fit(stack, datamodule=StackedData([member.data for member in members]))
+    recorders = [_recorder(seed) for seed in seeds]
+    first, key = members[0].directory, " ".join(recorder.config_hash for recorder in recorders)
+    point = ResumePoint(first, key, partial(_parts, together), recorders)
+    lead.callbacks, lead.loggers = [together, point], []  # type: ignore[attr-defined]
+    begun = find(first, key)
+    for recorder in recorders:
+        recorder.resumed = begun is not None
+    lead.fit(stack, datamodule=StackedData([member.data for member in members]), ckpt_path=begun, weights_only=True)
     return together
+
+
+def _parts(together: SeedCallbacks) -> dict[str, object]:
+    """What a stack remembers besides weights and optimiser, by name."""
+    stack = together.stack
+    parts: dict[str, object] = {"together": together, "streams": stack.network.streams}
+    parts |= {f"means/{stage}": means for stage, means in stack.means.items()}
+    for index, seed in enumerate(together.trainers):
+        parts[f"{index}"] = seed
+        parts |= {f"{index}/{place}/{type(c).__name__}": c for place, c in enumerate(seed.callbacks)}
+        parts[f"{index}/applied"] = _recorder(seed).applied
+    return parts
 
 
 # Callbacks that do the same whether their seed is trained alone or in a stack.
@@ -471,9 +495,6 @@ def refuse(trainer: Trainer, module: LightningModule) -> None:
     strange = next((c for c in trainer.callbacks if type(c) not in KNOWN), None)  # type: ignore[attr-defined]
     if strange is not None:
         raise NotStackableError(f"{type(strange).__name__} watches one run")
-    for kind in (GradientClipping, Divergence):
-        if len(callbacks_of(trainer, kind)) > 1:
-            raise NotStackableError(f"{kind.__name__} is there twice")
     if any(isinstance(logger, WandbLogger) for logger in trainer.loggers):
         raise NotStackableError("Weights & Biases has one run at a time")
     if trainer.overfit_batches:  # type: ignore[attr-defined]

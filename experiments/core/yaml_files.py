@@ -69,13 +69,18 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Lay one config over another, key by key, as the Lightning CLI does with several `--config`.
 
     A class with another `class_path` replaces the one below with its arguments; `callbacks+` appends.
+
+    Raises:
+        UserError: something that is no list is to be appended to, or to be appended.
     """
     merged = dict(below)
     for key, value in above.items():
         if key.endswith("+"):
+            parts = (merged.get(key[:-1]), value)
+            if any(isinstance(part, int | float) for part in parts) or value is None:
+                raise UserError(f"'{key}' appends to a list; '{key[:-1]}' is {parts[0]!r}, and what is added {value!r}")
             merged[key[:-1]] = [
-                *(merged.get(key[:-1]) or []),
-                *(value if isinstance(value, list) else [value]),
+                item for part in parts for item in (part if isinstance(part, list) else [part] if part else [])
             ]
         elif isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
             other_class = "class_path" in value and value["class_path"] != merged[key].get("class_path")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -108,12 +109,50 @@ FIT_OPTIONS = {
     "--data.batch_size=0": "batch_size must be >= 1 or 'full', not 0",
     "--data.batch_size=-64": "batch_size must be >= 1 or 'full', not -64",
     "--data.num_train=9999": "num_train + num_val + num_test must be <= 1797",
+    "--seed_everything=4294967296": "seed_everything must be at most 4294967295; it is 4294967296",
     "--seed_everything=-1": "seed_everything must be a whole number >= 0, for example 1000; it is -1",
     "--trainer.max_epochs=0": "trainer.max_epochs must be at least 1; it is 0",
     "--trainer.max_steps=0": "trainer.max_steps must be at least 1; it is 0",
     "--trainer.limit_train_batches=0": "trainer.limit_train_batches must be greater than 0; it is 0",
     "--trainer.accumulate_grad_batches=0": "trainer.accumulate_grad_batches must be at least 1; it is 0",
     "--trainer.gradient_clip_val=-1": "trainer.gradient_clip_val must be greater than 0; it is -1",
+    "--trainer.accumulate_grad_batches=1000": "accumulate_grad_batches must be at most 19, the batches of an epoch",
+    "--trainer.num_sanity_val_steps=-5": "trainer.num_sanity_val_steps must be at least -1; it is -5",
+    "--trainer.val_check_interval=0": "trainer.val_check_interval must be greater than 0; it is 0",
+    "--trainer.val_check_interval=99": "`val_check_interval` (99) must be less than or equal to the number of",
+    "--trainer.min_steps=-5": "trainer.min_steps must be at least 1; it is -5",
+    "--trainer.min_epochs=11": "trainer.min_epochs must be at most trainer.max_epochs, 10; it is 11",
+    "--trainer.max_steps=3 --trainer.min_steps=4": "trainer.min_steps must be at most trainer.max_steps, 3; it is 4",
+    "--trainer.check_val_every_n_epoch=11": "trainer.check_val_every_n_epoch must be at most 10, the epochs; it is 11",
+    "--trainer.max_epochs=-1": "the training has no end: give trainer.max_epochs or trainer.max_steps",
+    "--trainer.max_epochs=null": "the training has no end: give trainer.max_epochs or trainer.max_steps",
+    "--trainer.max_epochs=-1 --trainer.max_time=00:00:00:09 --model.schedule=step": "step needs the number of steps",
+    # Keys that would have no effect
+    "--trainer.gradient_clip_algorithm=value": "has no effect without trainer.gradient_clip_val",
+    "--trainer.callbacks+=GradientFlow": "trainer.callbacks holds GradientFlow twice: give it once",
+    "--trainer.callbacks+=GradientClipping --trainer.callbacks.max_norm=1": "trainer.callbacks holds GradientClipping",
+    "--trainer.sync_batchnorm=true": "trainer.sync_batchnorm must be false: data in memory feed one device; it is True",
+    "--trainer.use_distributed_sampler=false": "trainer.use_distributed_sampler must be true",
+    "--trainer.model_registry=x": "trainer.model_registry must be null: runs are kept in their directories; it is x",
+    "--model.warmup=1e-4": "warmup=0.0001 has no effect: of 190 steps it is none",
+    "--model.optimizer=adam": "adam does not use momentum; it uses lr, beta1, beta2, weight_decay",
+    "--model.nesterov=true --model.momentum=0": "nesterov=True needs a momentum > 0, not 0",
+    "--model.dropout_mask=batch": "dropout_mask=batch has no effect: dropout is 0",
+    "--model.initialization=zero --model.gain=2": "gain=2.0 has no effect: initialization is zero",
+    "--weights_only=true": "weights_only has no effect",
+    "--trainer.precision=16": "trainer.precision 16 is not to be had on this device; it would be bf16-mixed",
+    # Names that something looks for in vain
+    "--trainer.callbacks.monitor=val/los": "monitors 'val/los', which is not logged; did you mean 'val/loss'?",
+    "--trainer.callbacks+={class_path: EarlyStopping, init_args: {monitor: val/acuracy}}": "mean 'val/accuracy'?",
+    "--trainer.callbacks.filename={val/los:.2f}": "filename '{val/los:.2f}' has no 'val/los'; did you mean 'val/loss'?",
+    "--trainer.callbacks.filename={epoch": "filename '{epoch' is no pattern: expected '}' before end of string",
+    # What another class was given, and this one would keep
+    "--data=Iris": "data.batch_size=64 was given to another class, and Iris would keep it: give it again",
+    "--model=LinearModel": "model.optimizer=sgd was given to another class, and LinearModel would keep it",
+    "--model.class_path=Recurrent": "was given to another class, and Recurrent would keep it: give it again",
+    "--model=LinearModel --model.optimizer=sgd --model.lr=1 --model.momentum=0": "has no module named 'activation'",
+    "--trainer.num_nodes=2": "trainer.num_nodes must be 1: data in memory feed one device; it is 2",
+    "--trainer.devices=[0,1]": "trainer.devices must be 1: data in memory feed one device; it is [0, 1]",
     "--trainer.devices=2": "trainer.devices must be 1: data in memory feed one device; it is 2",
     "--trainer.gradient_clip_val=1": "GradientClipping and trainer.gradient_clip_val both clip the gradient",
     "--model.dropout=1": "dropout must be a finite number >= 0 and < 1, not 1.0",
@@ -124,6 +163,14 @@ FIT_OPTIONS = {
     "--data.seed=3": "data.seed is not set by hand: it comes from seed_everything",
     "--data.num_classes=3": "unknown key 'data.num_classes' of Digits",
     # Shape of the command line
+    "--model={class_path: FullyConnected}": "option --model sets no section as a whole: give --model.NAME=VALUE",
+    "--trainer={max_epochs: 3}": "option --trainer sets no section as a whole: give --trainer.NAME=VALUE",
+    "--trainer.max_epochs+=3": "option --trainer.max_epochs+ appends to a list, and max_epochs is 10",
+    "--model.depth+=3": "option --model.depth+ appends to a list, and depth is 8",
+    "--trainer.callbacks.max_norm=5": "unknown key 'trainer.callbacks[5].max_norm' of ModelCheckpoint",
+    "--trainer.callbacks.dirpth=x": "'trainer.callbacks[5].dirpth' of ModelCheckpoint; did you mean 'dirpath'?",
+    "--trainer.logger.max_queu=5": "'trainer.logger.max_queu' of TensorBoardLogger; did you mean 'max_queue'?",
+    "--allow-imprt=x": "unknown option '--allow-imprt'; did you mean 'allow-import'?",
     "stray": "'stray' is not an option; options begin with --",
     "-x=1": "unknown option '-x'; options begin with --",
     "--model.depth": "option --model.depth has no value",
@@ -134,7 +181,7 @@ FIT_OPTIONS = {
 
 @pytest.mark.parametrize("option", FIT_OPTIONS)
 def test_options_of_fit(refused, base_yaml, option):
-    line = refused("fit", "--config", base_yaml, *SILENT, *option.split())
+    line = refused("fit", "--config", base_yaml, *SILENT, *re.split(r" (?=--)", option))
     assert FIT_OPTIONS[option] in line
     assert len(line) < 400
 
@@ -149,6 +196,25 @@ def test_the_other_subcommands_pass_through_the_same_door(refused, base_yaml, co
 )
 def test_an_option_given_twice(refused, base_yaml, pair):
     assert refused("fit", "--config", base_yaml, *pair).endswith("is given twice")
+
+
+def test_an_option_before_a_file_that_would_override_it(refused, base_yaml):
+    line = refused("fit", "--model.depth=3", "--config", base_yaml)
+    assert line == f"option --model.depth stands before --config {base_yaml}, which would override it: put it after"
+
+
+def test_what_an_overlay_would_keep_of_another_class(refused, here, base_yaml):
+    (here / "data.yaml").write_text("data: {class_path: Iris}\n")
+    assert "data.batch_size=64 was given to another class" in refused(
+        "fit", f"--config={base_yaml}", "--config=data.yaml"
+    )
+
+
+def test_predictions_are_written(refused, base_yaml, trained):
+    best = trained / "checkpoints" / "best.ckpt"
+    words = ("--config", trained / "config.yaml", "--ckpt_path", best)
+    assert "return_predictions must be true" in refused("predict", *words, "--return_predictions=false")
+    assert "weights_only has no effect" in refused("test", *words, "--weights_only=false")
 
 
 YAML_EDITS = {
@@ -180,6 +246,33 @@ YAML_EDITS = {
         "max_epochs: 10",
         "max_epochs: 10\n  plugins: [{class_path: evil.Plugin}]",
     ): "class path 'evil.Plugin' lies outside",
+    ("seed_everything: 1000", "seed_everything: 1000\nmax_epochs: 3"): "did you mean 'trainer.max_epochs'?",
+    ("seed_everything: 1000", "seed_everything: 1000\nlr: 3"): "unknown key 'lr'; did you mean 'model.lr'?",
+    ("seed_everything: 1000", "seed_everything: 1000\ncallbacks+: []"): "did you mean 'trainer.callbacks'?",
+    ("max_epochs: 10", "max_epochs: 10\n  depth: 3"): "unknown key 'trainer.depth'; did you mean 'model.depth'?",
+    ("max_epochs: 10", "max_epochs: 10\n  model: x"): "unknown key 'trainer.model'; 'model' stands at the top level",
+    ("depth: 8", "depth: 8\n    max_epochs: 3"): "of FullyConnected; did you mean 'trainer.max_epochs'?",
+    ("batch_size: 64", "batch_size: 64\n    lr: 3"): "unknown key 'data.lr' of Digits; did you mean 'model.lr'?",
+    (
+        "class_path: FullyConnected",
+        "class_path: FullyConnected\n  lr: 3",
+    ): "unknown key 'model.lr'; did you mean 'model.init_args.lr'?",
+    (
+        "{class_path: Divergence}",
+        "{class_path: Divergence, every_n_steps: 3}",
+    ): "did you mean 'trainer.callbacks[3].init_args.every_n_steps'?",
+    ("{class_path: Divergence}", "{class_path: Divergence, init_args: null}"): "init_args must be a mapping",
+    ("{class_path: Divergence}", "null"): "trainer.callbacks[3] needs a class_path; valid ones begin",
+    ("max_epochs: 10", "max_epochs+: 10"): "'max_epochs+' appends to a list",
+    ("depth: 8", "depth+: 8"): "'depth+' appends to a list",
+    ("depth: 8", "depth+: [8]"): "unknown key 'model.depth+' of FullyConnected",
+    ("residual: false", "residual: null"): "model.residual: expected bool; it is null",
+    ("activation: sigmoid", "activation: null"): "model.activation: expected str; it is null",
+    ("class_path: Digits", "class_path: [Digits]"): "data.class_path must be the name of a class; it is ['Digits']",
+    ("class_path: Digits", "class_path: null"): "data.class_path must be the name of a class; it is None",
+    ("max_queue: 1000", "max_queue: many"): "trainer.logger.max_queue: expected int; it is many",
+    ("max_queue", "max_queu"): "unknown key 'trainer.logger.max_queu' of TensorBoardLogger; did you mean 'max_queue'?",
+    ("monitor: val/loss", "monitor: train/los"): "which is not logged; did you mean 'train/loss'?",
     ("seed_everything: 1000\n", ""): "seed_everything must be a whole number >= 0, for example 1000; it is None",
     ("seed_everything: 1000", "seed_everything: true"): "seed_everything must be a whole number >= 0",
     ("max_epochs: 10", "max_epochs: 10\n  gradient_clip_val: 1.0"): "both clip the gradient: give one of them",

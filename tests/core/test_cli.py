@@ -368,7 +368,7 @@ def test_the_hash_leaves_out_how_and_where_a_run_is_executed(here, base_yaml, op
         "--data.num_train=1199",
         "--data.batch_size=65",
         "--trainer.max_epochs=11",
-        "--trainer.gradient_clip_algorithm=value",
+        "--trainer.precision=64-true",
         "--trainer.accumulate_grad_batches=2",
         "--trainer.limit_train_batches=3",
         "--trainer.callbacks+=GradientBySaturation",

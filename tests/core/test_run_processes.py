@@ -132,8 +132,7 @@ def test_a_killed_worker_and_ctrl_c_cost_nothing_but_time(start, tiny):
     out, err = process.communicate()
     assert process.returncode == 130, out + err
     assert err == "interrupted; what is finished is kept, and the same command goes on from there\n"
-    assert out.count(": failed") in STACKS
-    assert "worker ended" in out
+    assert ": failed" not in out
     wait_until_alone(process.pid)
     kept = {path: time for path, time in results().items() if whole(path)}
     assert min(STACKS) <= len(kept) < TOTAL

@@ -258,7 +258,6 @@ LINEAR = "{class_path: LinearModel}"
     [
         ("{class_path: Modular, init_args: {hidden: [4]}}", "", [], "Modular has a "),
         (LINEAR, "{class_path: experiments.tools.mistakes.KeptGradients}", [], "KeptGradients watches one run"),
-        (LINEAR, "{class_path: Divergence}", [], "Divergence is there twice"),
         (LINEAR, "", ["--trainer.min_epochs=2"], "min_epochs"),
         (LINEAR, "", ["--trainer.overfit_batches=2"], "overfit_batches"),
     ],

@@ -85,7 +85,7 @@ def test_a_value_that_is_not_finite_is_found_in_any_part(monkeypatch):
     broken = source.x.clone().float()
     module = Digits(batch_size=50, seed=3, num_train=220, in_memory=False)
     broken[module.split().train[100]] = float("nan")
-    monkeypatch.setattr(Digits, "load", lambda self: type(source)(broken, source.y))
+    monkeypatch.setattr(Digits, "load", lambda _: type(source)(broken, source.y))
     with pytest.raises(ValueError, match="has a value that is not finite"):
         module.setup()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ import yaml
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from datamodules.base import InMemoryDataModule
 from experiments.core import ledger, records
+from experiments.core.applied import Applied
 from experiments.core.callbacks.divergence import Divergence
 from experiments.core.callbacks.instrument import Instrument, Row, callbacks_of
 
@@ -44,9 +47,18 @@ class Recorder(SaveConfigCallback):
         # Seeds trained in one fit, this one among them.
         self.stack = 1
         self.measures: dict[str, float] = {}
+        self.applied = Applied()
+        # Whether the run goes on from a checkpoint, and how many bytes of its rows were there when that was written.
+        self.resumed = False
+        self.written = 0
         self._started = time.perf_counter()
         self._sealed = False
         self._validated = False
+
+    @property
+    def config_hash(self) -> str:
+        """Fingerprint of what decides the run's result."""
+        return records.config_hash(self.stored_config)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write `config.yaml` before the first step of a fit; other stages leave no files."""
@@ -55,11 +67,24 @@ class Recorder(SaveConfigCallback):
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write the config so that `fit --config` on it repeats this run; rows of an unfinished one give way."""
-        (self.run_dir / records.METRICS).unlink(missing_ok=True)
+        if not self.resumed:
+            (self.run_dir / records.METRICS).unlink(missing_ok=True)
         records.write_atomically(
             self.run_dir / records.CONFIG,
             yaml.dump(self.stored_config, Dumper=_Dumper, sort_keys=False, allow_unicode=True),
         )
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look at what is applied."""
+        self.applied.start(trainer, pl_module)
+
+    def go_on(self) -> None:
+        """Forget the rows that were written after the checkpoint that the run goes on from."""
+        path = self.run_dir / records.METRICS
+        if not self.written:
+            path.unlink(missing_ok=True)
+        elif path.is_file():
+            os.truncate(path, self.written)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Remember that this epoch has a validation pass of its own."""
@@ -75,6 +100,7 @@ class Recorder(SaveConfigCallback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write what the instruments recorded after the last epoch's rows were written."""
+        self.applied.stop()
         self._write(self._drain(trainer))
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -83,9 +109,11 @@ class Recorder(SaveConfigCallback):
             self.measures.update({name: float(value) for name, value in trainer.callback_metrics.items()})
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Leave a failed run with its status and error; an interrupted one without a result, to be run again."""
+        """Leave a failed run with its status and error; an interrupted one is to be gone on with."""
         if isinstance(exception, Exception) and self.already_saved:
             self._seal("failed", trainer, error=f"{type(exception).__name__}: {exception}")
+        if isinstance(exception, SIGTERMException) and self.already_saved:
+            self._seal("interrupted", trainer)
         _close_wandb(trainer)
 
     def finish(self, trainer: Trainer, datamodule: LightningDataModule | None) -> None:
@@ -118,7 +146,9 @@ class Recorder(SaveConfigCallback):
     def _write(self, rows: list[Row]) -> None:
         if not rows:
             return
-        records.append_metrics(self.run_dir / records.METRICS, rows)
+        path = self.run_dir / records.METRICS
+        records.append_metrics(path, rows)
+        self.written = path.stat().st_size
         for row in rows:
             self.measures[row.name] = row.value
             if row.step == 0:
@@ -138,11 +168,12 @@ class Recorder(SaveConfigCallback):
             self.run_dir / records.RESULT,
             {
                 "status": status,
-                "config_hash": records.config_hash(self.stored_config),
+                "config_hash": self.config_hash,
                 "seed": self.stored_config["seed_everything"],
                 "stack": self.stack,
                 "epochs": trainer.current_epoch,
                 "steps": trainer.global_step,
+                "applied": self.applied.section(),
                 **more,
                 "measures": dict(sorted(self.measures.items())),
                 # A seed's share of the time of its stack.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,12 @@ import matplotlib as mpl
 from experiments.core import catalogue, records
 from experiments.core import drawing as d
 from experiments.core.definitions import NONE, Claim
+from experiments.core.errors import UserError
+from experiments.core.foreign import verdicts_in
 from experiments.core.lecture import LINES
 from experiments.core.report import wording
 from experiments.core.report.page import REPORT, templates
-from experiments.core.verdicts import Verdict, read_verdicts
+from experiments.core.verdicts import Verdict
 
 INDEX = "index.html"
 FOREST = "forest.svg"
@@ -24,7 +28,7 @@ Found = Mapping[tuple[str, str], Verdict]
 
 
 def write(runs: Path, draw: bool) -> Path:
-    """Write `index.html` over every directory of `runs` that holds verdicts.
+    """Write `index.html` over every directory of `runs` that holds verdicts; what cannot be read is named, and left.
 
     Args:
         runs: where results are kept.
@@ -35,7 +39,7 @@ def write(runs: Path, draw: bool) -> Path:
         The path of the page.
     """
     files = {file.parent.name: file for file in sorted(runs.glob("*/verdicts.json"))}
-    read = {name: read_verdicts(file) for name, file in files.items()}
+    read, unreadable = _read(files)
     official = {name: found for name, found in read.items() if name in catalogue.names()}
     by_claim = {(name, verdict.id): verdict for name, found in official.items() for verdict in found}
     if draw and by_claim:
@@ -51,11 +55,30 @@ def write(runs: Path, draw: bool) -> Path:
             families=len({verdict.family for verdict in by_claim.values() if verdict.official} - {""}),
             forest=FOREST if fresh else "",
             missing=[name for name in catalogue.names() if name not in official],
+            unreadable=unreadable,
             others=[_other(runs / name, found) for name, found in read.items() if name not in official],
         )
     )
     records.write_atomically(runs / INDEX, page)
     return runs / INDEX
+
+
+def _read(files: Mapping[str, Path]) -> tuple[dict[str, list[Verdict]], list[str]]:
+    """The verdicts of each file, and what is said of those that are none."""
+    read: dict[str, list[Verdict]] = {}
+    unreadable = []
+    for name, file in files.items():
+        try:
+            read[name] = verdicts_in(file)
+        except UserError as error:
+            unreadable.append(_shown(str(error)))
+            print(f"error: {unreadable[-1]}", file=sys.stderr)
+    return read, unreadable
+
+
+def _shown(name: str) -> str:
+    """A name of a file as text: it may consist of any bytes."""
+    return os.fsencode(name).decode("utf-8", errors="replace")
 
 
 def in_order(found: Found) -> list[Verdict]:
@@ -113,8 +136,8 @@ def _outcome(claim: Claim, verdict: Verdict | None) -> dict[str, str]:
 
 
 def _other(directory: Path, found: Sequence[Verdict]) -> dict[str, str]:
-    link = quote(f"{directory.name}/{REPORT}") if (directory / REPORT).is_file() else ""
-    return {"name": directory.name, "link": link, "summary": wording.summary(found)}
+    link = quote(os.fsencode(f"{directory.name}/{REPORT}")) if (directory / REPORT).is_file() else ""
+    return {"name": _shown(directory.name), "link": link, "summary": wording.summary(found)}
 
 
 def _draw_forest(verdicts: Sequence[Verdict], path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -64,10 +65,16 @@ def lecture_page(kept: Kept) -> str:
 
 
 def _row(name: str, claim: Claim, verdict: Verdict | None) -> str:
-    statement = claim.statement + (f" Where it holds: {claim.holds}" if claim.holds else "")
+    statement = plain(claim.statement + (f" Where it holds: {claim.holds}" if claim.holds else ""))
     cells = verdict_cells(verdict) if verdict else ["not run yet", "", "", ""]
     marks = marked(claim.control, claim.source)
     return f"| {statement}{marks} | {' | '.join(cells)} | `make exp-{name.replace('_', '-')}` |"
+
+
+def plain(text: str) -> str:
+    """A text as a cell of a table shows it word for word: it opens no HTML, no link and no other cell."""
+    one_line = " ".join(text.split()).replace("|", "&#124;")
+    return re.sub(r"\](?=[(\[])", "&#93;", re.sub(r"<(?=[a-zA-Z/!?])", "&lt;", one_line))
 
 
 def marked(control: bool, source: str) -> str:
@@ -78,7 +85,7 @@ def marked(control: bool, source: str) -> str:
 
 def verdict_cells(verdict: Verdict) -> list[str]:
     """Verdict with its reading, effect with its interval, threshold, and seeds, as cells of a table."""
-    word = verdict.verdict + (f" ({verdict.reading})" if verdict.reading else "")
-    shown = f"shown, no verdict ({verdict.kind})" if verdict.verdict == NONE else f"**{word}**"
+    word = plain(verdict.verdict + (f" ({verdict.reading})" if verdict.reading else ""))
+    shown = f"shown, no verdict ({plain(verdict.kind)})" if verdict.verdict == NONE else f"**{word}**"
     measured = f"{wording.effect_words(verdict)} {wording.interval_words(*wording.interval_of(verdict))}".strip()
     return [shown, measured, wording.threshold_words(verdict), str(verdict.n or "")]

@@ -15,6 +15,7 @@ import jinja2
 from experiments.core import records
 from experiments.core.definitions import CHECKED, INFERENTIAL, NONE
 from experiments.core.drawing import Drawing
+from experiments.core.errors import UserError
 from experiments.core.plan import check_tasks
 from experiments.core.report import wording
 from experiments.core.results import Results, Run, find_measure
@@ -153,11 +154,21 @@ def _inline(path: Path, kind: str) -> str:
 
 
 def _tuned(path: Path) -> dict[str, Any]:
-    """The table of `tuning.csv`: a row a condition, a column a value, the chosen one marked."""
+    """The table of `tuning.csv`: a row a condition, a column a value, the chosen one marked.
+
+    Raises:
+        UserError: the file is not such a table.
+    """
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        lines = list(csv.DictReader(file))
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return _tuned_table(list(csv.DictReader(file)))
+    except (ValueError, LookupError, TypeError, csv.Error):
+        raise UserError(f"'{path}' does not hold what tuning tried: delete it, and run its experiment again") from None
+
+
+def _tuned_table(lines: Sequence[Mapping[str, str]]) -> dict[str, Any]:
     axis, metric = list(lines[0])[1:3] if lines else ("", "")
     rows: dict[str, list[dict[str, Any]]] = {}
     for line in lines:

@@ -1,0 +1,285 @@
+"""Break a running experiment at random, again and again, and see that nothing is lost: `make chaos`.
+
+A small experiment with dropout, BatchNorm, a schedule and two optimisers runs on two workers and saves ten times a
+second. Faults from a list hit it at random times; the same command is given again until it ends. Then `results.csv`
+and `verdicts.json` must have the bytes of a run that nothing hit, with no other process and no temporary file left.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+NAME = "storm"
+BASE = """\
+seed_everything: 1000
+model:
+  class_path: FullyConnected
+  init_args: {depth: 3, width: 24, dropout: 0.2, normalization: batch, optimizer: adam, lr: 0.003, schedule: cosine}
+data:
+  class_path: Digits
+  init_args: {batch_size: 32, augmentation: [shift]}
+trainer:
+  max_epochs: 6
+  logger: false
+  callbacks:
+    - {class_path: Divergence}
+    - {class_path: GradientFlow, init_args: {every_n_steps: 20}}
+    - class_path: ModelCheckpoint
+      init_args: {dirpath: checkpoints, filename: best, monitor: val/loss, save_on_train_epoch_end: false,
+                  enable_version_counter: false}
+"""
+DEFINITION = '''\
+"""Something to be broken."""
+
+from experiments.core.definitions import Claim, Experiment, axes
+
+experiment = Experiment(
+    title="Storm", title_fr="Tempête",
+    grid=[axes(optimizer=["adam", "sgd"], depth=[1, 3])],
+    claims=[Claim("L47-storm", "s", "s", slide="s", kind="effect", measure="test/accuracy",
+                  where={"optimizer": "adam"}, minus={"optimizer": "sgd"}, above=0.01)],
+    figures=(),
+)
+'''
+DOOR = """\
+import sys
+try:
+    from experiments.core import checkpoints, commands, runner, summary
+except KeyboardInterrupt:  # `python -m experiments` imports all this behind its own handler
+    sys.exit(130)
+# Every worker reads this, too: it begins with the file that its parent was started from.
+checkpoints.EVERY_SECONDS = 0.1
+if __name__ == "__main__":
+    runner.show = lambda plan, chosen, pool, redraw: summary.judge(plan, chosen, pool)
+    sys.exit(commands.main(sys.argv[1:]))
+"""
+
+
+class Storm:
+    """The experiment in a directory of its own.
+
+    Args:
+        folder: where.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.tree = folder, folder / "tree"
+        keep = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(REPOSITORY / "experiments" / "core", self.tree / "experiments" / "core", ignore=keep)
+        (self.tree / "experiments" / "__init__.py").touch()
+        own = self.tree / "experiments" / NAME
+        own.mkdir()
+        files = {"base.yaml": BASE, "experiment.py": DEFINITION, "measures.py": "", "__init__.py": ""}
+        for name, text in files.items():
+            (own / name).write_text(text, encoding="utf-8")
+        (self.tree / "door.py").write_text(DOOR, encoding="utf-8")
+
+    @property
+    def runs(self) -> Path:
+        """Where the results are."""
+        return self.folder / "runs"
+
+    def start(self, before: Callable[[], None] | None = None) -> subprocess.Popen[str]:
+        """Give the command, in a process group of its own."""
+
+        def prepare() -> None:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            if before is not None:
+                before()
+
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        words = ["run", NAME, "--logger=csv", "--jobs=2", f"--runs={self.runs}"]
+        return subprocess.Popen(
+            [sys.executable, str(self.tree / "door.py"), *words],
+            env=environment,
+            cwd=self.folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            preexec_fn=prepare,
+        )
+
+    def outcome(self) -> dict[str, bytes]:
+        """What must not depend on any fault."""
+        return {name: (self.runs / NAME / name).read_bytes() for name in ("results.csv", "verdicts.json")}
+
+    def left_over(self) -> list[str]:
+        """What should not be there once it has ended."""
+        return [str(path) for pattern in (".*.tmp*", "resume") for path in self.runs.rglob(pattern)]
+
+
+def workers_of(process: int) -> list[int]:
+    """The workers of a parent: children of the process that it has started for making them."""
+
+    def children(pid: int) -> list[int]:
+        try:
+            return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        except OSError:
+            return []
+
+    return [worker for child in children(process) for worker in children(child)]
+
+
+def wait_until_alone(group: int) -> bool:
+    """Whether all processes of a group end within some seconds."""
+    for _ in range(1000):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def kill_a_worker(storm: Storm, process: subprocess.Popen[str], dice: random.Random) -> None:
+    """SIGKILL to one that works, or that waits."""
+    workers = workers_of(process.pid)
+    if workers:
+        os.kill(dice.choice(workers), signal.SIGKILL)
+
+
+def kill_the_parent(storm: Storm, process: subprocess.Popen[str], dice: random.Random) -> None:
+    """SIGKILL."""
+    process.kill()
+
+
+def terminate(storm: Storm, process: subprocess.Popen[str], dice: random.Random) -> None:
+    """SIGTERM to the parent, as a scheduler does."""
+    process.terminate()
+
+
+def interrupt(storm: Storm, process: subprocess.Popen[str], dice: random.Random) -> None:
+    """Ctrl-C reaches every process of a terminal's group."""
+    os.killpg(process.pid, signal.SIGINT)
+
+
+def power_loss(storm: Storm, process: subprocess.Popen[str], dice: random.Random) -> None:
+    """Everything is killed, and the file that was written last is cut short."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    kinds = ("*.ckpt", "metrics.csv", "result.json")
+    files = [path for kind in kinds for path in storm.runs.rglob(kind)]
+    if files:
+        latest = max(files, key=lambda path: path.stat().st_mtime_ns)
+        os.truncate(latest, dice.randrange(latest.stat().st_size + 1))
+
+
+def bit_flip(storm: Storm, process: subprocess.Popen[str], dice: random.Random) -> None:
+    """Everything is killed, and a bit of a checkpoint to go on from is turned over."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    found = sorted(storm.runs.rglob("resume/last.ckpt"))
+    if found:
+        path = dice.choice(found)
+        content = bytearray(path.read_bytes())
+        content[dice.randrange(len(content))] ^= 1 << dice.randrange(8)
+        path.write_bytes(content)
+
+
+def full_disk() -> None:
+    """No file of this process or its children may grow beyond 20 kB."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+
+FAULTS: dict[str, Callable[[Storm, subprocess.Popen[str], random.Random], None] | None] = {
+    "a worker killed": kill_a_worker,
+    "the parent killed": kill_the_parent,
+    "SIGTERM": terminate,
+    "Ctrl-C": interrupt,
+    "power loss, last file cut short": power_loss,
+    "a bit of a checkpoint flipped": bit_flip,
+    "disk full": None,
+}
+
+
+def hit(storm: Storm, name: str, dice: random.Random) -> str:
+    """Start the experiment, let one fault happen at a random time, and wait for its end; give what went wrong."""
+    fault = FAULTS[name]
+    process = storm.start(full_disk if fault is None else None)
+    if fault is not None:
+        # As long as the imports take, and as training does after them.
+        end = time.monotonic() + dice.uniform(2.0, 14.0)
+        while time.monotonic() < end and process.poll() is None:
+            time.sleep(0.02)
+        if process.poll() is None:
+            fault(storm, process, dice)
+    _, err = process.communicate()
+    if "Traceback" in err:
+        return f"a stack trace: {err.strip().splitlines()[-1]}"
+    return "" if wait_until_alone(process.pid) else "processes are left behind"
+
+
+def finish(storm: Storm) -> str:
+    """Give the command until it ends well; give what went wrong."""
+    for _ in range(3):
+        process = storm.start()
+        _, err = process.communicate()
+        if process.returncode == 0:
+            left = storm.left_over()
+            return f"left behind: {left[0]}" if left else ""
+    return f"exit code {process.returncode}: {err.strip()[-300:]}"
+
+
+def main(rounds: int, seed: int, most_seconds: float) -> int:
+    """Break it so many times and print the table.
+
+    Returns:
+        0 if nothing was lost, else 1.
+    """
+    dice, began = random.Random(seed), time.monotonic()
+    injected, lost = Counter[str](), Counter[str]()
+    differing, problems = 0, list[str]()
+    with tempfile.TemporaryDirectory() as folder:
+        storm = Storm(Path(folder))
+        problem = finish(storm)
+        if problem:
+            raise RuntimeError(f"it does not even run when nothing is broken: {problem}")
+        truth = storm.outcome()
+        while sum(injected.values()) < rounds and time.monotonic() - began < most_seconds:
+            shutil.rmtree(storm.runs)
+            names = dice.choices([*FAULTS], k=dice.randint(2, 6))
+            for name in names:
+                injected[name] += 1
+                problems += [problem := hit(storm, name, dice)]
+                lost[name] += bool(problem)
+            problems += [finish(storm)]
+            if storm.outcome() != truth:
+                differing += 1
+                lost.update(names)
+    table = Table("fault", "injected", "survived", title=f"seed {seed}")
+    for name in FAULTS:
+        table.add_row(name, str(injected[name]), str(injected[name] - lost[name]))
+    console = Console()
+    console.print(table)
+    problems = [problem for problem in problems if problem]
+    for problem in problems:
+        console.print(problem, markup=False)
+    console.print(f"{sum(injected.values())} faults, bytes differing: {differing}")
+    return 1 if problems or differing else 0
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--rounds", type=int, default=50, help="faults (default: 50)")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6), help="of the dice")
+    parser.add_argument("--seconds", type=float, default=540.0, help="after which no other round begins")
+    options = parser.parse_args()
+    sys.exit(main(options.rounds, options.seed, options.seconds))

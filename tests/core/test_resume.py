@@ -1,0 +1,317 @@
+"""A fit that is cut off and begun again by the same call ends with the same bytes."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from experiments.core import checkpoints, commands, records
+from experiments.core.callbacks.recorder import Recorder
+from experiments.core.checkpoints import LAST, PREVIOUS, ResumePoint, find, give_back, is_plain, snapshot
+from experiments.core.conditions import run_seed, run_stack
+
+SEEDS = (1000, 1001, 1002)
+INSTRUMENTS = [
+    {"class_path": "GradientFlow", "init_args": {"every_n_steps": 3}},
+    {"class_path": "ActivationStatistics", "init_args": {"every_n_steps": 2}},
+    {"class_path": "GradientClipping", "init_args": {"max_norm": 0.5, "every_n_steps": 4}},
+    {"class_path": "TrainEvalGap", "init_args": {"every_n_steps": 4}},
+    {"class_path": "WeightStatistics"},
+    {"class_path": "FinalTest"},
+    {"class_path": "TrainingTest"},
+]
+FULLY_CONNECTED = {"class_path": "FullyConnected", "init_args": {"depth": 2, "width": 10, "lr": 0.02}}
+
+
+def model(**changes: Any) -> dict[str, Any]:
+    return {**FULLY_CONNECTED, "init_args": {**FULLY_CONNECTED["init_args"], **changes}}
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "dropout and batch normalisation": {"model": model(dropout=0.3, normalization="batch")},
+    "one mask a batch, layer normalisation": {"model": model(dropout=0.3, dropout_mask="batch", normalization="layer")},
+    "one cycle with adamw": {"model": model(optimizer="adamw", schedule="one_cycle")},
+    "momentum, warm-up and a falling rate": {
+        "model": model(optimizer="sgd", momentum=0.9, nesterov=True, schedule="cosine", warmup=0.2)
+    },
+    "rmsprop with a penalty": {"model": model(optimizer="rmsprop", l2=0.001)},
+    "augmentation, label noise and duplicates": {
+        "data": {"augmentation": ["shift", "erase"], "label_noise": 0.2, "duplicates": 1}
+    },
+    "accumulated gradients": {"trainer": {"accumulate_grad_batches": 2}},
+    "validation in the middle of an epoch": {"trainer": {"val_check_interval": 3, "check_val_every_n_epoch": None}},
+    "early stopping": {
+        "model": model(lr=1.0),
+        "callbacks": [{"class_path": "EarlyStopping", "init_args": {"monitor": "val/loss", "patience": 1}}],
+    },
+    "some seeds diverge": {"model": model(activation="relu", loss="naive_cross_entropy", lr=10.0, optimizer="sgd")},
+    "a recurrent network": {
+        "model": {"class_path": "Recurrent", "init_args": {"width": 8, "lr": 0.01}},
+        "callbacks": [],
+    },
+    "an image": {
+        "model": {"class_path": "InputOptimization", "init_args": {"hidden": [10], "pretraining_steps": 5, "lr": 0.5}},
+        "callbacks": [{"class_path": "InputImage", "init_args": {"every_n_steps": 2, "record_pictures": True}}],
+    },
+}
+ALONE: dict[str, dict[str, Any]] = {
+    "a perceptron": {
+        "model": {"class_path": "Perceptron"},
+        "data_class": "BreastCancer",
+        "callbacks": [],
+        "monitor": "val/error",
+    },
+    "a network by hand": {
+        "model": {"class_path": "Modular", "init_args": {"hidden": [8], "optimizer": "sgd"}},
+        "callbacks": [],
+    },
+    "batches made by workers": {"data": {"in_memory": False, "workers": 1}, "model": model(dropout=0.3)},
+}
+
+
+def config(folder: Path, case: dict[str, Any]) -> list[str]:
+    """Write the config of a case and give its command line."""
+    best = {"dirpath": "checkpoints", "filename": "best", "monitor": case.get("monitor", "val/loss")}
+    content = {
+        "seed_everything": 1000,
+        "model": case.get("model", FULLY_CONNECTED),
+        "data": {
+            "class_path": case.get("data_class", "Digits"),
+            "init_args": {"batch_size": 25, "num_train": 200, "num_val": 60, "num_test": 60, **case.get("data", {})},
+        },
+        "trainer": {
+            "max_epochs": 4,
+            "logger": False,
+            "callbacks": [
+                *case.get("callbacks", INSTRUMENTS),
+                {"class_path": "Divergence"},
+                {"class_path": "ModelCheckpoint", "init_args": {**best, "save_on_train_epoch_end": False}},
+            ],
+            **case.get("trainer", {}),
+        },
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "base.yaml").write_text(yaml.safe_dump(content))
+    return [f"--config={folder / 'base.yaml'}"]
+
+
+class Cut(BaseException):
+    """The power fails."""
+
+
+@pytest.fixture
+def cut_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[Iterator[int]], None]:
+    """Save at every occasion, and cut the fit off after so many of them, again and again."""
+    monkeypatch.setattr(checkpoints, "EVERY_SECONDS", 0.0)
+    save = ResumePoint._save_if_due
+
+    def begin(occasions: Iterator[int]) -> None:
+        left = [next(occasions, 10**9)]
+
+        def save_and_cut(self: ResumePoint, trainer: Any) -> None:
+            save(self, trainer)
+            left[0] -= 1
+            if not left[0]:
+                left[0] = next(occasions, 10**9)
+                raise Cut
+
+        monkeypatch.setattr(ResumePoint, "_save_if_due", save_and_cut)
+
+    return begin
+
+
+def until_done(work: Callable[[], object]) -> int:
+    """Do it again whenever it is cut off; give how often."""
+    for cuts in itertools.count():
+        try:
+            work()
+        except Cut:
+            continue
+        return cuts
+    raise AssertionError
+
+
+def bytes_of(directory: Path) -> dict[str, Any]:
+    """All that is to be the same: rows, measures and weights."""
+    result = records.read_result(directory)
+    assert result is not None
+    names = ("status", "measures", "epochs", "steps", "stack", "config_hash", "diverged_at_step")
+    weights = {}
+    for path in sorted(directory.glob("checkpoints/*.ckpt")):
+        stored = torch.load(path, weights_only=True)
+        weights[path.name] = {name: value.numpy().tobytes() for name, value in stored["state_dict"].items()}
+    rows = (directory / records.METRICS).read_bytes()
+    return {"rows": rows, "weights": weights, **{name: result.get(name) for name in names}}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_a_stack_that_is_cut_off_again_and_again(here, cut_after, case):
+    args = config(here, case)
+    whole, cut = ([here / kind / f"seed={seed}" for seed in SEEDS] for kind in ("whole", "cut"))
+    assert run_stack(args, SEEDS, whole) == ""
+    cut_after(iter([2, 5, 9, 7]))
+    assert until_done(lambda: run_stack(args, SEEDS, cut)) >= 2
+    assert [bytes_of(directory) for directory in cut] == [bytes_of(directory) for directory in whole]
+    assert not (cut[0] / records.RESUME).exists()
+
+
+@pytest.mark.parametrize("case", [*CASES.values(), *ALONE.values()], ids=[*CASES, *ALONE])
+def test_a_run_that_is_cut_off_again_and_again(here, cut_after, case):
+    args = config(here, case)
+    run_seed(args, 1000, here / "whole")
+    cut_after(iter([2, 5, 9, 7]))
+    assert until_done(lambda: run_seed(args, 1000, here / "cut")) >= 2
+    assert bytes_of(here / "cut") == bytes_of(here / "whole")
+    assert not (here / "cut" / records.RESUME).exists()
+
+
+def damage(path: Path, how: str) -> None:
+    content = path.read_bytes()
+    half = len(content) // 2
+    changed = {
+        "torn": content[:half],
+        "empty": b"",
+        "one bit": content[:half] + bytes([content[half] ^ 1]) + content[half + 1 :],
+        "garbage": b"garbage",
+    }
+    path.write_bytes(changed[how])
+
+
+@pytest.mark.parametrize("how", ["torn", "empty", "one bit", "garbage"])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(here, cut_after, capsys, how):
+    args = config(here, CASES["dropout and batch normalisation"])
+    run_seed(args, 1000, here / "whole")
+    cut_after(iter([6]))
+    with pytest.raises(Cut):
+        run_seed(args, 1000, here / "cut")
+    last = here / "cut" / records.RESUME / LAST
+    assert last.with_name(PREVIOUS).is_file()
+    damage(last, how)
+    run_seed(args, 1000, here / "cut")
+    assert str(last) in capsys.readouterr().err
+    assert bytes_of(here / "cut") == bytes_of(here / "whole")
+
+
+def test_both_damaged_is_a_run_from_the_beginning(here, cut_after):
+    args = config(here, {})
+    run_seed(args, 1000, here / "whole")
+    cut_after(iter([6]))
+    with pytest.raises(Cut):
+        run_seed(args, 1000, here / "cut")
+    for name in (LAST, PREVIOUS):
+        damage(here / "cut" / records.RESUME / name, "torn")
+    run_seed(args, 1000, here / "cut")
+    assert bytes_of(here / "cut") == bytes_of(here / "whole")
+
+
+def test_another_config_does_not_go_on_from_it(here, cut_after):
+    cut_after(iter([6]))
+    with pytest.raises(Cut):
+        run_seed(config(here, {}), 1000, here / "cut")
+    path = here / "cut" / records.RESUME / LAST
+    (key,) = {checkpoints.read(path)["callbacks"][ResumePoint.NAME]["key"]}
+    assert find(here / "cut", key) == path
+    assert find(here / "cut", "another") is None
+
+
+def test_short_fits_write_none(here, monkeypatch):
+    saved = []
+    monkeypatch.setattr("lightning.Trainer.save_checkpoint", lambda _, path, *__: saved.append(str(path)))
+    with pytest.raises(FileNotFoundError):  # of the best weights, which are not written here
+        run_seed(config(here, {}), 1000, here / "run")
+    assert saved
+    assert not any(records.RESUME in path for path in saved)
+
+
+def test_no_checkpoint_but_its_own_holds_the_state(here):
+    run_seed(config(here, {}), 1000, here / "run")
+    stored = torch.load(here / "run" / "checkpoints" / "best.ckpt", weights_only=True)
+    assert ResumePoint.NAME not in stored["callbacks"]
+
+
+DOOR = """
+import sys
+from experiments.core import checkpoints, commands
+checkpoints.EVERY_SECONDS = 0.05
+if __name__ == "__main__":
+    sys.exit(commands.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no SIGTERM")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT], ids=["TERM", "KILL", "INT"])
+def test_a_fit_that_is_told_to_end_goes_on_by_the_same_command(here, number):
+    (config_file,) = config(here, {"trainer": {"max_epochs": 60}, "model": model(dropout=0.3)})
+    (here / "door.py").write_text(DOOR)
+    repository = Path(commands.__file__).resolve().parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+    def start(name: str) -> subprocess.Popen[str]:
+        options = [f"--trainer.default_root_dir={here / name}", "--trainer.enable_progress_bar=false"]
+        return subprocess.Popen(
+            [sys.executable, "door.py", "fit", config_file, *options], cwd=here, env=environment,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )  # fmt: skip
+
+    process = start("cut")
+    while not (here / "cut" / records.RESUME / PREVIOUS).is_file():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.005)
+    process.send_signal(number)
+    _, err = process.communicate()
+    expected = {signal.SIGTERM: 143, signal.SIGKILL: -signal.SIGKILL, signal.SIGINT: 130}[number]
+    assert process.returncode == expected, err
+    if number == signal.SIGTERM:
+        assert (records.read_result(here / "cut") or {})["status"] == "interrupted"
+        assert "goes on from there" in err
+    for name in ("cut", "whole"):
+        process = start(name)
+        _, err = process.communicate()
+        assert process.returncode == 0, err
+    assert bytes_of(here / "cut") == bytes_of(here / "whole")
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        ([1, 2.0, "three", None, True], True),
+        ({"a": {"b": (torch.zeros(2), {3})}}, True),
+        (Path("a"), False),
+        ([Path("a")], False),
+        ({"a": object()}, False),
+    ],
+)
+def test_what_is_made_of_numbers_texts_and_tensors(value, plain):
+    assert is_plain(value) is plain
+
+
+def test_containers_that_others_share_stay_theirs():
+    class Thing:
+        def __init__(self) -> None:
+            self.shared, self.list, self.number, self.path = {"a": 1}, [1], 2, Path("x")
+
+    thing, other = Thing(), Thing()
+    shared, rows = thing.shared, thing.list
+    other.shared, other.list, other.number = {"b": 3}, [4, 5], 6
+    give_back(thing, snapshot(other))
+    assert (thing.shared, thing.list, thing.number) == ({"b": 3}, [4, 5], 6)
+    assert thing.shared is shared
+    assert thing.list is rows
+    assert "path" not in snapshot(thing)
+
+
+def test_the_recorder_is_asked_for_its_numbers():
+    assert issubclass(Recorder, checkpoints.REMEMBERING)
