@@ -245,6 +245,7 @@ class InMemoryDataModule(LightningDataModule, ABC):
             return
         source = self.load()
         self._check_labels(source.y)
+        self._check_range(source.y)
         indices = self.split()
         if not self.in_memory:
             self._unread = Unread(source.x, indices.train, self.features)
@@ -294,6 +295,16 @@ class InMemoryDataModule(LightningDataModule, ABC):
         for option in ("stratify", "label_noise"):
             if getattr(self, option):
                 raise ValueError(f"{option} needs one label a sample, which {type(self).__name__} does not have")
+
+    def _check_range(self, y: Tensor) -> None:
+        if y.dtype == torch.int64:
+            strange = (y < 0) | (y >= self.num_classes)
+            if strange.any():
+                row = int(strange.nonzero()[0])
+                raise ValueError(
+                    f"{type(self).__name__}: sample {row} has the label {int(y[row])}; "
+                    f"{self.num_classes} classes have labels 0 to {self.num_classes - 1}"
+                )
 
     def _check_finite(self, source: Source, indices: Split, parts: Sequence[Tensor]) -> None:
         chunks = [(part, rows) for part, rows in zip(parts, indices[-len(parts) :], strict=True)]

@@ -8,7 +8,6 @@ import csv
 import itertools
 import json
 import logging
-import pickle
 import re
 import shutil
 import sys
@@ -33,6 +32,7 @@ from experiments.core.checkpoints import CheckpointFiles, forget, prepare
 from experiments.core.classes import SIZES, description, find_class
 from experiments.core.consistency import check_built
 from experiments.core.errors import UserError
+from experiments.core.foreign import read_checkpoint
 from experiments.core.strict import check_request
 from experiments.core.trust import HELP, OPTION, ReadBefore
 from lightning_modules.base import LectureModule
@@ -124,7 +124,7 @@ class LectureCLI(LightningCLI):
                 self.model.check_batch(self.datamodule.smallest_batch())
                 check_built(self.trainer, self.model, self.datamodule, self.chosen.trainer.precision)
         if self.checkpoint is not None:
-            _check_checkpoint(self.checkpoint, self.model)
+            _check_checkpoint(self.checkpoint, self.model, self.wanted == "fit")
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Hand the trainer its numbers in the types they were given in: building may convert them like parsing does."""
@@ -176,8 +176,7 @@ class LectureCLI(LightningCLI):
         batches: Any = self.trainer.predict(**arguments)
         outputs = torch.cat(batches)
         path = self.run_dir / "predictions.csv"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", newline="", encoding="utf-8") as file:
+        with records.replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["sample", "predicted", *(f"output_{k}" for k in range(outputs.shape[1]))])
             writer.writerows([i, int(row.argmax()), *row.tolist()] for i, row in enumerate(outputs))
@@ -284,12 +283,15 @@ def _cause(error: BaseException) -> BaseException:
     return _cause(inner) if inner and str(error).startswith("Does not validate against any") else error
 
 
-def _check_checkpoint(path: Path, model: LightningModule) -> None:
+def _check_checkpoint(path: Path, model: LightningModule, to_train: bool) -> None:
     """Refuse a checkpoint that cannot be read, or whose network is not the one that the config describes."""
-    try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)["hyper_parameters"]
-    except (EOFError, OSError, RuntimeError, KeyError, TypeError, pickle.UnpicklingError):
-        raise UserError(f"'{path}' is not a checkpoint of a run, or it is damaged") from None
+    content = read_checkpoint(path)
+    stored = content["hyper_parameters"]
+    if to_train and not content.get("optimizer_states"):
+        raise UserError(f"'{path}' holds weights only, as a stack of seeds keeps them: nothing to go on training from")
     for name, value in model.hparams.items():
         if stored.get(name) != value:
             raise UserError(f"'{path}' was trained with {name} {stored.get(name)!r}; the config says {value!r}")
+    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    if {name: tuple(value.shape) for name, value in content["state_dict"].items()} != shapes:
+        raise UserError(f"'{path}' holds the weights of another network than the config describes")

@@ -95,6 +95,16 @@ def main(args: Sequence[str]) -> int:
         kept = "; what is finished is kept, and the same command goes on from there" if args[0] == "run" else ""
         print(f"interrupted{kept}", file=sys.stderr)
         return 130
+    except OSError as error:
+        # The machine's fault, and no mistake: a disk that is full, above all.
+        place = f": '{error.filename}'" if error.filename else ""
+        print(f"error: {error.strerror or error}{place}", file=sys.stderr)
+        return 1
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "allocate memory" not in str(error):
+            raise
+        print(f"error: out of memory: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
     except SystemExit as end:
         if type(end).__name__ != "SIGTERMException":
             raise

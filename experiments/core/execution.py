@@ -119,8 +119,11 @@ def execute(group: Group, alone: str = "") -> list[Outcome] | str:
     """
     started = time.perf_counter()
     # A worker whose parent was killed may still be at it.
-    with locked(group[0].directory, wait=True):
-        reason, error = _logged(group, lambda: _run(group))
+    try:
+        with locked(group[0].directory, wait=True):
+            reason, error = _logged(group, lambda: _run(group))
+    except OSError as fault:  # not even the log could be written
+        reason, error = "", f"{fault.strerror}: '{fault.filename}'"
     if reason:
         return reason
     seconds = (time.perf_counter() - started) / len(group)

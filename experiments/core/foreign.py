@@ -49,11 +49,25 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not _is_checkpoint(content):
         raise UserError(f"'{path}' is not a checkpoint of a run, or it is damaged")
     assert isinstance(content, dict)
-    # ModelCheckpoint deletes what its state calls an earlier checkpoint: a folder, if it is one, by any address.
-    for text in _texts(content.get("callbacks")):
+    refuse_places(content.get("callbacks"), path)
+    return content
+
+
+def refuse_places(state: Any, path: Path) -> None:
+    """Refuse callbacks' states that could make a callback read, or delete, something outside of its run.
+
+    ModelCheckpoint deletes what its state calls an earlier checkpoint: a folder, if it is one, by any address.
+
+    Args:
+        state: of the callbacks, as a checkpoint holds it.
+        path: of the checkpoint, for the message.
+
+    Raises:
+        UserError: it has an address, or a path that climbs up.
+    """
+    for text in _texts(state):
         if ".." in PurePath(text).parts or "://" in text or "::" in text:
             raise UserError(f"'{path}' names a place outside of its run, '{text}', and is not used")
-    return content
 
 
 def _is_intact(path: Path) -> bool:

@@ -38,6 +38,11 @@ class Condition:
         return ",".join(parts) or "base"
 
 
+def is_safe(name: str) -> bool:
+    """Whether a file or a directory may have this name."""
+    return SAFE_NAME.fullmatch(name) is not None and bool(name.strip("."))
+
+
 def _plain(value: Value) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
@@ -63,7 +68,7 @@ class Grid:
         blocks: list[Axes] = [*experiment.grid, *experiment.scale_grid.get(scale, ())]
         conditions = list(dict.fromkeys(grid.condition(point) for block in blocks for point in block))
         for condition in conditions:
-            if not SAFE_NAME.fullmatch(condition.name):
+            if not is_safe(condition.name):
                 raise UserError(f"condition '{condition.name}' of '{name}' cannot be the name of a directory")
         existing = [condition.name for condition in conditions]
         twice = sorted({word for word in existing if existing.count(word) > 1})
@@ -109,7 +114,10 @@ class Grid:
             [path] if (path := self.folder / f"{word}.yaml").is_file() else []
             for word in (self.data, self.scale, f"{self.data}-{self.scale}")
         )
-        own = [self.folder / f"{overrides['config']}.yaml"] if "config" in overrides else []
+        name = str(overrides.get("config", "base"))
+        if not is_safe(name):
+            raise UserError(f"config {name!r} of '{self.name}' cannot be the name of a file")
+        own = [self.folder / f"{name}.yaml"] if "config" in overrides else []
         if own and set(load_yaml(own[0])) >= WHOLE:
             # Laid over the base, it would keep arguments of the base's classes.
             return [*own, *scale, *both]

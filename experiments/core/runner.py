@@ -216,6 +216,8 @@ def show(plan: Plan, chosen: Mapping[Condition, float], pool: Pool, redraw: bool
     results = summary.judge(plan, chosen, pool)
     path = plan.directory / page.REPORT
     if redraw or before != _judged(plan) or not path.is_file():
+        # If anything goes wrong from here on, no page of earlier results stands for these.
+        path.unlink(missing_ok=True)
         drawn = figures.draw(results, pool)
         dashboards.publish(results, drawn)
         page.write_report(results, drawn)

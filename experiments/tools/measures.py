@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from experiments.core.foreign import read_checkpoint
 from experiments.core.results import Run
 
 if TYPE_CHECKING:
@@ -33,7 +34,5 @@ def weight_difference(points: Sequence[tuple[Run, float]]) -> float:
 
 
 def _weights(run: Run) -> Mapping[str, Tensor]:
-    import torch  # a second that reading results need not cost
-
-    weights: Mapping[str, Tensor] = torch.load(run.directory / CHECKPOINT, weights_only=True)["state_dict"]
+    weights: Mapping[str, Tensor] = read_checkpoint(run.directory / CHECKPOINT)["state_dict"]
     return weights

@@ -80,7 +80,8 @@ def test_rectified_logits_are_the_networks_outputs_above_zero(tmp_path: Path) ->
 def as_run(module: FullyConnected, directory: Path) -> Run:
     path = directory / measures.CHECKPOINT
     path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"state_dict": module.state_dict()}, path)
+    content = {"state_dict": module.state_dict(), "hyper_parameters": {}, "pytorch-lightning_version": "2.6.6"}
+    torch.save(content, path)
     return Run(Condition(()), 1000, directory, {}, {"status": "ok", "measures": {"train/loss": 0.01}})
 
 
