@@ -37,6 +37,42 @@ CORE = "tests/core"
 VANISHING = "tests/vanishing"
 
 MUTANTS = [
+    # Going on
+    Mutant(
+        "a run goes on with other random numbers",
+        "experiments/core/checkpoints.py",
+        'torch.set_rng_state(self._restored["random"])',
+        "pass",
+        f"{CORE}/test_resume.py::test_a_run_that_is_cut_off_again_and_again[dropout and batch normalisation]",
+    ),
+    Mutant(
+        "the masks of a stack go on with other random numbers",
+        "experiments/core/stacking.py",
+        '"streams": stack.network.streams}',
+        "}",
+        f"{CORE}/test_resume.py::test_a_stack_that_is_cut_off_again_and_again[dropout and batch normalisation]",
+    ),
+    Mutant(
+        "rows written after the checkpoint stay",
+        "experiments/core/checkpoints.py",
+        "                recorder.go_on()\n",
+        "                pass\n",
+        f"{CORE}/test_resume.py::test_a_run_that_is_cut_off_again_and_again[plain]",
+    ),
+    Mutant(
+        "a damaged checkpoint is used",
+        "experiments/core/checkpoints.py",
+        "hashlib.sha256(content).hexdigest().encode() != digest",
+        "False",
+        f"{CORE}/test_resume.py::test_a_damaged_checkpoint_is_named_and_the_one_before_it_used[one bit]",
+    ),
+    Mutant(
+        "a killed worker costs its runs",
+        "experiments/core/execution.py",
+        "attempts[group] < ATTEMPTS",
+        "attempts[group] < 1",
+        f"{CORE}/test_run_processes.py::test_a_killed_worker_and_ctrl_c_cost_nothing_but_time",
+    ),
     # Stacks
     Mutant(
         "losses averaged over the seeds of a stack",
@@ -91,8 +127,8 @@ MUTANTS = [
     Mutant(
         "test statistics leaked into the standardisation",
         "datamodules/base.py",
-        "standardization(parts[0], per_feature",
-        "standardization(parts[2], per_feature",
+        "self._statistics(parts[0])",
+        "self._statistics(parts[2])",
         f"{DATA}/test_data_module_base.py::test_validation_and_test_do_not_leak_into_the_statistics",
     ),
     Mutant(
@@ -118,7 +154,7 @@ MUTANTS = [
     ),
     Mutant(
         "altered files accepted",
-        "datamodules/sources.py",
+        "datamodules/files.py",
         "if found != sha256:",
         "if False:",
         f"{DATA}/test_idx_sources.py::test_altered_content_is_refused",
@@ -126,8 +162,8 @@ MUTANTS = [
     Mutant(
         "noise on the labels of the test sample instead of the training split's",
         "datamodules/base.py",
-        "self.train = self._changed(*train)",
-        "self.train, self.test = train, self._changed(*self.test)",
+        "self._targets = self._repeated(self._noisy(train_y))",
+        "self._targets, self.test = self._repeated(train_y), (self.test[0], self._noisy(self.test[1]))",
         f"{DATA}/test_data_options.py::test_label_noise_leaves_inputs_and_other_parts_alone_and_differs_by_seed",
     ),
     Mutant(
@@ -447,8 +483,8 @@ MUTANTS = [
     Mutant(
         "one batch that becomes all batches",
         "experiments/core/cli.py",
-        "return super().instantiate_trainer(**numbers, **kwargs)",
-        "return super().instantiate_trainer(**kwargs)",
+        "instantiate_trainer(**numbers, plugins",
+        "instantiate_trainer(plugins",
         f"{CORE}/test_cli.py::test_the_trainer_is_given_one_batch_even_if_building_makes_it_all_batches",
     ),
     Mutant(
