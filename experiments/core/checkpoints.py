@@ -28,6 +28,7 @@ from experiments.core import records
 from experiments.core.callbacks import Divergence, GradientClipping
 from experiments.core.callbacks.instrument import Instrument, callbacks_of
 from experiments.core.callbacks.recorder import Recorder
+from experiments.core.foreign import refuse_places
 from lightning_modules.base import LectureModule
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
@@ -46,13 +47,8 @@ class CheckpointFiles(TorchCheckpointIO):
         target, content = Path(path), io.BytesIO()
         torch.save(checkpoint, content)
         if target.parent.name != records.RESUME:
-            temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
+            with records.replacing(target) as temporary:
                 temporary.write_bytes(content.getvalue())
-                temporary.replace(target)
-            finally:
-                temporary.unlink(missing_ok=True)
             return
         digest = hashlib.sha256(content.getvalue()).hexdigest()
         with records.replacing(target) as temporary:
@@ -91,6 +87,10 @@ def read(path: Path) -> dict[str, Any]:
         found: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except (EOFError, RuntimeError, pickle.UnpicklingError) as error:
         raise ValueError(f"'{path}' cannot be read: {error}") from None
+    # The checksum tells of accidents: whoever changes the content can compute it.
+    states = found.get("callbacks", {})
+    parts = states.get(ResumePoint.NAME, {}).get("parts", {})
+    refuse_places([state for name, state in (states | parts).items() if "ModelCheckpoint" in name], path)
     return found
 
 

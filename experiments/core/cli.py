@@ -25,6 +25,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 from datamodules.base import InMemoryDataModule
+from datamodules.files import DISK
 from experiments.core import records
 from experiments.core.callbacks.instrument import callbacks_of
 from experiments.core.callbacks.recorder import Recorder
@@ -104,7 +105,7 @@ class LectureCLI(LightningCLI):
         config.trainer.default_root_dir = str(self.run_dir)
         if config.trainer.logger is False:
             config.trainer.callbacks = records.without_rate_monitor(config.trainer.callbacks)
-        for part in (config.trainer.logger, config.trainer.callbacks):
+        for part in (config.trainer.logger, config.trainer.callbacks, config.trainer.profiler):
             records.place_inside(part, self.run_dir)
 
     def _new_directory(self, seed: int) -> Path:
@@ -274,6 +275,8 @@ def one_line() -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError, OSError, MisconfigurationException) as error:
+        if isinstance(error, OSError) and error.errno in DISK:
+            raise
         raise UserError(" ".join(str(_cause(error)).split())) from error
 
 

@@ -123,7 +123,7 @@ def execute(group: Group, alone: str = "") -> list[Outcome] | str:
         with locked(group[0].directory, wait=True):
             reason, error = _logged(group, lambda: _run(group))
     except OSError as fault:  # not even the log could be written
-        reason, error = "", f"{fault.strerror}: '{fault.filename}'"
+        reason, error = "", " ".join(str(fault).split())
     if reason:
         return reason
     seconds = (time.perf_counter() - started) / len(group)

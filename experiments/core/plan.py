@@ -196,6 +196,7 @@ class Planner:
         Raises:
             UserError: one is neither on this machine nor to be had.
         """
+        from datamodules.files import DISK
         from experiments.core.classes import find_class
 
         grid = self.plan.grid
@@ -206,6 +207,8 @@ class Planner:
             try:
                 find_class("data", config["class_path"])(**config["init_args"], seed=self.plan.first_seed).setup()
             except (OSError, ValueError) as error:
+                if isinstance(error, OSError) and error.errno in DISK:
+                    raise
                 raise UserError(str(error)) from None
 
     def _logger_file(self) -> list[Path]:

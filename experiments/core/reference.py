@@ -177,6 +177,7 @@ def table(verdicts: Sequence[Verdict]) -> str:
     """The verdicts of an experiment as a Markdown table: one row a claim."""
     rows = ["| claim | verdict | measured | threshold | n |", "|---|---|---|---|---|"]
     for verdict in verdicts:
-        cells = [verdict.statement + markdown.marked(verdict.control, verdict.source), *markdown.verdict_cells(verdict)]
+        statement = markdown.plain(verdict.statement) + markdown.marked(verdict.control, verdict.source)
+        cells = [statement, *markdown.verdict_cells(verdict)]
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)

@@ -119,6 +119,9 @@ def read_chosen(plan: Plan) -> dict[Condition, float]:
     if tuning is None or not path.is_file():
         return untuned(plan)
     by_name = {condition.name: condition for condition in plan.grid.conditions}
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["chosen"] == "1"]
-    return {by_name[row["condition"]]: float(row[tuning.axis]) for row in rows if row["condition"] in by_name}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [row for row in csv.DictReader(file) if row["chosen"] == "1"]
+        return {by_name[row["condition"]]: float(row[tuning.axis]) for row in rows if row["condition"] in by_name}
+    except (ValueError, KeyError, TypeError, csv.Error):
+        raise UserError(f"'{path}' does not hold what tuning tried: delete it, and run its experiment again") from None

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+from experiments.core.locks import locked
 from lightning_modules import FullyConnected
 
 PLACE = Path("runs/tiny-smoke")
@@ -229,3 +231,23 @@ def test_lines_say_how_far_it_is_where_there_is_no_terminal(tiny):
     lines = [line for line in tiny.run("--scale=smoke", "--seeds=1").out.splitlines() if line.startswith("[")]
     assert [line.partition("]")[0] for line in lines] == [f"[{k}/6" for k in range(1, 7)]
     assert all(": ok (" in line for line in lines)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="locks nothing there")
+def test_a_second_call_at_the_same_time_is_refused(tiny, here: Path):
+    place = tiny.plan(scale="smoke").directory
+    with locked(place, wait=False) as held:
+        assert held
+        answer = tiny.run("--scale=smoke")
+    assert answer.code == 2
+    assert answer.err == f"error: another call is running 'tiny' in '{place}': wait for it to end\n"
+    assert not (here / "runs").exists()
+    assert tiny.run("--scale=smoke").code == 0
+
+
+def test_temporary_files_of_a_killed_call_are_swept(tiny, here: Path):
+    place = tiny.plan(scale="smoke").directory
+    place.mkdir(parents=True)
+    (place / ".results.77.tmp.csv").touch()
+    assert tiny.run("--scale=smoke").code == 0
+    assert not list(place.rglob(".*.tmp*"))

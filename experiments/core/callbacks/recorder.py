@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import time
@@ -111,7 +112,9 @@ class Recorder(SaveConfigCallback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Leave a failed run with its status and error; an interrupted one is to be gone on with."""
         if isinstance(exception, Exception) and self.already_saved:
-            self._seal("failed", trainer, error=f"{type(exception).__name__}: {exception}")
+            # A disk that is full takes no result either; the first error is the one to be told.
+            with contextlib.suppress(OSError):
+                self._seal("failed", trainer, error=f"{type(exception).__name__}: {exception}")
         if isinstance(exception, SIGTERMException) and self.already_saved:
             self._seal("interrupted", trainer)
         _close_wandb(trainer)
