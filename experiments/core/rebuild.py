@@ -27,7 +27,7 @@ def data_of(run: Run) -> InMemoryDataModule:
     Raises:
         UserError: the run's config, which may be somebody else's, does not describe them.
     """
-    data = _data(run, _config(run))
+    data = _data(run, _config(run, "data"))
     data.setup()
     return data
 
@@ -38,7 +38,7 @@ def network_of(run: Run) -> nn.Module:
     Raises:
         UserError: the run's config, which may be somebody else's, does not describe it.
     """
-    stored = _config(run)
+    stored = _config(run, "data", "model")
     data, model = _data(run, stored), stored["model"]
     with _one_line(run):
         return module_for(data, model["class_path"], {**model["init_args"], "seed": run.seed}).network
@@ -78,10 +78,10 @@ def outputs_with(network: nn.Module, weights: Weights, inputs: Tensor) -> Tensor
     return outputs
 
 
-def _config(run: Run) -> dict[str, Any]:
-    """The config that a run left, with a class and its arguments for data and model."""
+def _config(run: Run, *kinds: str) -> dict[str, Any]:
+    """The config that a run left, with a class and its arguments for each kind that is asked for."""
     stored = load_yaml(run.directory / records.CONFIG)
-    for kind in ("data", "model"):
+    for kind in kinds:
         section = stored.get(kind)
         parts = (section.get("class_path"), section.get("init_args")) if isinstance(section, dict) else (None, None)
         if not (isinstance(parts[0], str) and isinstance(parts[1], dict)):
