@@ -16,7 +16,7 @@ import lightning
 import torch
 import yaml
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
@@ -222,7 +222,15 @@ def ours(workload: Workload) -> float:
         cli.build_for(SEED, Path(folder) / "run")
         started = time.perf_counter()
         cli.trainer.fit(cli.model, cli.datamodule)
-        return time.perf_counter() - started
+        seconds = time.perf_counter() - started
+        _close(cli.trainer.loggers)
+        return seconds
+
+
+def _close(loggers: Sequence[Logger]) -> None:
+    """End what loggers still write: their directory is about to be deleted."""
+    for logger in loggers:
+        logger.finalize("success")
 
 
 def stacked(workload: Workload, seeds: int) -> float:
@@ -233,7 +241,9 @@ def stacked(workload: Workload, seeds: int) -> float:
         lead, members = cli.build_stack(range(SEED, SEED + seeds), directories)
         started = time.perf_counter()
         train_stack(lead, members)
-        return time.perf_counter() - started
+        seconds = time.perf_counter() - started
+        _close([logger for member in members for logger in member.loggers])
+        return seconds
 
 
 class _Images(Dataset[tuple[Tensor, int]]):
