@@ -58,14 +58,6 @@ class Applied:
         if self._handle is not None:
             self._handle.remove()
 
-    def state_dict(self) -> dict[str, Any]:
-        """What a run that goes on from a checkpoint could not look at again."""
-        return {"first": self._first}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take it from the checkpoint, before `start`."""
-        self._first = state_dict["first"]
-
     def section(self) -> dict[str, Any]:
         """What was applied, as plain values; empty before a training has begun."""
         return {**self._section, "lr": {"first": self._first, "last": self._last}} if self._section else {}

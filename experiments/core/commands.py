@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from experiments.core import catalogue, trust
-from experiments.core.errors import UserError, check_known, nearest
+from experiments.core.errors import TERMINATED, UserError, check_known, nearest
 
 TRAINING = {
     "fit": "train one network by the Lightning CLI",
@@ -106,10 +106,10 @@ def main(args: Sequence[str]) -> int:
         print(f"error: out of memory: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     except SystemExit as end:
-        if type(end).__name__ != "SIGTERMException":
+        if type(end).__name__ != "SIGTERMException":  # Lightning's, which need not have been imported
             raise
         print("terminated; the same command in the same directory goes on from there", file=sys.stderr)
-        return 143
+        return TERMINATED
 
 
 def _dispatch(args: list[str]) -> int:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
+# Exit code after SIGTERM: 128 and the signal's number.
+TERMINATED = 143
+
 
 class UserError(Exception):
     """A mistake in what was asked for: printed as one line, exit code 2, no stack trace."""

@@ -152,10 +152,8 @@ def _logged(group: Group, work: Callable[[], str]) -> tuple[str, str]:
     begun = _is_begun(group)
     for task in group:
         task.directory.mkdir(parents=True, exist_ok=True)
-        for path in task.directory.iterdir():
-            # Of a run that goes on, all is kept but its end.
-            if path.name == records.RESULT or not begun:
-                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        # Of a run that goes on, all is kept but its end.
+        records.empty(task.directory, only=records.RESULT if begun else "")
     path, said, message = group[0].directory / "run.log", "", ""
     with path.open("a", encoding="utf-8") as log, _printing_to(log):
         try:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,13 @@ def replacing(path: Path) -> Iterator[Path]:
         # Where the parent is a file, there is nothing to remove.
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def empty(directory: Path, only: str = "") -> None:
+    """Delete what is in a directory, or one name in it; the directory, which may be locked, stays."""
+    for path in directory.iterdir():
+        if path.name == only or not only:
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def write_atomically(path: Path, text: str) -> None:

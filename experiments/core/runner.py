@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import signal
 import sys
 import threading
@@ -13,7 +12,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from experiments.core import catalogue, records, tuning, verification
-from experiments.core.errors import UserError
+from experiments.core.errors import TERMINATED, UserError
 from experiments.core.execution import Pool, Task, pending
 from experiments.core.grid import FIRST_SEED, Condition
 from experiments.core.locks import locked
@@ -21,9 +20,6 @@ from experiments.core.plan import Options, Plan, Planner, check_tasks, make_plan
 from experiments.core.progress import follow
 from experiments.core.samples import check_contrasts
 from experiments.core.summary import VERDICTS, finished_runs
-
-# Exit code after SIGTERM: 128 and the signal's number.
-TERMINATED = 143
 
 if TYPE_CHECKING:
     from experiments.core.reference import Reference
@@ -45,7 +41,7 @@ def report(name: str, choice: Options) -> int:
     """
 
     def if_run(plan: Plan, pool: Pool) -> int:
-        return _report(plan, pool) if plan.directory.is_dir() or name != catalogue.ALL else 0
+        return _report(plan, pool) if any(plan.directory.iterdir()) or name != catalogue.ALL else 0
 
     return _tied(name, choice, if_run)
 
@@ -82,7 +78,7 @@ def _each(name: str, choice: Options, action: Callable[[Plan, Pool], int]) -> in
             try:
                 plan = make_plan(each, choice)
                 check_contrasts(each, plan.grid.experiment.claims)
-                codes.append(action(plan, pool))
+                codes.append(_held(plan, pool, action))
             except UserError as error:
                 if name != catalogue.ALL:
                     raise
@@ -91,17 +87,18 @@ def _each(name: str, choice: Options, action: Callable[[Plan, Pool], int]) -> in
     return max(codes)
 
 
-def _run(plan: Plan, pool: Pool) -> int:
-    print(f"{plan.title}: {plan.directory}")
+def _held(plan: Plan, pool: Pool, action: Callable[[Plan, Pool], int]) -> int:
+    """Do something with an experiment's directory while no other call does."""
     with locked(plan.directory, wait=False) as held:
         if not held:
-            raise UserError(f"another call is running '{plan.grid.name}' in '{plan.directory}': wait for it to end")
+            raise UserError(f"another call is at '{plan.grid.name}' in '{plan.directory}': wait for it to end")
         for path in plan.directory.rglob(".*.tmp*"):  # of a call that was killed
             path.unlink(missing_ok=True)
-        return _run_held(plan, pool)
+        return action(plan, pool)
 
 
-def _run_held(plan: Plan, pool: Pool) -> int:
+def _run(plan: Plan, pool: Pool) -> int:
+    print(f"{plan.title}: {plan.directory}")
     if not (plan.directory / VERDICTS).is_file():
         pool.start()  # beside the imports of this process
     chosen, done = _train(plan, pool)
@@ -158,7 +155,7 @@ def verify(name: str, choice: Options, *, only_exact: bool, keep_answers: bool) 
             return 0
         kept = reference.read(plan.grid.name)
         if not plan.other_seeds:
-            shutil.rmtree(plan.directory, ignore_errors=True)
+            records.empty(plan.directory)
         answers = _answers(plan, pool, kept, only_exact)
         records.write_json(plan.directory / "verify.json", [asdict(answer) for answer in answers])
         if keep_answers:

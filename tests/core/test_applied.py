@@ -99,14 +99,6 @@ def test_a_run_that_ends_before_the_others_of_its_stack_looks_no_longer(asked):
     assert probe.section["lr"]["last"] == probe.rates[4] > probe.rates[-1]
 
 
-def test_a_run_that_goes_on_keeps_its_first_rate(network, samples, train):
-    begun, resumed = Probe(), Probe()
-    train(network(schedule="linear", lr=0.3), samples(), begun)
-    resumed.applied.load_state_dict(begun.applied.state_dict())
-    train(network(lr=0.1), samples(), resumed)
-    assert resumed.section["lr"] == {"first": 0.3, "last": 0.1}
-
-
 @pytest.mark.parametrize(
     ("trainer", "steps"),
     [

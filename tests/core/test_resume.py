@@ -17,7 +17,6 @@ import torch
 import yaml
 
 from experiments.core import checkpoints, commands, records
-from experiments.core.callbacks.recorder import Recorder
 from experiments.core.checkpoints import LAST, PREVIOUS, ResumePoint, find, give_back, is_plain, snapshot
 from experiments.core.conditions import run_seed, run_stack
 
@@ -147,7 +146,7 @@ def bytes_of(directory: Path) -> dict[str, Any]:
     """All that is to be the same: rows, measures and weights."""
     result = records.read_result(directory)
     assert result is not None
-    names = ("status", "measures", "epochs", "steps", "stack", "config_hash", "diverged_at_step")
+    names = ("status", "measures", "epochs", "steps", "stack", "config_hash", "diverged_at_step", "applied")
     weights = {}
     for path in sorted(directory.glob("checkpoints/*.ckpt")):
         stored = torch.load(path, weights_only=True)
@@ -311,7 +310,3 @@ def test_containers_that_others_share_stay_theirs():
     assert thing.shared is shared
     assert thing.list is rows
     assert "path" not in snapshot(thing)
-
-
-def test_the_recorder_is_asked_for_its_numbers():
-    assert issubclass(Recorder, checkpoints.REMEMBERING)

@@ -240,7 +240,7 @@ def test_a_second_call_at_the_same_time_is_refused(tiny, here: Path):
         assert held
         answer = tiny.run("--scale=smoke")
     assert answer.code == 2
-    assert answer.err == f"error: another call is running 'tiny' in '{place}': wait for it to end\n"
+    assert answer.err == f"error: another call is at 'tiny' in '{place}': wait for it to end\n"
     assert not (here / "runs").exists()
     assert tiny.run("--scale=smoke").code == 0
 

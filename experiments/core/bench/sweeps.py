@@ -93,9 +93,7 @@ def draw(found: Sequence[Mapping[str, Any]], path: Path) -> None:
             sizes, seconds = np.array(growth["sizes"]), np.array(growth["seconds"])
             axes.loglog(sizes, seconds[0] * sizes / sizes[0], ":", color=d.GREY, gid=f"linear/{growth['name']}")
             axes.loglog(sizes, seconds, "o-", color=d.BLUE, gid=f"seconds/{growth['name']}")
-            axes.set_xticks(
-                sizes[:: 2 if len(sizes) > 4 else 1], [str(n) for n in sizes[:: 2 if len(sizes) > 4 else 1]]
-            )
+            axes.set_xticks(sizes[::2], [str(size) for size in sizes[::2]])
             axes.minorticks_off()
             axes.set(title=f"slope {growth['slope']:.2f}", xlabel=growth["name"])
         grid[0].set_ylabel("seconds (dotted: linear)")
