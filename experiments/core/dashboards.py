@@ -26,7 +26,8 @@ GRADIENT = "gradient/delta_a/"
 
 
 def log_histogram(loggers: Iterable[Logger], name: str, values: Tensor, step: int) -> None:
-    """Send a histogram of `values` to every logger that can show one; an empty tensor is not sent."""
+    """Send a histogram of the finite `values` to every logger that can show one; where there are none, nothing."""
+    values = values[values.isfinite()]
     if values.numel() == 0:
         return
     for logger in loggers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib.metadata
 import platform
 import subprocess
@@ -19,6 +20,25 @@ PACKAGES = ("torch", "lightning", "torchvision", "torchmetrics", "numpy", "scipy
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide numbers."""
     return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}
+
+
+@functools.cache
+def lock_hash() -> str | None:
+    """SHA-256 of the pins that the environment is made from; None where the code stands without them."""
+    lock = REPOSITORY / "requirements.lock"
+    return hashlib.sha256(lock.read_bytes()).hexdigest() if lock.is_file() else None
+
+
+def flags() -> dict[str, Any]:
+    """What torch is told that decides bits: set by nobody here, but perhaps by who embeds this code, or by the CPU."""
+    return {
+        "default_dtype": str(torch.get_default_dtype()).removeprefix("torch."),
+        "matmul_precision": torch.get_float32_matmul_precision(),
+        "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+        "cudnn_deterministic": torch.backends.cudnn.deterministic,
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+    }
 
 
 @functools.cache
@@ -44,9 +64,11 @@ def environment(device: str) -> dict[str, Any]:
     """
     return {
         "versions": versions(),
+        "lock_sha256": lock_hash(),
         "git": git_revision(),
         "device": device,
         "threads": torch.get_num_threads(),
+        "flags": flags(),
         "machine": platform.machine(),
         "system": platform.system(),
     }

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from experiments.core.callbacks import Divergence
-from lightning_modules import FullyConnected
+from lightning_modules import FullyConnected, losses
 
 
 class Breaks(FullyConnected):
@@ -74,3 +74,26 @@ def test_weights_that_break_in_the_last_step_are_seen_by_validation(fit, base_ya
     content = result(directory)
     assert (content["status"], content["diverged_at_step"]) == ("diverged", 1)
     assert json.loads((directory / "result.json").read_text())["measures"]["val/loss"] is None
+
+
+@pytest.mark.parametrize("at", [0, 2, 3])
+def test_a_gradient_that_is_no_number_ends_the_run_even_in_its_last_step(monkeypatch, fit, base_yaml, result, at):
+    step = FullyConnected.training_step
+
+    def poisoned(self, batch, batch_idx):
+        loss = step(self, batch, batch_idx)
+        if self.global_step == at:
+            loss.register_hook(lambda gradient: gradient * torch.nan)
+        return loss
+
+    monkeypatch.setattr(FullyConnected, "training_step", poisoned)
+    # 256 samples are 4 steps of 64; without validation only the test sees what the last one did.
+    content = result(fit("--config", base_yaml, "--trainer.limit_val_batches=0"))
+    assert (content["status"], content["diverged_at_step"]) == ("diverged", at + 1)
+
+
+def test_a_metric_that_is_no_number_makes_a_run_a_diverged_one(monkeypatch, fit, base_yaml, result):
+    monkeypatch.setattr(losses, "count_correct", lambda outputs, _labels: outputs.sum() * torch.nan)
+    content = result(fit("--config", base_yaml))
+    assert (content["status"], content["diverged_at_step"]) == ("diverged", content["steps"])
+    assert content["measures"]["train/loss"] is not None

@@ -208,6 +208,18 @@ def test_result_names_all_that_is_needed_to_judge_it(trained, result):
     assert environment["versions"]["torch"] == torch.__version__.partition("+")[0]
     assert (environment["device"], environment["threads"]) == ("cpu", 1)
     assert set(environment["git"]) == {"commit", "dirty"}
+    assert (
+        environment["lock_sha256"]
+        == hashlib.sha256((catalogue.ROOT.parent / "requirements.lock").read_bytes()).hexdigest()
+    )
+    assert environment["flags"] == {
+        "default_dtype": "float32",
+        "matmul_precision": "highest",
+        "deterministic_algorithms": False,
+        "cudnn_deterministic": False,
+        "cudnn_benchmark": False,
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+    }
     assert content["wall_seconds"] > 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 from lightning import LightningModule, Trainer
@@ -94,12 +95,18 @@ def ends_step(trainer: Trainer, batch_idx: int) -> bool:
 
 
 def observed_layers(pl_module: LightningModule) -> dict[str, nn.Module]:
-    """Return the non-linearities an instrument observes.
+    """Return the non-linearities an instrument observes, looked for once: a network keeps its layers while it learns.
 
     Raises:
         ValueError: the network has none.
     """
-    found = non_linearities(pl_module)
-    if not found:
-        raise ValueError(f"{type(pl_module).__name__} has no module named 'activation' for an instrument to observe")
-    return found
+    if pl_module not in _OBSERVED:
+        found = non_linearities(pl_module)
+        if not found:
+            kind = type(pl_module).__name__
+            raise ValueError(f"{kind} has no module named 'activation' for an instrument to observe")
+        _OBSERVED[pl_module] = found
+    return _OBSERVED[pl_module]
+
+
+_OBSERVED: WeakKeyDictionary[nn.Module, dict[str, nn.Module]] = WeakKeyDictionary()

@@ -21,6 +21,9 @@ from experiments.core.applied import Applied
 from experiments.core.callbacks.divergence import Divergence
 from experiments.core.callbacks.instrument import Instrument, Row, callbacks_of
 
+# What a run is judged by: one of these that is no number makes it a diverged one.
+OUTCOMES = ("train/", "val/", "test/")
+
 # The same text, by libyaml where it is there.
 _Dumper: type[yaml.SafeDumper] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
@@ -55,6 +58,7 @@ class Recorder(SaveConfigCallback):
         self._started = time.perf_counter()
         self._sealed = False
         self._validated = False
+        self._sound = True
 
     @property
     def config_hash(self) -> str:
@@ -100,8 +104,10 @@ class Recorder(SaveConfigCallback):
         self._write([*(Row(epoch, step, n, float(v)) for n, v in metrics.items()), *self._drain(trainer)])
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write what the instruments recorded after the last epoch's rows were written."""
+        """Write what the instruments recorded after the last epoch's rows were written; look at what was learnt."""
         self.applied.stop()
+        # A gradient that is no number leaves such weights, also where no validation sees them.
+        self._sound = all(bool(parameter.isfinite().all()) for parameter in pl_module.parameters())
         self._write(self._drain(trainer))
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -133,8 +139,7 @@ class Recorder(SaveConfigCallback):
 
     def headline(self) -> dict[str, float]:
         """The measures of outcome, without the instruments': what a table of hyper-parameters shows."""
-        wanted = ("train/", "val/", "test/")
-        return {n: v for n, v in self.measures.items() if n.startswith(wanted) and math.isfinite(v)}
+        return {n: v for n, v in self.measures.items() if n.startswith(OUTCOMES) and math.isfinite(v)}
 
     def _drain(self, trainer: Trainer) -> list[Row]:
         rows = [row for instrument in callbacks_of(trainer, Instrument) for row in instrument.drain()]
@@ -162,8 +167,8 @@ class Recorder(SaveConfigCallback):
         for callback in callbacks_of(trainer, Divergence):
             if callback.diverged_at_step is not None:
                 return callback.diverged_at_step
-        broken = [n for n in ("train/loss", "val/loss") if not math.isfinite(self.measures.get(n, 0.0))]
-        return trainer.global_step if broken else None
+        finite = (math.isfinite(value) for name, value in self.measures.items() if name.startswith(OUTCOMES))
+        return None if self._sound and all(finite) else trainer.global_step
 
     def _seal(self, status: str, trainer: Trainer, **more: Any) -> None:
         self._sealed = True
