@@ -10,6 +10,7 @@
 ## EXP=vanishing                    the experiment that `claims`, `report`, `verify`, `reference`, `tensorboard` are about
 ## NAME=MNIST                       the data set that `data` is about
 ## ARGS="..."                       any further options of the command behind the target
+## VERSIONS="lowest 3.12 3.13"      the environments of `test-versions`
 ## TORCH=cpu|default                small CPU builds of torch and torchvision, or the registry's; remembered
 ## PYTHON=...                       an interpreter of yours that has the packages, instead of .venv
 OPTIONS = $(if $(SCALE),--scale=$(SCALE)) $(if $(SEEDS),--seeds=$(SEEDS)) $(if $(JOBS),--jobs=$(JOBS)) \
@@ -20,7 +21,7 @@ PYTEST_ARGS ?= -n 2
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help setup environment list claims data augmentations report verify reference bench glossary test chaos mutants lint format tensorboard lock clean
+.PHONY: help setup environment list claims data augmentations report verify reference bench glossary test test-versions chaos soak mutants lint format tensorboard lock clean
 
 help: ## This list
 	@awk -F ':.*## ' 'BEGIN { print "Targets" } \
@@ -113,8 +114,31 @@ tensorboard: environment ## The dashboards of runs/, for this machine only; EXP=
 test: environment ## The whole test suite
 	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest $(PYTEST_ARGS) $(ARGS)
 
+VERSIONS = lowest 3.12 3.13
+
+test-versions: $(VERSIONS:%=test-version-%) ## The tests on the lowest packages of pyproject.toml (Python 3.11) and on newer Pythons
+
+test-version-%: ELSEWHERE = .venv-versions/$*
+test-version-%: environment
+	@mkdir -p .venv-versions
+	@test -x $(ELSEWHERE)/bin/python || { rm -rf $(ELSEWHERE) && \
+	    $(UV) venv --quiet --python $(VERSION_PYTHON) $(ELSEWHERE) 2>/dev/null; } || { echo "uv finds no Python" \
+	    "$(VERSION_PYTHON) and can fetch none: put one on the PATH, then try again." >&2; exit 1; }
+	@$(VERSION_PINS) >$(ELSEWHERE)/all.txt
+	@grep -vE '$(UNWANTED_$(TORCH))' $(ELSEWHERE)/all.txt >$(ELSEWHERE)/pins.txt
+	@$(UV) pip install --python $(ELSEWHERE)/bin/python --exact --no-deps $(BACKEND_$(TORCH)) -r $(ELSEWHERE)/pins.txt
+	@$(UV) pip install --python $(ELSEWHERE)/bin/python --quiet --no-deps --no-build-isolation --editable .
+	@OMP_NUM_THREADS=1 $(ELSEWHERE)/bin/python -m pytest $(PYTEST_ARGS) $(ARGS)
+
+VERSION_PYTHON = $(subst lowest,3.11,$*)
+VERSION_PINS = $(if $(filter lowest,$*),$(UV) pip compile --quiet --resolution lowest-direct --python-version 3.11 \
+    --extra dev --no-header --no-annotate --no-emit-index-url pyproject.toml,cat requirements.lock)
+
 chaos: environment ## Kill and break a running experiment at random, and see that nothing is lost; ARGS="--rounds=5"
 	@$(PYTHON) -m tests.chaos $(ARGS)
+
+soak: environment ## Train a thousand tiny runs, and see that memory, files and threads do not grow; ARGS="--runs=200"
+	@$(PYTHON) -m tests.soak $(ARGS)
 
 mutants: environment ## Break the code in listed ways, and see that a named test catches each
 	@$(PYTHON) -m tests.mutants $(ARGS)
@@ -134,7 +158,7 @@ lock: environment ## Pins again from pyproject.toml, kept where they still fit (
 
 clean: ## Caches only: runs/, data/ and .venv stay
 	@rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis ./*.egg-info
-	@find . \( -path ./.git -o -path ./.venv -o -path ./runs -o -path ./data \) -prune \
+	@find . \( -path ./.git -o -path './.venv*' -o -path ./runs -o -path ./data \) -prune \
 	    -o -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # --- The environment: .venv, from requirements.lock. It is finished when .venv/.pins, written last, holds the lock's
@@ -170,8 +194,11 @@ SIZE_default = $(if $(filter Linux,$(shell uname -s)),\
     about 3.2 GB with CUDA (make setup TORCH=cpu: $(SIZE_cpu)),about 0.3 GB)
 
 # The CPU builds come from PyTorch's own index and need none of the CUDA libraries that the lock lists.
+UNWANTED_default = ^$$
+UNWANTED_cpu = ^(nvidia|cuda|triton)
+BACKEND_cpu = --torch-backend cpu
 INSTALL_default = -r requirements.lock
-INSTALL_cpu = --torch-backend cpu -r .venv/requirements-cpu.lock
+INSTALL_cpu = $(BACKEND_cpu) -r .venv/requirements-cpu.lock
 
 # uv where the machine has one that works, otherwise the one that pip puts into .venv; the first Python that fits.
 HAS_UV = $(shell uv --version 2>/dev/null)
@@ -193,7 +220,7 @@ else
 	@rm -rf .venv
 	@$(VENV)
 	@echo $(TORCH) >.venv/.torch
-	@grep -vE '^(nvidia|cuda|triton)' requirements.lock >.venv/requirements-cpu.lock
+	@grep -vE '$(UNWANTED_cpu)' requirements.lock >.venv/requirements-cpu.lock
 	@$(UV) pip install --python $(PYTHON) --compile-bytecode --no-deps $(INSTALL_$(TORCH))
 	@$(UV) pip install --python $(PYTHON) --quiet --no-deps --no-build-isolation --editable .
 	@echo $(PINS) >.venv/.pins
