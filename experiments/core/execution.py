@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -82,6 +83,9 @@ STACK = 10
 
 # Workers that a task may cost: one that is killed is no fault of the task, one after another is.
 ATTEMPTS = 3
+
+# How long a worker may take to start, once the process that it is a copy of has imported everything.
+SECONDS_TO_START = 5.0
 
 Group = tuple[Task, ...]
 
@@ -240,6 +244,7 @@ class Pool:
         self.jobs = jobs
         self._pool: ProcessPool | None = None
         self._starting: threading.Thread | None = None
+        self._first_call: Future[None] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -253,6 +258,8 @@ class Pool:
             if kind is None:
                 self._pool.close()  # type: ignore[no-untyped-call]
             else:
+                # Workers that are about to start would look for a pool that is gone, and say so at length.
+                wait([self._first_call] if self._first_call else [], timeout=SECONDS_TO_START)
                 self._pool.stop()  # type: ignore[no-untyped-call]
             self._pool.join()
 
@@ -267,12 +274,17 @@ class Pool:
         os.environ["OMP_NUM_THREADS"] = "1"
         # On macOS a copy of a process that has loaded the system's libraries may crash.
         method = "forkserver" if sys.platform == "linux" else "spawn"
+        if method == "forkserver":
+            # Ctrl-C reaches the server, too, while it imports, and each worker before it can ignore it: never there.
+            # The tracker first, whose start would let it through again.
+            resource_tracker.ensure_running()
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         context = multiprocessing.get_context(method)
         context.set_forkserver_preload(list(SHARED_IMPORTS))
         self._pool = ProcessPool(
             max_workers=self.jobs, context=context, initializer=_start_worker, initargs=[directory]
         )
-        self._pool.schedule(_start_worker, args=[directory])
+        self._first_call = self._pool.schedule(_start_worker, args=[directory])
 
     def map(self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> list[T]:
         """Call a function once for each tuple of arguments, on the workers if there are any; return the values.

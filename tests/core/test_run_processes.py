@@ -96,7 +96,8 @@ def is_running_a_task(worker: int) -> bool:
 
 
 def children_of(process: int) -> list[int]:
-    return [int(pid) for pid in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+    # Of all its threads: one starts the workers.
+    return [int(pid) for path in Path(f"/proc/{process}/task").glob("*/children") for pid in path.read_text().split()]
 
 
 def kill_a_busy_worker(parent: int) -> None:
@@ -118,6 +119,26 @@ def test_workers_begin_where_their_parent_was_when_it_asked_for_them(here: Path,
         (here / "elsewhere").mkdir()
         monkeypatch.chdir(here / "elsewhere")
         assert pool.map(os.getcwd, [()]) == [str(here)]
+
+
+def wait_for_the_server(process: subprocess.Popen[str]) -> None:
+    """Wait until the process of which workers are copies is there, and imports."""
+    while not any(b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children_of(process.pid)):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds workers in /proc")
+@pytest.mark.parametrize("seconds", [0.2, 1.0])
+def test_ctrl_c_while_workers_start_says_no_more_than_at_any_other_time(start, tiny, seconds):
+    process = start()
+    wait_for_the_server(process)
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate()
+    assert process.returncode == 130, out + err
+    assert err == "interrupted; what is finished is kept, and the same command goes on from there\n"
+    wait_until_alone(process.pid)
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds workers in /proc")
