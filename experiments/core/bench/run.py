@@ -130,7 +130,7 @@ def with_table(text: str, content: Mapping[str, Any]) -> str:
             target = f"{sign} {row['target']:g}" + ("" if row["reached"] else ", not reached")
         spread = f"{row['lowest']:.2f} to {row['highest']:.2f}"
         rows.append(f"| {row['name']} | {row['ratio']:.2f} | {spread} | {target} | {row['workload']} |")
-    for growth in content.get("sweeps", []):
+    for growth in content["sweeps"]:
         target = f"slope ≤ {sweeps.LINEAR:g}" + ("" if growth["reached"] else ", not reached")
         figures = f"{growth['slope']:.2f} | steepest {growth['steepest']:.2f}"
         rows.append(f"| cost against {growth['name']} | {figures} | {target} | {growth['workload']} |")
