@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from experiments.core.callbacks import Divergence
+from experiments.core.conditions import run_stack
 from lightning_modules import FullyConnected, losses
 
 
@@ -97,3 +98,13 @@ def test_a_metric_that_is_no_number_makes_a_run_a_diverged_one(monkeypatch, fit,
     content = result(fit("--config", base_yaml))
     assert (content["status"], content["diverged_at_step"]) == ("diverged", content["steps"])
     assert content["measures"]["train/loss"] is not None
+
+
+def test_weights_of_a_stack_that_break_in_the_last_step_are_seen_without_validation(tmp_path, base_yaml, result):
+    args = [f"--config={base_yaml}", "--model.lr=1e39", "--model.optimizer=sgd", "--trainer.logger=false"]
+    args += ["--trainer.max_epochs=1", "--trainer.limit_train_batches=1", "--trainer.limit_val_batches=0"]
+    directories = [tmp_path / f"seed={seed}" for seed in (1000, 1001)]
+    assert run_stack(args, [1000, 1001], directories) == ""
+    for directory in directories:
+        content = result(directory)
+        assert (content["stack"], content["status"], content["diverged_at_step"]) == (2, "diverged", 1)

@@ -22,7 +22,7 @@ from experiments.core.callbacks.divergence import Divergence
 from experiments.core.callbacks.instrument import Instrument, Row, callbacks_of
 
 # What a run is judged by: one of these that is no number makes it a diverged one.
-OUTCOMES = ("train/", "val/", "test/")
+JUDGED = ("train/", "val/", "test/")
 
 # The same text, by libyaml where it is there.
 _Dumper: type[yaml.SafeDumper] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -139,7 +139,7 @@ class Recorder(SaveConfigCallback):
 
     def headline(self) -> dict[str, float]:
         """The measures of outcome, without the instruments': what a table of hyper-parameters shows."""
-        return {n: v for n, v in self.measures.items() if n.startswith(OUTCOMES) and math.isfinite(v)}
+        return {n: v for n, v in self.measures.items() if n.startswith(JUDGED) and math.isfinite(v)}
 
     def _drain(self, trainer: Trainer) -> list[Row]:
         rows = [row for instrument in callbacks_of(trainer, Instrument) for row in instrument.drain()]
@@ -167,7 +167,7 @@ class Recorder(SaveConfigCallback):
         for callback in callbacks_of(trainer, Divergence):
             if callback.diverged_at_step is not None:
                 return callback.diverged_at_step
-        finite = (math.isfinite(value) for name, value in self.measures.items() if name.startswith(OUTCOMES))
+        finite = (math.isfinite(value) for name, value in self.measures.items() if name.startswith(JUDGED))
         return None if self._sound and all(finite) else trainer.global_step
 
     def _seal(self, status: str, trainer: Trainer, **more: Any) -> None:
