@@ -206,7 +206,8 @@ class ConvolutionalNetwork(nn.Module):
         if inputs.shape[1:] != self.sample_shape:
             shape = tuple(inputs.shape)
             raise ValueError(f"a batch must have samples of shape {self.sample_shape}; its shape is {shape}")
-        z = inputs
+        # Images with their channels last are pooled several times as fast.
+        z = inputs.contiguous(memory_format=torch.channels_last) if inputs.dim() == 4 else inputs
         for layer in self.layers:
             z = layer(z)
         z = z.flatten(2).mean(2) if self.average else z.flatten(1)

@@ -93,6 +93,15 @@ class Streams:
             yield
             self.states[index] = torch.get_rng_state()
 
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Leave all streams where they are now."""
+        states = list(self.states)
+        try:
+            yield
+        finally:
+            self.states[:] = states
+
 
 class SeedBySeed(nn.Module):
     """Any module, called once for each seed.
@@ -119,17 +128,6 @@ class SeedBySeed(nn.Module):
         return torch.stack(outputs)
 
 
-class Elementwise(SeedBySeed):
-    """An activation of all seeds at once; where a callback watches a seed's own module, seed by seed."""
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """(seeds, units, batch), kept."""
-        if any(module._forward_pre_hooks or module._forward_hooks for module in self.plain):
-            return super().forward(inputs)
-        outputs: Tensor = self.plain[0](inputs)
-        return outputs
-
-
 STACKED: dict[type[nn.Module], type[nn.Module]] = {
     nn.Linear: StackedLinear,
     nn.BatchNorm1d: StackedBatchNorm,
@@ -151,6 +149,7 @@ class StackedNetwork(nn.Module):
     def __init__(self, networks: Sequence[nn.Module], seeds: Sequence[int]) -> None:
         super().__init__()
         self.plain = tuple(networks)
+        self.parts = tuple(part for network in networks for part in network.modules())
         self.streams = Streams(seeds)
         self._gradients: list[Tensor] = []
         self.network = copy.deepcopy(networks[0])
@@ -161,24 +160,28 @@ class StackedNetwork(nn.Module):
                 setattr(module, name, nn.Parameter(values, requires_grad=parameter.requires_grad))
             for name, _ in module.named_buffers(recurse=False):
                 setattr(module, name, torch.stack([part.get_buffer(name) for part in parts]))
-        if isinstance(self.network, FullyConnectedNetwork):
+        if self.layerwise:
             for layer_name, layer in [*self.network.named_modules()]:
                 self._replace(layer_name, layer)
         else:
             self.whole = SeedBySeed(networks, self.streams)
 
+    @property
+    def layerwise(self) -> bool:
+        """Whether it computes layer by layer, each for all networks, on activations of (networks, units, batch)."""
+        return isinstance(self.network, FullyConnectedNetwork)
+
     def _replace(self, name: str, layer: nn.Module) -> None:
         """Let a leaf of the fully connected network compute for all seeds."""
-        if any(True for _ in layer.children()) or isinstance(layer, nn.ModuleList):
-            return
+        if any(True for _ in layer.children()) or isinstance(layer, nn.ModuleList) or name.endswith(".activation"):
+            return  # an activation takes each number by itself
         stacked = STACKED.get(type(layer))
         if stacked is not None:
             layer.__class__ = stacked
             return
-        kind = Elementwise if name.endswith(".activation") else SeedBySeed
         parent = self.network.get_submodule(name.rpartition(".")[0])
         parts = [network.get_submodule(name) for network in self.plain]
-        setattr(parent, name.rpartition(".")[2], kind(parts, self.streams, axis=1))
+        setattr(parent, name.rpartition(".")[2], SeedBySeed(parts, self.streams, axis=1))
 
     @torch.no_grad()
     def link(self) -> None:
@@ -218,8 +221,13 @@ class StackedNetwork(nn.Module):
 
     def _is_watched(self) -> bool:
         """Whether a callback watches a part of a plain network."""
-        parts = (part for plain in self.plain for part in plain.modules())
-        return any(part._forward_pre_hooks or part._forward_hooks for part in parts)
+        return any(part._forward_pre_hooks or part._forward_hooks for part in self.parts)
+
+    def train(self, mode: bool = True) -> StackedNetwork:
+        """Set the mode of the plain networks too."""
+        for part in self.parts:
+            part.training = mode
+        return super().train(mode)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(seeds, batch, …) to (seeds, batch, outputs)."""
@@ -251,7 +259,6 @@ class Stack(PlainAttributes, lightning.LightningModule):
     def __init__(self, modules: Sequence[LectureModule]) -> None:
         super().__init__()
         self.plain = tuple(modules)
-        self._parts = tuple(part for module in modules for part in module.modules())
         self.network = StackedNetwork([module.network for module in modules], [module.seed for module in modules])
         self.criterion = modules[0].criterion
         self.metrics: list[dict[str, Tensor]] = [{} for _ in modules]
@@ -320,7 +327,7 @@ class Stack(PlainAttributes, lightning.LightningModule):
 
     def train(self, mode: bool = True) -> Stack:
         """Set the mode of the plain modules too."""
-        for module in self._parts:
+        for module in self.plain:
             module.training = mode
         return super().train(mode)
 

@@ -11,8 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from experiments.core import commands
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 EXPERIMENTS = Path(commands.__file__).resolve().parents[1]
 # Little data for one epoch, and nothing drawn on the terminal; the network stays the real one.

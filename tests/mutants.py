@@ -327,8 +327,8 @@ MUTANTS = [
     Mutant(
         "delta of the mean loss instead of one sample's",
         "experiments/core/callbacks/instrument.py",
-        "gradient.detach() * (gradient.shape[0] * batches)",
-        "gradient.detach() * batches",
+        "delta * (delta.shape[1] * batches)",
+        "delta * batches",
         f"{CORE}/test_callbacks_gradient_flow.py::test_the_size_of_the_batch_does_not_matter",
     ),
     Mutant(
@@ -348,13 +348,13 @@ MUTANTS = [
     Mutant(
         "squares of vanished gradients underflow",
         "experiments/core/callbacks/gradient_flow.py",
-        "value.double().square()",
-        "value.square()",
+        "values.double().square()",
+        "values.square()",
         f"{CORE}/test_callbacks_gradient_flow.py::test_vanished_gradients_do_not_underflow",
     ),
     Mutant(
         "every step slowed by hooks",
-        "experiments/core/callbacks/gradient_flow.py",
+        "experiments/core/callbacks/instrument.py",
         "if self.is_due(trainer) and ends_step(trainer, batch_idx):",
         "if True:",
         f"{CORE}/test_callbacks_gradient_flow.py::test_hooks_exist_on_recorded_steps_only",

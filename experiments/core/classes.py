@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import re
@@ -79,10 +80,15 @@ def module_for(data: InMemoryDataModule, class_path: str, init_args: Mapping[str
         init_args: its arguments; the data's sizes take precedence.
     """
     build: Any = find_class("model", class_path)
-    taken = {name for base in build.__mro__ for name in inspect.signature(base.__init__).parameters}
-    sizes = {name: getattr(data, name) for name in SIZES if name in taken}
+    sizes = {name: getattr(data, name) for name in SIZES if name in _arguments(build)}
     module: LectureModule = build(**{**init_args, **sizes})
     return module
+
+
+@functools.cache
+def _arguments(cls: type) -> set[str]:
+    """Names of the constructor's arguments, also of those that its `**kwargs` are handed on to."""
+    return {name for base in cls.__mro__ for name in inspect.signature(base.__init__).parameters}  # type: ignore[misc]
 
 
 def description(cls: type) -> str:

@@ -25,18 +25,40 @@ OUTCOMES = ("test/accuracy", "test/loss")
 GRADIENT = "gradient/delta_a/"
 
 
-def log_histogram(loggers: Iterable[Logger], name: str, values: Tensor, step: int) -> None:
-    """Send a histogram of the finite `values` to every logger that can show one; where there are none, nothing."""
-    values = values[values.isfinite()]
-    if values.numel() == 0:
+def log_histogram(loggers: Iterable[Logger], name: str, counts: Tensor, edges: Tensor, step: int) -> None:
+    """Send a histogram to every logger that can show one; one without entries, to none.
+
+    Args:
+        loggers: of the run.
+        name: of the histogram.
+        counts: entries of each bin, (bins,).
+        edges: of the bins, (bins + 1,), rising.
+        step: optimiser steps taken before.
+    """
+    filled = counts.nonzero().flatten()
+    if not len(filled):
         return
+    first, end = int(filled[0]), int(filled[-1]) + 1
+    counts, edges = counts[first:end].double().cpu(), edges[first : end + 1].double()
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
-            logger.experiment.add_histogram(name, values, step)
+            middles = (edges[1:] + edges[:-1]) / 2
+            logger.experiment.add_histogram_raw(
+                name,
+                min=float(edges[0]),
+                max=float(edges[-1]),
+                num=float(counts.sum()),
+                sum=float(counts @ middles),
+                sum_squares=float(counts @ middles.square()),
+                bucket_limits=edges[1:].tolist(),
+                bucket_counts=counts.tolist(),
+                global_step=step,
+            )
         elif isinstance(logger, WandbLogger):
             import wandb
 
-            logger.experiment.log({name: wandb.Histogram(values.tolist()), "trainer/global_step": step})
+            histogram = wandb.Histogram(np_histogram=(counts.numpy(), edges.numpy()))
+            logger.experiment.log({name: histogram, "trainer/global_step": step})
 
 
 def log_image(loggers: Iterable[Logger], name: str, picture: Tensor, step: int) -> None:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -230,6 +231,10 @@ def _start_worker(directory: str) -> None:
     gc.collect()
 
 
+def _workers(count: int, context: BaseContext, directory: str) -> ProcessPool:
+    return ProcessPool(max_workers=count, context=context, initializer=_start_worker, initargs=[directory])
+
+
 # What every run needs and takes seconds to import; nothing of this project, whose place only the workers know.
 SHARED_IMPORTS = ("lightning.pytorch.cli", "torch.utils.tensorboard", "sklearn.datasets", "pandas", "matplotlib.figure")
 
@@ -242,9 +247,14 @@ class Pool:
 
     def __init__(self, jobs: int) -> None:
         self.jobs = jobs
+        # On macOS a copy of a process that has loaded the system's libraries may crash.
+        self._context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
         self._pool: ProcessPool | None = None
         self._starting: threading.Thread | None = None
         self._first_call: Future[None] | None = None
+        # Of what is scheduled, that which has not ended; and a worker for what cannot wait until it has.
+        self._waiting: set[Future[list[Outcome] | str]] = set()
+        self._aside: ProcessPool | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -254,14 +264,16 @@ class Pool:
     ) -> None:
         if self._starting is not None:
             self._starting.join()
-        if self._pool is not None:
+        for pool in (self._aside, self._pool):
+            if pool is None:
+                continue
             if kind is None:
-                self._pool.close()  # type: ignore[no-untyped-call]
+                pool.close()  # type: ignore[no-untyped-call]
             else:
                 # Workers that are about to start would look for a pool that is gone, and say so at length.
                 wait([self._first_call] if self._first_call else [], timeout=SECONDS_TO_START)
-                self._pool.stop()  # type: ignore[no-untyped-call]
-            self._pool.join()
+                pool.stop()  # type: ignore[no-untyped-call]
+            pool.join()
 
     def start(self) -> None:
         """Start the workers beside what the caller goes on with; the first `run` would start them otherwise."""
@@ -272,22 +284,19 @@ class Pool:
     def _start(self, directory: str) -> None:
         # Inherited by the workers, and read when they import torch.
         os.environ["OMP_NUM_THREADS"] = "1"
-        # On macOS a copy of a process that has loaded the system's libraries may crash.
-        method = "forkserver" if sys.platform == "linux" else "spawn"
-        if method == "forkserver":
+        if sys.platform == "linux":
             # Ctrl-C reaches the server, too, while it imports, and each worker before it can ignore it: never there.
             # The tracker first, whose start would let it through again.
             resource_tracker.ensure_running()
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        context = multiprocessing.get_context(method)
-        context.set_forkserver_preload(list(SHARED_IMPORTS))
-        self._pool = ProcessPool(
-            max_workers=self.jobs, context=context, initializer=_start_worker, initargs=[directory]
-        )
+        self._context.set_forkserver_preload(list(SHARED_IMPORTS))
+        self._pool = _workers(self.jobs, self._context, directory)
         self._first_call = self._pool.schedule(_start_worker, args=[directory])
 
     def map(self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> list[T]:
         """Call a function once for each tuple of arguments, on the workers if there are any; return the values.
+
+        While they have runs to do, another worker does it beside them.
 
         Raises:
             ProcessExpired: a call has ended several workers.
@@ -295,6 +304,9 @@ class Pool:
         if self._starting is None:
             return [function(*call) for call in calls]
         pool = self._started()
+        if self._waiting:
+            self._aside = self._aside or _workers(1, self._context, str(Path.cwd()))
+            pool = self._aside
         futures = [pool.schedule(function, args=list(call)) for call in calls]
         for _ in range(ATTEMPTS - 1):
             lost = [k for k, future in enumerate(futures) if isinstance(future.exception(), ProcessExpired)]
@@ -310,24 +322,32 @@ class Pool:
         return self._pool
 
     def run(self, pending: Sequence[Group]) -> Iterator[tuple[Task, Outcome]]:
-        """Run groups of tasks, the longest first, and yield each task as it ends."""
-        if not pending:
-            return
-        pool, attempts = self._started(), Counter[Group]()
+        """Schedule groups of tasks, the longest first; the iterator that is returned gives each task as it ends."""
         waiting: dict[Future[list[Outcome] | str], Group] = {}
         for group in sorted(pending, key=lambda group: -sum(task.cost for task in group)):
-            waiting[pool.schedule(execute, args=[group])] = group
+            self._schedule(waiting, group)
+        return self._results(waiting)
+
+    def _schedule(self, waiting: dict[Future[list[Outcome] | str], Group], group: Group, alone: str = "") -> None:
+        future: Future[list[Outcome] | str] = self._started().schedule(execute, args=[group, alone])
+        waiting[future] = group
+        self._waiting.add(future)
+
+    def _results(self, waiting: dict[Future[list[Outcome] | str], Group]) -> Iterator[tuple[Task, Outcome]]:
+        attempts = Counter[Group]()
         while waiting:
             for future in wait(waiting, return_when=FIRST_COMPLETED).done:
                 group, error = waiting.pop(future), future.exception()
+                self._waiting.discard(future)
                 # Only the death of a worker arrives as an exception: `execute` catches what a run raises.
                 attempts[group] += 1
                 if error is not None and attempts[group] < ATTEMPTS:
-                    waiting[pool.schedule(execute, args=[group])] = group
+                    self._schedule(waiting, group)
                     continue
                 lost = [Outcome("failed", 0.0, f"worker ended, {ATTEMPTS} times: {error}")] * len(group)
                 ended = lost if error is not None else future.result()
                 if isinstance(ended, str):
-                    waiting |= {pool.schedule(execute, args=[(task,), ended]): (task,) for task in group}
+                    for task in group:
+                        self._schedule(waiting, (task,), ended)
                 else:
                     yield from zip(group, ended, strict=True)

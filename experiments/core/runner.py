@@ -7,9 +7,9 @@ import signal
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from experiments.core import catalogue, records, tuning, verification
 from experiments.core.errors import TERMINATED, UserError
@@ -24,6 +24,8 @@ from experiments.core.summary import VERDICTS, finished_runs
 if TYPE_CHECKING:
     from experiments.core.reference import Reference
 
+T = TypeVar("T")
+
 
 def run(name: str, choice: Options) -> int:
     """Run what is missing of an experiment, or of all, then judge the claims and draw the report.
@@ -31,7 +33,7 @@ def run(name: str, choice: Options) -> int:
     Returns:
         0, or 1 if a run failed.
     """
-    return _tied(name, choice, _run)
+    return _tied(name, choice, lambda pool: _run_each(name, choice, pool))
 
 
 def report(name: str, choice: Options) -> int:
@@ -43,13 +45,13 @@ def report(name: str, choice: Options) -> int:
     def if_run(plan: Plan, pool: Pool) -> int:
         return _report(plan, pool) if any(plan.directory.iterdir()) or name != catalogue.ALL else 0
 
-    return _tied(name, choice, if_run)
+    return _tied(name, choice, lambda pool: _each(name, choice, pool, if_run))
 
 
-def _tied(name: str, choice: Options, action: Callable[[Plan, Pool], int]) -> int:
+def _tied(name: str, choice: Options, action: Callable[[Pool], int]) -> int:
     from experiments.core.report import index
 
-    code = _each(name, choice, action)
+    code = _with_workers(choice, action)
     print(index.write(choice.runs, draw=name == catalogue.ALL))
     return code
 
@@ -67,58 +69,121 @@ def _ending_on_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _each(name: str, choice: Options, action: Callable[[Plan, Pool], int]) -> int:
-    """Do the same with one experiment, or with every one on the same workers.
-
-    Of many, one that cannot be done costs a message and the exit code 2, and no other experiment.
-    """
-    codes = [0]
+def _with_workers(choice: Options, action: Callable[[Pool], int]) -> int:
     with _ending_on_sigterm(), Pool(choice.jobs) as pool:
-        for each in catalogue.names() if name == catalogue.ALL else [name]:
-            try:
-                plan = make_plan(each, choice)
-                check_contrasts(each, plan.grid.experiment.claims)
-                codes.append(_held(plan, pool, action))
-            except UserError as error:
-                if name != catalogue.ALL:
-                    raise
-                print(f"error: {each}: {error}", file=sys.stderr)
-                codes.append(2)
+        return action(pool)
+
+
+def _names(name: str) -> Sequence[str]:
+    return catalogue.names() if name == catalogue.ALL else [name]
+
+
+@contextlib.contextmanager
+def _one_of(name: str, each: str, codes: list[int]) -> Iterator[None]:
+    """Of many experiments, one that cannot be done costs a message and the exit code 2, and no other experiment."""
+    try:
+        yield
+    except UserError as error:
+        if name != catalogue.ALL:
+            raise
+        print(f"error: {each}: {error}", file=sys.stderr)
+        codes.append(2)
+
+
+def _each(name: str, choice: Options, pool: Pool, action: Callable[[Plan, Pool], int]) -> int:
+    """Do the same with one experiment, or with every one on the same workers."""
+    codes = [0]
+    for each in _names(name):
+        with _one_of(name, each, codes), _held(each, choice) as plan:
+            codes.append(action(plan, pool))
     return max(codes)
 
 
-def _held(plan: Plan, pool: Pool, action: Callable[[Plan, Pool], int]) -> int:
-    """Do something with an experiment's directory while no other call does."""
+@contextlib.contextmanager
+def _held(name: str, choice: Options) -> Iterator[Plan]:
+    """Plan an experiment, and hold its directory while no other call does."""
+    plan = make_plan(name, choice)
+    check_contrasts(name, plan.grid.experiment.claims)
     with locked(plan.directory, wait=False) as held:
         if not held:
             raise UserError(f"another call is at '{plan.grid.name}' in '{plan.directory}': wait for it to end")
         for path in plan.directory.rglob(".*.tmp*"):  # of a call that was killed
             path.unlink(missing_ok=True)
-        return action(plan, pool)
+        yield plan
 
 
-def _run(plan: Plan, pool: Pool) -> int:
-    print(f"{plan.title}: {plan.directory}")
-    if not (plan.directory / VERDICTS).is_file():
-        pool.start()  # beside the imports of this process
-    chosen, done = _train(plan, pool)
-    # Where everything failed there is nothing to judge.
-    if not done["failed"] or finished_runs(plan, chosen):
-        show(plan, chosen, pool, redraw=done.total() > 0)
-    return 1 if done["failed"] else 0
+# What is done in steps, between which other things can be done; in the end it gives something.
+Steps = Generator[None, None, T]
 
 
-def _train(plan: Plan, pool: Pool, only_exact: bool = False) -> tuple[dict[Condition, float], Counter[str]]:
-    """Run what is missing; give what tuning chose, and how many runs and checks ended how."""
+def _to_end(steps: Steps[T]) -> T:
+    """Do the steps that are left."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            value: T = end.value
+            return value
+
+
+def _run_each(name: str, choice: Options, pool: Pool) -> int:
+    """Run one experiment, or every one: while the last runs of one end and it is judged, the workers begin the next."""
+    codes = [0]
+    before: tuple[str, Steps[int]] | None = None
+    for each in [*_names(name), None]:
+        steps = None
+        if each is not None:
+            with _one_of(name, each, codes):
+                steps = _run(each, choice, pool)
+                next(steps)
+        if before is not None:
+            with _one_of(name, before[0], codes):
+                codes.append(_to_end(before[1]))
+        before = None
+        if each is not None and steps is not None:
+            with _one_of(name, each, codes):
+                next(steps)
+                before = each, steps
+    return max(codes)
+
+
+def _run(name: str, choice: Options, pool: Pool) -> Steps[int]:
+    with _held(name, choice) as plan:
+        if not (plan.directory / VERDICTS).is_file():
+            pool.start()  # beside the imports of this process
+        training = _training(plan, pool)
+        next(training)
+        yield
+        print(f"{plan.title}: {plan.directory}")
+        next(training)
+        yield
+        chosen, done = _to_end(training)
+        # Where everything failed there is nothing to judge.
+        if not done["failed"] or finished_runs(plan, chosen):
+            show(plan, chosen, pool, redraw=done.total() > 0)
+        return 1 if done["failed"] else 0
+
+
+def _training(plan: Plan, pool: Pool, only_exact: bool = False) -> Steps[tuple[dict[Condition, float], Counter[str]]]:
+    """Run what is missing; give what tuning chose, and how many runs and checks ended how.
+
+    The first step ends when something has been scheduled, the second when everything has.
+    """
     exact = {claim.check for claim in plan.grid.experiment.claims if claim.kind == "exact"}
     checks = [task for task in check_tasks(plan) if not only_exact or task.check.partition(":")[2] in exact]
     planner = Planner(plan)
     trials = [] if only_exact else tuning.trials(plan, planner)
-    done = run_missing(pool, planner, [task for trial in trials for task in trial.tasks], "tuning")
+    tuned = begin_missing(pool, planner, [task for trial in trials for task in trial.tasks], "tuning")
+    if trials:
+        yield
+    done = tuned()
     chosen = tuning.choose(plan, trials)
     tasks = [] if only_exact else run_tasks(plan, planner, chosen)
-    done += run_missing(pool, planner, [*tasks, *checks], "runs")
-    return chosen, done
+    finish = begin_missing(pool, planner, [*tasks, *checks], "runs")
+    if not trials:
+        yield
+    yield
+    return chosen, done + finish()
 
 
 def _report(plan: Plan, pool: Pool) -> int:
@@ -163,7 +228,8 @@ def verify(name: str, choice: Options, *, only_exact: bool, keep_answers: bool) 
         terminal.print_answers(plan.title, answers)
         return 0 if verification.summarize(answers)["good"] else 1
 
-    return _each(name, replace(choice, runs=choice.runs / "verify"), compare)
+    beside = replace(choice, runs=choice.runs / "verify")
+    return _with_workers(choice, lambda pool: _each(name, beside, pool, compare))
 
 
 def _answers(plan: Plan, pool: Pool, kept: Reference, only_exact: bool) -> list[verification.Answer]:
@@ -172,7 +238,7 @@ def _answers(plan: Plan, pool: Pool, kept: Reference, only_exact: bool) -> list[
     claims = [claim for claim in plan.grid.experiment.claims if claim.kind == "exact" or not only_exact]
     if not claims:
         return []
-    chosen, done = _train(plan, pool, only_exact)
+    chosen, done = _to_end(_training(plan, pool, only_exact))
     if done["failed"]:
         raise UserError(f"{done['failed']} runs failed")
     results = summary.judge(plan, chosen, pool)
@@ -188,7 +254,7 @@ def keep(name: str, choice: Options) -> int:
     Raises:
         UserError: some runs are missing, or were made by another version of the config.
     """
-    return _each(name, choice, _keep)
+    return _with_workers(choice, lambda pool: _each(name, choice, pool, _keep))
 
 
 def _keep(plan: Plan, pool: Pool) -> int:
@@ -236,16 +302,20 @@ def run_tasks(plan: Plan, planner: Planner, chosen: Mapping[Condition, float]) -
     return tasks
 
 
-def run_missing(pool: Pool, planner: Planner, tasks: Sequence[Task], title: str) -> Counter[str]:
-    """Run the tasks that have no valid result yet, and count how they ended."""
-    states = {task: task.state for task in tasks}
-    count = Counter(states.values())
-    if count["outdated"]:
-        print(f"{count['outdated']} {title} failed or were made by another version of the config: run again")
+def begin_missing(pool: Pool, planner: Planner, tasks: Sequence[Task], title: str) -> Callable[[], Counter[str]]:
+    """Schedule the tasks that have no valid result yet; the call that is returned counts how they ended."""
+    states = Counter(task.state for task in tasks)
     groups = pending(tasks)
     missing = [task for group in groups for task in group]
-    if len(missing) < len(tasks):
-        print(f"{title}: {len(tasks) - len(missing)} of {len(tasks)} are there already")
     if not all(task.check for task in missing):
         planner.load_data()
-    return Counter(outcome.status for _, outcome in follow(pool.run(groups), len(missing), title))
+    results = pool.run(groups)
+
+    def finish() -> Counter[str]:
+        if states["outdated"]:
+            print(f"{states['outdated']} {title} failed or were made by another version of the config: run again")
+        if len(missing) < len(tasks):
+            print(f"{title}: {len(tasks) - len(missing)} of {len(tasks)} are there already")
+        return Counter(outcome.status for _, outcome in follow(results, len(missing), title))
+
+    return finish

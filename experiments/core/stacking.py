@@ -165,8 +165,14 @@ class SeedCallbacks(Callback):
         self.taking_part = [True for _ in trainers]
         self._clipping = _of_all(trainers, GradientClipping)
         self._divergence = _of_all(trainers, Divergence)
-        together = {id(callback) for group in (self._clipping, self._divergence) for callback in group}
-        self._callbacks = [[c for c in trainer.callbacks if id(c) not in together] for trainer in trainers]
+        first = trainers[0].callbacks
+        # Instruments that measure all seeds at once, and with which hooks.
+        self._shared = [(c, c.hooks_for_all(stack)) for c in first if isinstance(c, Instrument)]
+        # The hooks that are not called for every seed, by place in the seeds' lists, which are alike.
+        self._for_all = [_hooks_for_all(callback, stack) for callback in first]
+        for place, callback in enumerate(first):
+            if isinstance(callback, Instrument):
+                callback.receivers = partial(self._receivers, place)  # type: ignore[assignment]
         self._calls: dict[tuple[object, ...], Calls] = {}
         self._due: Calls = {}
         self._clipped = torch.zeros(len(trainers), dtype=torch.long)
@@ -179,15 +185,24 @@ class SeedCallbacks(Callback):
             if self.taking_part[index]:
                 yield index, trainer, trainer.lightning_module
 
-    def _call(self, hook: str, index: int, *args: Any) -> None:
+    def _receivers(self, place: int) -> list[tuple[int, SeedTrainer, Callback]]:
+        return [(index, seed, seed.callbacks[place]) for index, seed, _ in self._active()]
+
+    def _call(self, hook: str, index: int, *args: Any, every: bool = True) -> None:
+        """Have a hook of a seed's callbacks called: of every one, or of those that are not called for all seeds."""
         trainer = self.trainers[index]
-        for callback in trainer.callbacks:
-            if getattr(type(callback), hook) is not getattr(Callback, hook):
+        for place, callback in enumerate(trainer.callbacks):
+            if _has(callback, hook) and (every or hook not in self._for_all[place]):
                 getattr(callback, hook)(trainer, trainer.lightning_module, *args)
 
     def _call_all(self, hook: str, *args: Any) -> None:
         for index, *_ in self._active():
-            self._call(hook, index, *args)
+            self._call(hook, index, *args, every=False)
+
+    def _call_shared(self, hook: str, *args: Any) -> None:
+        for callback, hooks in self._shared:
+            if hook in hooks:
+                getattr(callback, hook)(self.stack.trainer, self.stack, *args)
 
     def _call_due(self, hook: str, args: Callable[[int], Sequence[Any]]) -> None:
         for index, callback in self._due[hook]:
@@ -201,17 +216,15 @@ class SeedCallbacks(Callback):
         """Who is called by each hook of a step, of the callbacks at these places in the lists of the active seeds."""
         key = (*places, *self.taking_part)
         if key not in self._calls:
-            callbacks = [(index, self._callbacks[index][place]) for index, *_ in self._active() for place in places]
+            found = [(k, place, seed.callbacks[place]) for k, seed, _ in self._active() for place in places]
             self._calls[key] = {
-                hook: [(k, c) for k, c in callbacks if getattr(type(c), hook) is not getattr(Callback, hook)]
+                hook: [(k, c) for k, place, c in found if _has(c, hook) and hook not in self._for_all[place]]
                 for hook in STEP_HOOKS
             }
         return self._calls[key]
 
     on_train_epoch_start = _hand_on("on_train_epoch_start")
     on_validation_start = _hand_on("on_validation_start")
-    on_validation_epoch_start = _hand_on("on_validation_epoch_start")
-    on_validation_epoch_end = _hand_on("on_validation_epoch_end")
     on_test_epoch_start = _hand_on("on_test_epoch_start")
     on_test_epoch_end = _hand_on("on_test_epoch_end")
 
@@ -263,9 +276,10 @@ class SeedCallbacks(Callback):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Find out who takes part in this step, and hand on."""
         self._step = trainer.global_step
-        # The seeds' callbacks are alike, and an instrument is due at the same steps for all.
-        places = enumerate(self._callbacks[0])
+        # An instrument is due at the same steps for all seeds.
+        places = enumerate(self.trainers[0].callbacks)
         self._due = self._calls_of([k for k, c in places if not isinstance(c, Instrument) or c.is_due(trainer)])
+        self._call_shared("on_train_batch_start", batch, batch_idx)
         self._call_due("on_train_batch_start", lambda k: (_part(batch, k), batch_idx))
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
@@ -275,6 +289,7 @@ class SeedCallbacks(Callback):
 
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Hand on."""
+        self._call_shared("on_after_backward")
         self._call_due("on_after_backward", lambda _: ())
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
@@ -292,6 +307,7 @@ class SeedCallbacks(Callback):
     ) -> None:
         """Hand on, watch for divergence, and let go of the seeds whose training ends here."""
         losses: Tensor = outputs["losses"]
+        self._call_shared("on_train_batch_end", outputs, batch, batch_idx)
         self._call_due("on_train_batch_end", lambda k: ({"loss": losses[k]}, _part(batch, k), batch_idx))
         if self._divergence:
             self._watch(losses, trainer)
@@ -354,6 +370,16 @@ class SeedCallbacks(Callback):
 
     # --- The ends of passes
 
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Hand on."""
+        self._call_shared("on_validation_epoch_start")
+        self._call_all("on_validation_epoch_start")
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Hand on."""
+        self._call_shared("on_validation_epoch_end")
+        self._call_all("on_validation_epoch_end")
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Hand on, and show the metrics."""
         for index, *_ in self._active():
@@ -395,6 +421,16 @@ class SeedCallbacks(Callback):
     def _count_clipped(self, index: int) -> None:
         if self._clipping:
             self._clipping[index].count(self._clipped[index], self._steps)
+
+
+def _has(callback: Callback, hook: str) -> bool:
+    return getattr(type(callback), hook) is not getattr(Callback, hook)
+
+
+def _hooks_for_all(callback: Callback, stack: Stack) -> Sequence[str]:
+    if isinstance(callback, GradientClipping | Divergence):
+        return STEP_HOOKS
+    return callback.hooks_for_all(stack) if isinstance(callback, Instrument) else ()
 
 
 def _of_all(trainers: Sequence[SeedTrainer], kind: type) -> list[Any]:

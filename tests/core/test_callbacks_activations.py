@@ -69,7 +69,8 @@ def test_histogram_holds_every_hidden_pre_activation(network, samples, train):
 
 def test_histogram_edges_are_half_units():
     assert HISTOGRAM_EDGES.tolist() == [k / 2 - 8 for k in range(33)]
-    assert histogram_shares(torch.tensor([-100.0, -7.9, 0.1, 7.9])).tolist() == [0.5, *[0] * 15, 0.25, *[0] * 14, 0.25]
+    shares = histogram_shares(torch.tensor([[-100.0, -7.9, 0.1, 7.9], [0.1, 0.2, 0.3, -0.1]]))
+    assert shares.tolist() == [[0.5, *[0] * 15, 0.25, *[0] * 14, 0.25], [*[0] * 15, 0.25, 0.75, *[0] * 15]]
 
 
 def kill_units(module, layer: int, units: int) -> None:

@@ -6,6 +6,7 @@ import copy
 from pathlib import Path
 
 import lightning
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 
 from experiments.core.callbacks import GradientClipping, GradientFlow
+from experiments.core.callbacks.gradient_flow import DECADES, count_decades
 from lightning_modules import Convolutional
 
 # Sums in another order than the instrument's.
@@ -170,6 +172,16 @@ def test_histograms_hold_every_delta_of_every_fifth_epoch(network, samples, trai
     first = events.Histograms(tags[0])
     assert [event.step for event in first] == [0, 10]  # epoch 5 holds no recorded step
     assert first[0].histogram_value.num == 8 * 5
+
+
+def test_histograms_are_those_of_numpy():
+    values = 10 ** torch.linspace(-40, 12, 600, dtype=torch.float64).reshape(2, 10, 30)
+    values[0, 0, :3] = torch.tensor([0.0, torch.inf, torch.nan])
+    values[1] *= -1
+    for counts, own in zip(count_decades(values), values, strict=True):
+        logarithms = own[own.isfinite() & (own != 0)].abs().log10()
+        truth, _ = np.histogram(logarithms, bins=DECADES.numpy())
+        np.testing.assert_array_equal(counts, truth)
 
 
 def test_weight_gradients_of_convolutions_are_recorded(samples, train):

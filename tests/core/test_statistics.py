@@ -12,7 +12,7 @@ from scipy import stats
 
 from experiments.core import statistics as st
 
-untimed = settings(deadline=None, derandomize=True)
+repeatable = settings(derandomize=True)
 samples = some.lists(some.floats(-1e3, 1e3), min_size=2, max_size=12).map(lambda x: np.array(x))
 
 
@@ -62,7 +62,7 @@ def test_one_seed_has_no_interval():
         st.student_interval(np.array([1.0]), 0.95)
 
 
-@untimed
+@repeatable
 @given(samples, some.floats(-1e3, 1e3))
 def test_an_interval_drawn_at_its_alpha_touches_the_boundary(values, boundary):
     alpha = float(st.student_alpha(values, boundary))
@@ -103,7 +103,7 @@ def test_newcombe_paired_interval_as_published(table, low, high):
     np.testing.assert_allclose(st.newcombe_paired_interval(table, 0.95), [low, high], atol=atol)
 
 
-@untimed
+@repeatable
 @given(some.tuples(*[some.integers(0, 12)] * 4).filter(lambda table: sum(table) > 1))
 def test_newcombe_interval_holds_the_difference_widens_and_mirrors(table):
     both, first, second, neither = table
@@ -180,7 +180,7 @@ def test_holm_as_worked_by_hand():
     assert [part.size for part in st.holm(np.empty(0))] == [0, 0]
 
 
-@untimed
+@repeatable
 @given(some.lists(some.floats(0, 1), min_size=1, max_size=10))
 def test_holm_passes_exactly_where_the_adjusted_p_is_below_alpha(p_values):
     p = np.array(p_values)
@@ -210,7 +210,7 @@ def test_bootstrap_is_fixed_and_close_to_the_normal_interval():
     np.testing.assert_array_equal(st.bootstrap_interval(values), [low, high])
 
 
-@untimed
+@repeatable
 @given(samples)
 def test_bootstrap_is_never_nan(values):
     low, high = st.bootstrap_interval(values, resamples=100)

@@ -281,7 +281,7 @@ def build(index, kind, primary, seed, shift):
     return effect(name, primary=primary, **{kind: 1.0 if kind == "above" else -1.0}), Sample(values)
 
 
-@settings(deadline=None, derandomize=True, max_examples=25)
+@settings(derandomize=True, max_examples=25)
 @given(families)
 def test_the_drawn_interval_is_the_verdict(family):
     built = [build(index, *spec) for index, spec in enumerate(family)]

@@ -257,7 +257,7 @@ def problems(draw: st.DrawFn) -> tuple[list[Module], list[nn.Module], Tensor, Te
     return ours, theirs, draws(batch, sizes[0], seed=seed + 30), targets_for(cost, sizes[-1], batch), cost
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(problem=problems())
 def test_gradients_of_random_networks(problem: tuple[list[Module], list[nn.Module], Tensor, Tensor, str]) -> None:
     ours, theirs, x, y, name = problem

@@ -90,7 +90,7 @@ def test_maps_of_a_shifted_image_are_the_shifted_maps(shape) -> None:
             assert (of_shifted - expected).abs().max() > 0.01
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     axes=st.integers(1, 2),
     channels=st.lists(st.integers(1, 6), min_size=1, max_size=3),
@@ -251,7 +251,7 @@ def test_it_learns_repeats_itself_and_comes_back_from_a_checkpoint(trainer: Any,
     assert torch.equal(loaded.eval()(x), model.eval()(x))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(target=st.integers(1, 3000), depth=st.integers(1, 3))
 def test_matched_width_is_the_nearest_of_all(target: int, depth: int) -> None:
     def build(width: int) -> FullyConnectedNetwork:

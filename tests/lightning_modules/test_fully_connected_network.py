@@ -248,7 +248,7 @@ def test_it_is_a_pure_function() -> None:
     torch.testing.assert_close(together, torch.stack([net(x) for net in nets]), atol=1e-12, rtol=0)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     inputs=st.integers(1, 9),
     outputs=st.integers(1, 9),

@@ -53,7 +53,7 @@ def test_of_one_label_a_sample_label_softmax_is_cross_entropy() -> None:
     assert value.item() == pytest.approx(build_loss("cross_entropy").mean(outputs, labels).item(), rel=1e-12)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 999), labels=st.integers(1, 8), scale=st.floats(0, 30))
 def test_softmax_never_predicts_nothing(seed: int, labels: int, scale: float) -> None:
     outputs = (scale * normal(6, labels, seed=seed)).float()

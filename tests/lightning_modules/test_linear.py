@@ -38,7 +38,7 @@ def stack(**changes: Any) -> LinearStack:
     return LinearStack(**{"num_features": 4, "num_classes": 3, "hidden": [5, 2], "seed": 0, **changes}).double()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     inputs=st.integers(1, 6),
     outputs=st.integers(1, 6),

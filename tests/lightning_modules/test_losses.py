@@ -115,7 +115,7 @@ def test_options_that_are_not_given() -> None:
     assert torch.equal(build_loss("bce").mean(outputs, targets), build_loss("bce", None, "mean").mean(outputs, targets))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(batch=st.integers(1, 5), outputs=st.integers(2, 6), seed=st.integers(0, 99), scale=st.floats(0.01, 5))
 def test_naive_and_safe_forms_agree(batch: int, outputs: int, seed: int, scale: float) -> None:
     z, labels = scale * normal(batch, outputs, seed=seed), torch.arange(batch) % outputs

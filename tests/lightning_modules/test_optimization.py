@@ -196,7 +196,7 @@ def test_step_schedule() -> None:
     assert factors == pytest.approx([1.0] * 50 + [0.1] * 25 + [0.01] * 25, rel=1e-12)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     schedule=st.sampled_from(list(SCHEDULES)),
     warmup=st.floats(0, 0.99),

@@ -106,7 +106,7 @@ def test_cost_and_gradient(direction: int) -> None:
         assert mistakes(outputs, labels, ties).tolist() == [False, True, True, False, at_zero == 1, at_zero == 1]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(samples=st.integers(1, 8), features=st.integers(1, 5), bias=st.booleans(), seed=st.integers(0, 1000))
 def test_cost_is_the_hinge_at_zero(samples: int, features: int, bias: bool, seed: int) -> None:
     network = PerceptronNetwork(features, seed=seed, bias=bias, initialization="he").double()
@@ -330,7 +330,7 @@ def test_boolean_functions(bias: bool, count: int) -> None:
     assert {tuple(XOR.tolist()), tuple((1 - XOR).tolist())}.isdisjoint(found)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     samples=st.integers(2, 25),
     features=st.integers(1, 5),
@@ -348,7 +348,7 @@ def test_no_more_updates_than_the_bound(samples: int, features: int, scale: floa
     assert sum(updates) <= bound * (1 + 1e-9)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(samples=st.integers(2, 20), features=st.integers(1, 4), bias=st.booleans(), seed=st.integers(0, 1000))
 def test_not_separable(samples: int, features: int, bias: bool, seed: int) -> None:
     x, y = separable(samples, features, seed)

@@ -111,7 +111,7 @@ def test_how_a_sample_is_read(shape: tuple[int, ...], steps: int | None, expecte
     assert network(shape, steps=steps).sequence(x).tolist() == [expected] * 3
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     shape=st.lists(st.integers(1, 5), min_size=1, max_size=3).map(tuple),
     n=st.integers(1, 4),

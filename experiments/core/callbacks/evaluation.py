@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 
 import torch
 from lightning import LightningModule
 from torch import Tensor
 
 from lightning_modules.base import EpochMeans, LectureModule
+from lightning_modules.stack import Stack
 
 
 def lecture_module(module: LightningModule, callback: object) -> LectureModule:
@@ -22,7 +24,16 @@ def lecture_module(module: LightningModule, callback: object) -> LectureModule:
     return module
 
 
-def placed(module: LectureModule, batch: Sequence[Tensor]) -> tuple[Tensor, ...]:
+@contextmanager
+def draws_kept(module: LightningModule) -> Iterator[None]:
+    """Let a module, or all those of a stack, draw the random numbers that come next, and leave them to come."""
+    devices = [module.device] if module.device.type == "cuda" else []
+    streams = module.network.streams.kept() if isinstance(module, Stack) else nullcontext()
+    with torch.random.fork_rng(devices=devices), streams:
+        yield
+
+
+def placed(module: LightningModule, batch: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """Bring a batch where the module is, and its numbers to the module's precision."""
     there = (part.to(module.device) for part in batch)
     return tuple(part.type(module.dtype) if part.is_floating_point() else part for part in there)

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
 import torch
 from lightning import LightningModule, Trainer
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from experiments.core.callbacks.gradient_flow import rms
-from experiments.core.callbacks.instrument import Instrument, ends_step, observed_layers, watch_gradient, watch_inputs
+from experiments.core.callbacks.instrument import LayerInstrument, observed_layers, watch_gradients, watch_inputs
 
 # Bins of |a|. In float32 sigmoid'(8) still has five correct digits; at 17 it is exactly zero.
 EDGES = (0.0, 1.0, 2.0, 4.0, 6.0, 8.0)
 
 
-class GradientBySaturation(Instrument):
+class GradientBySaturation(LayerInstrument):
     """Records the gradient of the units of each degree of saturation, and what the derivative predicts for it.
 
     For the bins 0–1, 1–2, 2–4, 4–6 and 6–8 of |a|, pooled over hidden layers and samples and only where g'(a) is not
@@ -32,41 +30,36 @@ class GradientBySaturation(Instrument):
 
     def __init__(self, every_n_steps: int = 10) -> None:
         super().__init__(every_n_steps)
-        self._handles: list[RemovableHandle] = []
         self._activations: dict[str, Tensor] = {}
         self._deltas: dict[str, Tensor] = {}
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Watch forward and backward pass of a recorded step, and of no other."""
-        if self.is_due(trainer) and ends_step(trainer, batch_idx):
-            batches = trainer.accumulate_grad_batches
-
-            def see(name: str, a: Tensor) -> None:
-                self._activations[name] = a.detach()
-                watch_gradient(a, batches, lambda delta: self._deltas.update({name: delta}))
-
-            self._handles = watch_inputs(observed_layers(pl_module), see)
-
-    def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Sort the gradients of this step into the bins."""
-        if not self._handles:
-            return
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
+    def watch(self, pl_module: LightningModule, batches: int) -> list[RemovableHandle]:
+        """Watch forward and backward pass."""
         layers = observed_layers(pl_module)
-        a = torch.cat([self._activations[name].flatten() for name in self._deltas])
-        delta = torch.cat([value.flatten() for value in self._deltas.values()])
-        slope = torch.cat([derivative(layers[n], self._activations[n]).flatten() for n in self._deltas])
+        return [
+            *watch_inputs(pl_module, layers, self._activations.__setitem__),
+            *watch_gradients(pl_module, layers, batches, self._deltas.__setitem__),
+        ]
+
+    def measure(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Sort the gradients of this step into the bins."""
+        layers = observed_layers(pl_module)
+        a = torch.cat([self._activations[name].flatten(1) for name in self._deltas], dim=1)
+        delta = torch.cat([value.flatten(1) for value in self._deltas.values()], dim=1)
+        slope = torch.cat([derivative(layers[n], self._activations[n]).flatten(1) for n in self._deltas], dim=1)
         self._activations, self._deltas = {}, {}
         names: list[str] = []
         values: list[Tensor] = []
+        size, active = a.abs(), slope != 0
+        squares = (delta.double().square(), slope.double().square())
         for low, high in itertools.pairwise(EDGES):
-            inside = (a.abs() >= low) & (a.abs() < high) & (slope != 0)
+            inside = (size >= low) & (size < high) & active
             label = f"{low:.0f}-{high:.0f}"
             names += [f"saturation/{what}/{label}" for what in ("delta_a", "derivative", "share")]
-            values += [rms(delta[inside]), rms(slope[inside]), inside.double().mean()]
-        self.record(trainer, names, values)
+            count = inside.sum(dim=1)
+            means = [torch.where(inside, square, 0.0).sum(dim=1) / count for square in squares]
+            values += [*(mean.sqrt() for mean in means), inside.double().mean(dim=1)]
+        self.record_each(trainer, pl_module, names, values)
 
 
 def derivative(activation: nn.Module, a: Tensor) -> Tensor:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+import torch
 from lightning import LightningModule, Trainer
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from experiments.core.callbacks.instrument import Instrument, ends_step, observed_layers, watch_gradient, watch_inputs
+from experiments.core.callbacks.instrument import LayerInstrument, observed_layers, watch_gradients
 from experiments.core.dashboards import log_histogram
+from lightning_modules.stack import Stack
+
+# log10 |delta_a| of every number that single precision knows: quarters of a decade.
+DECADES = torch.linspace(-46.0, 39.0, 4 * 85 + 1)
 
 
-class GradientFlow(Instrument):
+class GradientFlow(LayerInstrument):
     """Records how strong the gradient is in each layer, before clipping.
 
     `gradient/delta_a/layer_01` is the root mean square, over samples and units, of the gradient of one sample's loss
@@ -31,48 +34,50 @@ class GradientFlow(Instrument):
         if histogram_every_n_epochs < 1:
             raise ValueError(f"histogram_every_n_epochs must be at least 1; it is {histogram_every_n_epochs}")
         self.histogram_every_n_epochs = histogram_every_n_epochs
-        self._handles: list[RemovableHandle] = []
         self._deltas: dict[str, Tensor] = {}
         self._last_histogram_epoch = -1
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Watch the backward pass of a recorded step, and of no other."""
-        if self.is_due(trainer) and ends_step(trainer, batch_idx):
-            batches = trainer.accumulate_grad_batches
+    def watch(self, pl_module: LightningModule, batches: int) -> list[RemovableHandle]:
+        """Watch the backward pass."""
+        return watch_gradients(pl_module, observed_layers(pl_module), batches, self._deltas.__setitem__)
 
-            def see(name: str, a: Tensor) -> None:
-                watch_gradient(a, batches, lambda delta: self._deltas.update({name: delta}))
-
-            self._handles = watch_inputs(observed_layers(pl_module), see)
-
-    def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Record the strengths, still unclipped."""
-        if not self._handles:
-            return
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
-        deltas = dict(sorted(self._deltas.items()))
-        self._deltas = {}
+    def measure(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Record the strengths."""
+        deltas, self._deltas = dict(sorted(self._deltas.items())), {}
         weights = _weight_gradients(pl_module)
         names = [f"gradient/delta_a/{name}" for name in deltas] + [f"gradient/weight/{name}" for name in weights]
-        self.record(trainer, names, [rms(value) for value in (*deltas.values(), *weights.values())])
+        self.record_each(trainer, pl_module, names, [rms(value) for value in (*deltas.values(), *weights.values())])
         epoch = trainer.current_epoch
         if epoch % self.histogram_every_n_epochs == 0 and epoch != self._last_histogram_epoch:
             self._last_histogram_epoch = epoch
-            for name, delta in deltas.items():
-                decades = delta[delta != 0].abs().log10()
-                log_histogram(trainer.loggers, f"gradient/log10_delta_a/{name}", decades, trainer.global_step)
+            counts = {f"gradient/log10_delta_a/{name}": count_decades(delta) for name, delta in deltas.items()}
+            for index, own, _ in self.each(trainer, pl_module):
+                for name, count in counts.items():
+                    log_histogram(own.loggers, name, count[index], DECADES, own.global_step)
 
 
-def _weight_gradients(network: nn.Module) -> dict[str, Tensor]:
-    """Gradients of the weight matrices in forward order: `layer_01`, …, and `output` for the last."""
-    layers = [m for m in network.modules() if isinstance(m, nn.Linear | nn.Conv1d | nn.Conv2d)]
+def _weight_gradients(pl_module: LightningModule) -> dict[str, Tensor]:
+    """Gradients of the weights in forward order, (networks, …): `layer_01`, …, and `output` for the last."""
+    layers = [m for m in pl_module.modules() if isinstance(m, nn.Linear | nn.Conv1d | nn.Conv2d)]
     gradients = [layer.weight.grad for layer in layers if layer.weight.grad is not None]
+    if not isinstance(pl_module, Stack):
+        gradients = [gradient.unsqueeze(0) for gradient in gradients]
     names = [*(f"layer_{index:02d}" for index in range(1, len(gradients))), "output"]
     return dict(zip(names, gradients, strict=True)) if gradients else {}
 
 
-def rms(value: Tensor) -> Tensor:
-    """Root mean square, in float64: squares of vanished gradients underflow in float32."""
-    return value.double().square().mean().sqrt()
+def count_decades(values: Tensor) -> Tensor:
+    """Count each network's values, (networks, …), by log10 of their size in the bins of DECADES: (networks, bins).
+
+    Zeros and what is not finite are in none.
+    """
+    logarithms, last = values.abs().log10().flatten(1), len(DECADES) - 2
+    bins = ((logarithms - DECADES[0]) / (DECADES[1] - DECADES[0])).clamp(0, last).long()
+    rows = torch.arange(len(values), device=values.device).unsqueeze(1)
+    counted = (bins + (last + 1) * rows)[logarithms.isfinite()]
+    return torch.bincount(counted, minlength=(last + 1) * len(values)).view(len(values), -1)
+
+
+def rms(values: Tensor) -> Tensor:
+    """Root mean square of each network's values, (networks,), in float64: vanished squares underflow in float32."""
+    return values.double().square().mean(dim=tuple(range(1, values.dim()))).sqrt()

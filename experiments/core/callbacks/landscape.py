@@ -11,8 +11,10 @@ from lightning import LightningModule, Trainer
 from torch import Tensor
 from torch.func import functional_call
 
+from experiments.core.callbacks.evaluation import draws_kept
 from experiments.core.callbacks.instrument import Instrument, ends_step
 from lightning_modules.base import LectureModule
+from lightning_modules.stack import Stack
 
 
 class Landscape(Instrument):
@@ -38,40 +40,47 @@ class Landscape(Instrument):
         if not self.moves or not all(0 < move < math.inf for move in self.moves):
             raise ValueError(f"moves must be positive numbers, at least one; they are {self.moves}")
 
+    def hooks_for_all(self, stack: Stack) -> Sequence[str]:
+        """Look ahead for all seeds at once, where their networks are one."""
+        return ("on_train_batch_start",) if stack.network.layerwise else ()
+
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Look ahead from a recorded step, and from no other."""
         if not (self.is_due(trainer) and ends_step(trainer, batch_idx)):
             return
-        if not isinstance(pl_module, LectureModule):
+        if not isinstance(pl_module, LectureModule | Stack):
             raise ValueError(f"Landscape needs a network with inputs and targets, not {type(pl_module).__name__}")
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         start = {name: p.detach() for name, p in pl_module.network.named_parameters() if p.requires_grad}
         loss, gradient = _look(pl_module, start, batch)
-        losses, changes = [loss], []
+        length, losses, changes = _lengths(gradient, len(loss)), [loss], []
         for move in self.moves:
             moved = {name: p - move * rate * g for (name, p), g in zip(start.items(), gradient, strict=True)}
             loss_there, gradient_there = _look(pl_module, moved, batch)
             losses.append(loss_there)
-            changes.append(_length([b - a for a, b in zip(gradient, gradient_there, strict=True)]) / _length(gradient))
+            difference = [b - a for a, b in zip(gradient, gradient_there, strict=True)]
+            changes.append(_lengths(difference, len(loss)) / length)
         spread = torch.stack(losses)
         names = ["landscape/loss", "landscape/loss_range", "landscape/gradient_norm"]
         names += [f"landscape/gradient_change/{move:g}" for move in self.moves]
-        self.record(trainer, names, [loss, spread.max() - spread.min(), _length(gradient), *changes])
+        values = [loss, spread.amax(0) - spread.amin(0), length, *changes]
+        self.record_each(trainer, pl_module, names, values)
 
 
-def _look(module: LectureModule, parameters: dict[str, Tensor], batch: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-    """Loss and gradient of a batch at other parameters, in training mode, with the random numbers that come next."""
+def _look(
+    module: LectureModule | Stack, parameters: dict[str, Tensor], batch: Sequence[Tensor]
+) -> tuple[Tensor, list[Tensor]]:
+    """Losses, (networks,), and gradients at other parameters, in training mode, with the random numbers to come."""
     inputs, targets = batch
     point = {name: value.clone().requires_grad_() for name, value in parameters.items()}
     buffers = {name: buffer.clone() for name, buffer in module.network.named_buffers()}
-    devices = [inputs.device] if inputs.device.type == "cuda" else []
-    with torch.enable_grad(), torch.random.fork_rng(devices=devices):
+    with torch.enable_grad(), draws_kept(module):
         outputs = functional_call(module.network, {**point, **buffers}, (inputs,))
-        loss = module.criterion.mean(outputs, targets)
-        gradient = torch.autograd.grad(loss, list(point.values()))
-    return loss.detach(), list(gradient)
+        losses = module.criterion.mean(outputs, targets)
+        gradient = torch.autograd.grad(losses.sum(), list(point.values()))
+    return losses.detach().reshape(-1), list(gradient)
 
 
-def _length(vectors: Sequence[Tensor]) -> Tensor:
-    """Euclidean length of all entries together, in float64: squares of small gradients underflow in float32."""
-    return torch.stack([vector.double().square().sum() for vector in vectors]).sum().sqrt()
+def _lengths(vectors: Sequence[Tensor], networks: int) -> Tensor:
+    """Euclidean length of each network's entries, (networks,), in float64: small squares underflow in float32."""
+    return torch.stack([vector.double().square().reshape(networks, -1).sum(1) for vector in vectors]).sum(0).sqrt()

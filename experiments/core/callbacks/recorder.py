@@ -74,10 +74,11 @@ class Recorder(SaveConfigCallback):
         """Write the config so that `fit --config` on it repeats this run; rows of an unfinished one give way."""
         if not self.resumed:
             (self.run_dir / records.METRICS).unlink(missing_ok=True)
-        records.write_atomically(
-            self.run_dir / records.CONFIG,
-            yaml.dump(self.stored_config, Dumper=_Dumper, sort_keys=False, allow_unicode=True),
-        )
+        _write_yaml(self.run_dir / records.CONFIG, self.stored_config)
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                # What it would write itself; trying each value first, as it does, takes as long as many steps.
+                _write_yaml(Path(logger.log_dir) / logger.NAME_HPARAMS_FILE, dict(pl_module.hparams_initial))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look at what is applied."""
@@ -189,6 +190,10 @@ class Recorder(SaveConfigCallback):
                 "environment": ledger.environment(str(trainer.strategy.root_device)),
             },
         )
+
+
+def _write_yaml(path: Path, content: dict[str, Any]) -> None:
+    records.write_atomically(path, yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True))
 
 
 def _is_for_dashboards(name: str) -> bool:

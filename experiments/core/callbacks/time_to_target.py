@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,9 +11,11 @@ from lightning import LightningModule, Trainer
 from torch import Tensor
 
 from datamodules.base import InMemoryDataModule
+from datamodules.stack import StackedData
 from experiments.core.callbacks.evaluation import placed
 from experiments.core.callbacks.instrument import Instrument, ends_step
 from lightning_modules.base import LectureModule
+from lightning_modules.stack import Stack
 
 
 class TimeToTarget(Instrument):
@@ -70,11 +73,17 @@ class TimeToTarget(Instrument):
         self._begin()
         self._look(trainer, pl_module)
 
+    def hooks_for_all(self, stack: Stack) -> Sequence[str]:
+        """Look at all seeds in one pass."""
+        return ("on_train_batch_end",)
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count the samples, and look if enough steps have gone by."""
-        self._used += len(batch[0])
+        samples = batch[0].shape[1 if isinstance(pl_module, Stack) else 0]
+        for *_, own in self.each(trainer, pl_module):
+            own._used += samples
         due = math.ceil(self._last_look * (1 + self.resolution) - 1e-9)
         if ends_step(trainer, batch_idx) and trainer.global_step >= max(self._last_look + 1, due):
             self._look(trainer, pl_module)
@@ -88,20 +97,32 @@ class TimeToTarget(Instrument):
         self.record(trainer, [f"target/{name}" for name in values], [torch.tensor(v) for v in values.values()])
 
     def _look(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        loss = self._loss(trainer, pl_module)
+        losses = self._losses(trainer, pl_module)
+        self._last_look = trainer.global_step
+        for index, own_trainer, own in self.each(trainer, pl_module):
+            own._note(own_trainer, losses[index])
+
+    def _note(self, trainer: Trainer, loss: Tensor) -> None:
         self._last_look = trainer.global_step
         self.record(trainer, ["sample/loss"], [loss])
         if self._arrival is None and float(loss) <= self.target:
             self._arrival = (trainer.global_step, self._used)
             trainer.should_stop = trainer.should_stop or self.stop
 
-    def _loss(self, trainer: Trainer, pl_module: LightningModule) -> Tensor:
-        assert isinstance(pl_module, LectureModule)  # as `setup` has seen
-        data: InMemoryDataModule = trainer.datamodule  # type: ignore[attr-defined]
-        inputs, targets = placed(pl_module, [part[: self.samples] for part in data.train])
+    def _losses(self, trainer: Trainer, pl_module: LightningModule) -> Tensor:
+        """The loss of every network, (networks,)."""
+        assert isinstance(pl_module, LectureModule | Stack)  # as `setup` has seen
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        parts = data.parts if isinstance(data, StackedData) else [data]
+        pairs = [placed(pl_module, [tensor[: self.samples] for tensor in part.train]) for part in parts]
         training = pl_module.training
         pl_module.eval()
         with torch.no_grad():
-            loss: Tensor = pl_module.criterion.mean(pl_module(inputs), targets)
+            if isinstance(pl_module, Stack):
+                inputs, targets = (torch.stack(tensors) for tensors in zip(*pairs, strict=True))
+                losses = pl_module.criterion.mean(pl_module.network(inputs), targets)
+            else:
+                ((inputs, targets),) = pairs
+                losses = pl_module.criterion.mean(pl_module(inputs), targets).unsqueeze(0)
         pl_module.train(training)
-        return loss
+        return losses

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from lightning import LightningModule, Trainer
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 
+from experiments.core.callbacks.evaluation import draws_kept
 from experiments.core.callbacks.instrument import Instrument, ends_step
 from lightning_modules.base import LectureModule
+from lightning_modules.stack import Stack, StackedNetwork
 
 
 class TrainEvalGap(Instrument):
@@ -27,38 +30,40 @@ class TrainEvalGap(Instrument):
         every_n_steps: optimiser steps between two records, beginning with step 0.
     """
 
+    def hooks_for_all(self, stack: Stack) -> Sequence[str]:
+        """Compare for all seeds at once, where their networks are one."""
+        return ("on_train_batch_start",) if stack.network.layerwise else ()
+
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Compare the modes before a recorded step, and before no other."""
         if not (self.is_due(trainer) and ends_step(trainer, batch_idx)):
             return
-        if not isinstance(pl_module, LectureModule):
+        if not isinstance(pl_module, LectureModule | Stack):
             raise ValueError(f"TrainEvalGap needs a network with inputs and targets, not {type(pl_module).__name__}")
         inputs, targets = batch
-        training, evaluation = (_outputs(pl_module.network, inputs, training) for training in (True, False))
-        changed = (training.argmax(1) != evaluation.argmax(1)).double().mean()
-        difference = (evaluation - training).double().square().mean().sqrt()
-        loss = pl_module.criterion.mean
-        self.record(
-            trainer,
-            ["modes/changed", "modes/output_change", "modes/loss_gap"],
-            [
-                changed,
-                difference / evaluation.double().square().mean().sqrt(),
-                loss(evaluation, targets) - loss(training, targets),
-            ],
-        )
+        training, evaluation = (_outputs(pl_module, inputs, training) for training in (True, False))
+        before, after = (pl_module.criterion.mean(outputs, targets).reshape(-1) for outputs in (training, evaluation))
+        changed = training.argmax(-1) != evaluation.argmax(-1)
+
+        def means(values: Tensor) -> Tensor:
+            return values.double().reshape(len(before), -1).mean(1)
+
+        change = (means((evaluation - training).double().square()) / means(evaluation.double().square())).sqrt()
+        names = ["modes/changed", "modes/output_change", "modes/loss_gap"]
+        self.record_each(trainer, pl_module, names, [means(changed), change, after - before])
 
 
 @torch.no_grad()
-def _outputs(network: nn.Module, inputs: Tensor, training: bool) -> Tensor:
-    modes = {module: module.training for module in network.modules()}
+def _outputs(module: LectureModule | Stack, inputs: Tensor, training: bool) -> Tensor:
+    network = module.network
+    parts = [*network.modules(), *(network.parts if isinstance(network, StackedNetwork) else ())]
+    modes = [part.training for part in parts]
     buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
-    devices = [inputs.device] if inputs.device.type == "cuda" else []
     try:
         network.train(training)
-        with torch.random.fork_rng(devices=devices):
+        with draws_kept(module):
             outputs: Tensor = functional_call(network, buffers, (inputs,))
     finally:
-        for module, mode in modes.items():
-            module.training = mode
+        for part, mode in zip(parts, modes, strict=True):
+            part.training = mode
     return outputs
