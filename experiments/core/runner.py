@@ -116,6 +116,12 @@ def _held(name: str, choice: Options) -> Iterator[Plan]:
 Steps = Generator[None, None, T]
 
 
+def _begun(steps: Steps[T]) -> Steps[T]:
+    """Do the first step."""
+    next(steps)
+    return steps
+
+
 def _to_end(steps: Steps[T]) -> T:
     """Do the steps that are left."""
     while True:
@@ -134,8 +140,7 @@ def _run_each(name: str, choice: Options, pool: Pool) -> int:
         steps = None
         if each is not None:
             with _one_of(name, each, codes):
-                steps = _run(each, choice, pool)
-                next(steps)
+                steps = _begun(_run(each, choice, pool))
         if before is not None:
             with _one_of(name, before[0], codes):
                 codes.append(_to_end(before[1]))
