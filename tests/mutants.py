@@ -104,10 +104,31 @@ MUTANTS = [
     ),
     Mutant(
         "a diverged seed trained on",
-        "experiments/core/stacking.py",
+        "experiments/core/seed_callbacks.py",
         "                    self.trainers[index].should_stop = True\n",
         "",
         f"{CORE}/test_stacking.py::test_a_seed_that_diverges_ends_at_its_own_step_and_touches_no_other",
+    ),
+    Mutant(
+        "the numbers of one seed recorded for all",
+        "experiments/core/callbacks/instrument.py",
+        "instrument.record(own, names, columns[index])",
+        "instrument.record(own, names, columns[0])",
+        f"{CORE}/test_stacking.py::test_a_stack_leaves_what_its_seeds_leave_alone[optimizer sgd]",
+    ),
+    Mutant(
+        "a look ahead uses up the dropout masks of a stack",
+        "experiments/core/callbacks/evaluation.py",
+        "module.network.streams.kept() if isinstance(module, Stack) else nullcontext()",
+        "nullcontext()",
+        f"{CORE}/test_stacking.py::test_a_stack_leaves_what_its_seeds_leave_alone[landscape]",
+    ),
+    Mutant(
+        "the workers wait while an experiment is drawn",
+        "experiments/core/runner.py",
+        "                steps = _begun(_run(each, choice, pool))\n        if before is not None:",
+        "                steps = _run(each, choice, pool)\n        if before is not None:",
+        f"{CORE}/test_run_all.py::test_each_is_scheduled_before_the_one_before_is_shown",
     ),
     # Data
     Mutant(

@@ -16,7 +16,8 @@ from lightning.pytorch.callbacks import Checkpoint
 from experiments.core.callbacks.recorder import Recorder
 from experiments.core.classes import find_class, module_for
 from experiments.core.cli import CLI_SETTINGS, LectureCLI, one_line, quieten
-from experiments.core.stacking import Member, fit_stack, refuse
+from experiments.core.seed_trainer import Member
+from experiments.core.stacking import fit_stack, refuse
 from experiments.core.strict import check_request
 from experiments.core.yaml_files import parse_value
 from lightning_modules.stack import NotStackableError
