@@ -7,6 +7,7 @@ from math import prod
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from lightning_modules.base import LectureModule
@@ -17,26 +18,36 @@ from lightning_modules.layers.initialization import initialize_linear, linear, w
 
 Convolution = nn.Conv1d | nn.Conv2d
 
-# Of sequences and of images.
-CONVOLUTIONS: tuple[type[nn.Conv1d], type[nn.Conv2d]] = (nn.Conv1d, nn.Conv2d)
-NORMALIZATIONS: dict[str, tuple[type[nn.Module], type[nn.Module]] | None] = {
+NORMALIZATIONS: dict[str, type[nn.BatchNorm2d] | None] = {"none": None, "batch": nn.BatchNorm2d}
+POOLINGS: dict[str, type[nn.MaxPool2d | nn.AvgPool2d] | None] = {
     "none": None,
-    "batch": (nn.BatchNorm1d, nn.BatchNorm2d),
-}
-POOLINGS: dict[str, tuple[type[nn.Module], type[nn.Module]] | None] = {
-    "none": None,
-    "max": (nn.MaxPool1d, nn.MaxPool2d),
-    "average": (nn.AvgPool1d, nn.AvgPool2d),
+    "max": nn.MaxPool2d,
+    "average": nn.AvgPool2d,
 }
 WINDOW = 2  # of the pooling
 PADDINGS = {"zeros": "zeros around", "circular": "the opposite border around", "none": "positions inside only"}
 HEADS = {"average": "mean over the positions", "flatten": "every position a feature of its own"}
 
 
+class SequenceConvolution(nn.Conv1d):
+    """`nn.Conv1d` of sequences that are images of one row: convolved and pooled with the channels last, as images are.
+
+    With torch's own functions for one axis, training takes half as long again.
+    """
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(batch, channels before, 1, positions) to (batch, channels after, 1, positions)."""
+        around = int(self.padding[0])
+        if self.padding_mode != "zeros":
+            inputs, around = F.pad(inputs, (around, around, 0, 0), mode=self.padding_mode), 0
+        return F.conv2d(inputs, self.weight.unsqueeze(2), self.bias, padding=(0, around))
+
+
 def convolution(axes: int, channels: tuple[int, int], kernel_size: int, padding: str) -> Convolution:
     """Build a convolution without drawing from the global generator; its values are undefined until initialised."""
     around = {"padding": 0} if padding == "none" else {"padding": kernel_size // 2, "padding_mode": padding}
-    built = CONVOLUTIONS[axes - 1](*channels, kernel_size, device="meta", **around)
+    kind = SequenceConvolution if axes == 1 else nn.Conv2d
+    built: Convolution = kind(*channels, kernel_size, device="meta", **around)
     return built.to_empty(device="cpu")
 
 
@@ -68,8 +79,9 @@ def initialize_convolution(layer: Convolution, name: str, gain: float, generator
 class ConvolutionalLayer(nn.Module):
     """Convolution, normalisation, activation, pooling and dropout, in this order.
 
-    The pre-activation a is the input of `activation`, (batch, channels, positions …); a unit is a channel at a
-    position. The convolution keeps its bias before a BatchNorm, as a hidden layer of `FullyConnected` does.
+    The pre-activation a is the input of `activation`, (batch, channels, height, width), and of sequences (batch,
+    channels, 1, length); a unit is a channel at a position. The convolution keeps its bias before a BatchNorm, as a
+    hidden layer of `FullyConnected` does.
 
     Args:
         axes: 1 for sequences, 2 for images.
@@ -96,13 +108,13 @@ class ConvolutionalLayer(nn.Module):
         super().__init__()
         norms, pools = choose("normalization", normalization, NORMALIZATIONS), choose("pooling", pooling, POOLINGS)
         self.convolution = convolution(axes, channels, kernel_size, padding)
-        self.normalization = None if norms is None else norms[axes - 1](channels[1])
+        self.normalization = None if norms is None else norms(channels[1])
         self.activation = build_activation(activation)
-        self.pooling = None if pools is None else pools[axes - 1](WINDOW)
+        self.pooling = None if pools is None else pools((1, WINDOW) if axes == 1 else WINDOW)
         self.dropout = build_dropout(dropout)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(batch, channels before, positions …) to (batch, channels after, fewer positions …)."""
+        """(batch, channels before, height, width) to (batch, channels after, fewer of both)."""
         z: Tensor = self.convolution(inputs)
         if self.normalization is not None:
             z = self.normalization(z)
@@ -206,8 +218,9 @@ class ConvolutionalNetwork(nn.Module):
         if inputs.shape[1:] != self.sample_shape:
             shape = tuple(inputs.shape)
             raise ValueError(f"a batch must have samples of shape {self.sample_shape}; its shape is {shape}")
-        # Images with their channels last are pooled several times as fast.
-        z = inputs.contiguous(memory_format=torch.channels_last) if inputs.dim() == 4 else inputs
+        images = inputs.unsqueeze(2) if inputs.dim() == 3 else inputs
+        # With their channels last, they are pooled several times as fast.
+        z = images.contiguous(memory_format=torch.channels_last)
         for layer in self.layers:
             z = layer(z)
         z = z.flatten(2).mean(2) if self.average else z.flatten(1)

@@ -77,9 +77,12 @@ def test_maps_of_a_shifted_image_are_the_shifted_maps(shape) -> None:
     insides = {"circular": slice(None), "zeros": slice(4, -2), "none": slice(2, None)}
     for padding, along in insides.items():
         built = network(shape, padding=padding, pooling="none")
-        maps, of_shifted = x, shifted
+        # To the layers, a sequence is an image of one row.
+        maps, of_shifted = (t.reshape(*t.shape[:2], -1, t.shape[-1]) for t in (x, shifted))
         for layer in built.layers:
             maps, of_shifted = layer(maps), layer(of_shifted)
+        if shape is TEXT:
+            maps, of_shifted = maps.squeeze(2), of_shifted.squeeze(2)
         expected = maps.roll([2] * len(axes), axes)
         inside = (..., *(along for _ in axes))
         assert maps[inside].numel()
