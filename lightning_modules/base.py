@@ -246,6 +246,16 @@ class LectureModule(PlainAttributes, lightning.LightningModule, ABC):
         """Count the batch."""
         self._step(batch, batch_idx, "test")
 
+    def more_measures(self, stage: str, means: Mapping[str, Tensor], samples: int) -> dict[str, Tensor]:
+        """Give what is logged beside the means of an epoch: nothing, unless a subclass has something.
+
+        Args:
+            stage: train, val or test.
+            means: of the epoch.
+            samples: how many they are of.
+        """
+        return {}
+
     def predict_step(self, batch: Tensor | Sequence[Tensor], batch_idx: int) -> Tensor:
         """Give the outputs for a batch of inputs, with or without targets."""
         inputs = batch if isinstance(batch, Tensor) else batch[0]
@@ -281,7 +291,8 @@ class LectureModule(PlainAttributes, lightning.LightningModule, ABC):
         return objective
 
     def _log_means(self, stage: str, more: dict[str, Any]) -> None:
-        summary = self.criterion.summarize(self.means[stage].compute())
+        means = self.means[stage].compute()
+        summary = {**self.criterion.summarize(means), **self.more_measures(stage, means, self.means[stage].samples)}
         values = {f"{stage}/{name}": mean for name, mean in summary.items()}
         # One value an epoch, already a mean: another batch size would only multiply and divide it.
         self.log_dict({**values, **more}, on_step=False, on_epoch=True, batch_size=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 from scipy.optimize import nnls
 from torch import Tensor, nn
 
-from lightning_modules.base import LectureModule, is_last_step
+from lightning_modules.base import LectureModule
 from lightning_modules.layers import check_count, choose
 from lightning_modules.layers.initialization import initialize_linear, linear, weight_generator
 from lightning_modules.losses import Loss, check_label_range, check_label_shape, check_unused
@@ -49,14 +49,14 @@ def mistakes(outputs: Tensor, labels: Tensor, ties: str = "mistakes") -> Tensor:
     """Say which samples call for an update: those with y f(x) < 0 and, depending on `ties`, = 0.
 
     Args:
-        outputs: f(x), (batch, 1).
-        labels: 0 or 1, (batch,).
+        outputs: f(x), (…, batch, 1).
+        labels: 0 or 1, (…, batch).
         ties: "mistakes" or "correct": what a sample with f(x) = 0 is.
 
     Returns:
-        Booleans, (batch,).
+        Booleans, (…, batch).
     """
-    wrong: Tensor = TIES[ties](signs(labels) * outputs[:, 0], 0)
+    wrong: Tensor = TIES[ties](signs(labels) * outputs[..., 0], 0)
     return wrong
 
 
@@ -66,12 +66,12 @@ def perceptron_cost(outputs: Tensor, labels: Tensor, ties: str = "mistakes", dir
     Slide "Le perceptron". At f(x) = 0 the cost has a kink, and `ties` chooses between its two one-sided gradients.
 
     Args:
-        outputs: f(x), (batch, 1).
-        labels: 0 or 1, (batch,).
+        outputs: f(x), (…, batch, 1).
+        labels: 0 or 1, (…, batch).
         ties: see `mistakes`.
         direction: "ascent" turns the gradient round, but not the cost: who goes down the gradient goes up the cost.
     """
-    cost = -(signs(labels) * outputs[:, 0] * mistakes(outputs, labels, ties)).mean()
+    cost = -(signs(labels) * outputs[..., 0] * mistakes(outputs, labels, ties)).mean(-1)
     return cost if DIRECTIONS[direction] == 1 else 2 * cost.detach() - cost
 
 
@@ -84,7 +84,7 @@ def _check_values(_outputs: Tensor, labels: Tensor) -> None:
 
 
 def _count_correct(outputs: Tensor, labels: Tensor) -> Tensor:
-    return ((outputs[:, 0] > 0) == (labels == 1)).sum()
+    return ((outputs[..., 0] > 0) == (labels == 1)).sum(-1)
 
 
 class Perceptron(LectureModule):
@@ -155,19 +155,14 @@ class Perceptron(LectureModule):
         check_unused("perceptron", (), {"output_activation": self.output_activation, "reduction": self.reduction})
 
         def count_mistakes(outputs: Tensor, labels: Tensor) -> Tensor:
-            return mistakes(outputs, labels, self.ties).sum()
+            return mistakes(outputs, labels, self.ties).sum(-1)
 
         cost = partial(perceptron_cost, ties=self.ties, direction=self.direction)
         return Loss(cost, _check_shape, _check_values, {"error": count_mistakes, "accuracy": _count_correct})
 
-    def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
-        """Give the batch's mean cost, and count the epoch's updates."""
-        objective = super().training_step(batch, batch_idx)
-        if is_last_step(self.trainer, batch_idx):
-            means = self.means["train"]
-            updates = (means.compute()["error"] * means.samples).round()
-            self.log("train/updates", updates, on_step=False, on_epoch=True, batch_size=1)
-        return objective
+    def more_measures(self, stage: str, means: Mapping[str, Tensor], samples: int) -> dict[str, Tensor]:
+        """Count the epoch's updates."""
+        return {"updates": (means["error"] * samples).round()} if stage == "train" else {}
 
 
 def novikoff_bound(x: Tensor, y: Tensor, bias: bool = True) -> float:

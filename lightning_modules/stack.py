@@ -22,6 +22,7 @@ from torch.optim import Optimizer
 from lightning_modules.base import EpochMeans, LectureModule, PlainAttributes, configure_optimization, is_last_step
 from lightning_modules.fully_connected import FullyConnectedNetwork
 from lightning_modules.penalties import penalized, penalty
+from lightning_modules.perceptron import PerceptronNetwork
 from lightning_modules.recurrent import RecurrentNetwork
 
 
@@ -169,7 +170,7 @@ class StackedNetwork(nn.Module):
     @property
     def layerwise(self) -> bool:
         """Whether it computes layer by layer, each for all networks, on activations of (networks, units, batch)."""
-        return isinstance(self.network, FullyConnectedNetwork)
+        return isinstance(self.network, FullyConnectedNetwork | PerceptronNetwork)
 
     def _replace(self, name: str, layer: nn.Module) -> None:
         """Let a leaf of the fully connected network compute for all seeds."""
@@ -237,11 +238,11 @@ class StackedNetwork(nn.Module):
             weights = dict(self.network.named_parameters())
             outputs = torch.vmap(lambda own, samples: functional_call(self.network, own, samples))(weights, inputs)
             return outputs
-        if not isinstance(self.network, FullyConnectedNetwork):
+        if not isinstance(self.network, FullyConnectedNetwork | PerceptronNetwork):
             outputs = self.whole(inputs)
             return outputs
         z = inputs.flatten(2).transpose(1, 2)
-        for layer in self.network.hidden:
+        for layer in self.network.hidden if isinstance(self.network, FullyConnectedNetwork) else ():
             z = layer(z)
         return self.network.output(z).transpose(1, 2)  # type: ignore[no-any-return]
 
@@ -368,8 +369,9 @@ class Stack(PlainAttributes, lightning.LightningModule):
 
     def _log_means(self, stage: str, more: Mapping[str, Tensor]) -> None:
         means = self.means[stage].compute()
-        for index, metrics in enumerate(self.metrics):
-            summary = self.criterion.summarize({name: values[index] for name, values in means.items()})
+        for index, (module, metrics) in enumerate(zip(self.plain, self.metrics, strict=True)):
+            own = {name: values[index] for name, values in means.items()}
+            summary = {**self.criterion.summarize(own), **module.more_measures(stage, own, self.means[stage].samples)}
             metrics.update({f"{stage}/{name}": mean for name, mean in summary.items()} | dict(more))
 
 
@@ -394,7 +396,7 @@ def clip_each(gradients: Sequence[Tensor], max_norm: float) -> Tensor:
 
 
 # What a module may have of its own: a stack asks each of its modules.
-FREE = ("check_batch", "configure_losses", "configure_network", "prepare", "samples")
+FREE = ("check_batch", "configure_losses", "configure_network", "more_measures", "prepare", "samples")
 
 
 def refuse_own_rules(kind: type[LectureModule]) -> None:

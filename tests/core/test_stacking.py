@@ -169,6 +169,17 @@ def test_every_architecture_that_can_be_stacked(here, model):
         assert_same_run(*pair)
 
 
+def test_perceptrons_count_their_own_updates_and_end_when_they_make_none(here):
+    base = of_another("{class_path: Perceptron}").replace("{batch_size: 32,", "{batch_size: 1,")
+    base = base.replace("Digits", "BreastCancer").replace("max_epochs: 3", "max_epochs: 60")
+    stop = "{monitor: train/error, stopping_threshold: 1.0e-9, patience: 1000000, check_on_train_epoch_end: true}"
+    together, alone = both(here, [write(here, f"{{class_path: EarlyStopping, init_args: {stop}}}", base)])
+    for pair in zip(together, alone, strict=True):
+        assert_same_run(*pair)
+    assert result(alone[0])["measures"]["train/updates"] == 0
+    assert len({result(directory)["epochs"] for directory in alone}) > 1
+
+
 def test_images_that_are_watched_and_diverge(here):
     model = "{class_path: InputOptimization, init_args: {hidden: [12], pretraining_steps: 20, optimizer: sgd, lr: 1}}"
     watch = "{class_path: InputImage, init_args: {every_n_steps: 4, picture_every_n_steps: 3, record_pictures: true}}"
