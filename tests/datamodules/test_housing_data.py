@@ -257,6 +257,20 @@ def with_value(row: int, column: int, value: float) -> bytes:
         (with_value(5, 6, 0), r"households must lie in \[1, 6,082\] in every row"),
         (with_value(5, 8, 500_002), r"medianHouseValue must lie in \[14,999, 500,001\] in every row"),
     ],
+    # An archive holds the time at which it was made, and every process that runs tests must give them the same names.
+    ids=[
+        "no archive",
+        "cut short",
+        "no table",
+        "no names",
+        "a word",
+        "a short row",
+        "a row missing",
+        "columns in another order",
+        "no number",
+        "no households",
+        "too dear",
+    ],
 )
 def test_a_table_that_is_not_whole_is_one_clear_line(here, monkeypatch, damaged, message):
     module = housing(monkeypatch, source_of(damaged), root=str(put(here / "root", damaged)))
