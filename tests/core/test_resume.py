@@ -111,16 +111,18 @@ class Cut(BaseException):
 
 
 @pytest.fixture
-def cut_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[Iterator[int]], None]:
-    """Save at every occasion, and cut the fit off after so many of them, again and again."""
+def cut_after(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Save at every occasion, or at every so many, and cut the fit off after some of them, again and again."""
     monkeypatch.setattr(checkpoints, "EVERY_SECONDS", 0.0)
     save = ResumePoint._save_if_due
 
-    def begin(occasions: Iterator[int]) -> None:
-        left = [next(occasions, 10**9)]
+    def begin(occasions: Iterator[int], every: int = 1) -> None:
+        left, seen = [next(occasions, 10**9)], dict[ResumePoint, int]()
 
         def save_and_cut(self: ResumePoint, trainer: Any) -> None:
-            save(self, trainer)
+            seen[self] = seen.get(self, 0) + 1
+            if seen[self] % every == 0:
+                save(self, trainer)
             left[0] -= 1
             if not left[0]:
                 left[0] = next(occasions, 10**9)
@@ -160,7 +162,8 @@ def test_a_stack_that_is_cut_off_again_and_again(here, cut_after, case):
     args = config(here, case)
     whole, cut = ([here / kind / f"seed={seed}" for seed in SEEDS] for kind in ("whole", "cut"))
     assert run_stack(args, SEEDS, whole) == ""
-    cut_after(iter([2, 5, 9, 7]))
+    # Epochs end, and their rows are written, between what was saved last and the cut.
+    cut_after(iter([2, 9, 12, 7]), every=5)
     assert until_done(lambda: run_stack(args, SEEDS, cut)) >= 2
     assert [bytes_of(directory) for directory in cut] == [bytes_of(directory) for directory in whole]
     assert not (cut[0] / records.RESUME).exists()
@@ -170,7 +173,8 @@ def test_a_stack_that_is_cut_off_again_and_again(here, cut_after, case):
 def test_a_run_that_is_cut_off_again_and_again(here, cut_after, case):
     args = config(here, case)
     run_seed(args, 1000, here / "whole")
-    cut_after(iter([2, 5, 9, 7]))
+    # Epochs end, and their rows are written, between what was saved last and the cut.
+    cut_after(iter([2, 9, 12, 7]), every=5)
     assert until_done(lambda: run_seed(args, 1000, here / "cut")) >= 2
     assert bytes_of(here / "cut") == bytes_of(here / "whole")
     assert not (here / "cut" / records.RESUME).exists()

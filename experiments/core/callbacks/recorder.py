@@ -57,7 +57,8 @@ class Recorder(SaveConfigCallback):
         self.written = 0
         self._started = time.perf_counter()
         self._sealed = False
-        self._validated = False
+        # What the last validation of this epoch gave: the trainer forgets it when a fit is cut off.
+        self._validation: dict[str, float] = {}
         self._sound = True
 
     @property
@@ -93,16 +94,17 @@ class Recorder(SaveConfigCallback):
             os.truncate(path, self.written)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Remember that this epoch has a validation pass of its own."""
-        self._validated = not trainer.sanity_checking
+        """Remember what it gave; a check before the training counts for no epoch."""
+        found = {} if trainer.sanity_checking else trainer.callback_metrics
+        self._validation = {name: float(value) for name, value in found.items() if name.startswith("val/")}
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the rows of the epoch: the module's, which are complete now, and the instruments'."""
         epoch, step = trainer.current_epoch, trainer.global_step
         # Where validation is not done every epoch, Lightning still shows the numbers of the last one.
-        metrics = {n: v for n, v in trainer.callback_metrics.items() if self._validated or not n.startswith("val/")}
-        self._validated = False
-        self._write([*(Row(epoch, step, n, float(v)) for n, v in metrics.items()), *self._drain(trainer)])
+        shown = {n: float(v) for n, v in trainer.callback_metrics.items() if not n.startswith("val/")}
+        metrics, self._validation = {**self._validation, **shown}, {}
+        self._write([*(Row(epoch, step, n, v) for n, v in metrics.items()), *self._drain(trainer)])
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write what the instruments recorded after the last epoch's rows were written; look at what was learnt."""
