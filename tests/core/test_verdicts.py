@@ -44,7 +44,7 @@ def spread(mean, half_width, n=10):
     ("mean", "half_width", "verdict", "reading"),
     [
         (0.20, 0.10, "CONFIRMED", ""),
-        (0.10, 0.10, "INCONCLUSIVE", "open"),
+        (0.10, 0.11, "INCONCLUSIVE", "open"),
         (0.10, 0.06, "INCONCLUSIVE", "real, size open"),
         (-0.10, 0.05, "REFUTED", "reversed"),
         (0.03, 0.01, "REFUTED", "smaller"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Self, TypeVar
 from weakref import WeakKeyDictionary
@@ -77,7 +78,7 @@ class Instrument(Callback):
         return [Row(epoch, step, name, next(values)) for epoch, step, names, _ in pending for name in names]
 
 
-class LayerInstrument(Instrument):
+class LayerInstrument(Instrument, ABC):
     """An instrument of a network's non-linearities, or of those of all networks of a stack at once.
 
     What it sees leads with the axes of the networks, one of them outside a stack, and of the samples.
@@ -106,13 +107,13 @@ class LayerInstrument(Instrument):
             self.stop_watching()
             self.measure(trainer, pl_module)
 
+    @abstractmethod
     def watch(self, pl_module: LightningModule, batches: int) -> list[RemovableHandle]:
         """Begin to watch; `batches` are accumulated in this step."""
-        raise NotImplementedError
 
+    @abstractmethod
     def measure(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record what was seen."""
-        raise NotImplementedError
 
     def stop_watching(self) -> None:
         """Let go of the network."""
