@@ -112,7 +112,7 @@ class GreyImages(Images):
         """Pool to `size` × `size` by the mean, and bring the pixels from 0 … 255 to 0 … 1."""
         if self.size == SIDE:
             return x.unsqueeze(1).float() / BRIGHTEST
-        # As `avg_pool2d` to the last digit, in less than half its time.
+        # As `avg_pool2d` to the last digit, and quicker: the sums are whole numbers.
         rows = x[:, ::2].short() + x[:, 1::2]
         return ((rows[..., ::2] + rows[..., 1::2]).float() / 4).unsqueeze(1) / BRIGHTEST
 

@@ -30,10 +30,7 @@ HEADS = {"average": "mean over the positions", "flatten": "every position a feat
 
 
 class SequenceConvolution(nn.Conv1d):
-    """`nn.Conv1d` of sequences that are images of one row: convolved and pooled with the channels last, as images are.
-
-    With torch's own functions for one axis, training takes half as long again.
-    """
+    """`nn.Conv1d` of sequences that are images of one row: so they are pooled with the channels last, as images are."""
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(batch, channels before, 1, positions) to (batch, channels after, 1, positions)."""
@@ -219,7 +216,7 @@ class ConvolutionalNetwork(nn.Module):
             shape = tuple(inputs.shape)
             raise ValueError(f"a batch must have samples of shape {self.sample_shape}; its shape is {shape}")
         images = inputs.unsqueeze(2) if inputs.dim() == 3 else inputs
-        # With their channels last, they are pooled several times as fast.
+        # Pooling is slow on a processor where the channels are not last.
         z = images.contiguous(memory_format=torch.channels_last)
         for layer in self.layers:
             z = layer(z)
