@@ -7,6 +7,7 @@ import hashlib
 import importlib.metadata
 import platform
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,3 +73,19 @@ def environment(device: str) -> dict[str, Any]:
         "machine": platform.machine(),
         "system": platform.system(),
     }
+
+
+def other_arithmetic(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """How two ledgers differ in what decides the rounding of sums, in words; empty where the same seeds give the same.
+
+    Args:
+        then: as `environment` gives it.
+        now: another.
+    """
+    old, new = _arithmetic(then), _arithmetic(now)
+    return ", ".join(f"{name} {old.get(name)} -> {new[name]}" for name in new if old.get(name) != new[name])
+
+
+def _arithmetic(ledger: Mapping[str, Any]) -> dict[str, Any]:
+    decides = {"torch": ledger.get("versions", {}).get("torch"), **ledger.get("flags", {})}
+    return decides | {name: ledger.get(name) for name in ("device", "threads", "machine", "system")}

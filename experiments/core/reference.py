@@ -53,8 +53,7 @@ def keep(results: Results) -> list[Path]:
         raise UserError(f"only official results are kept as the reference; exploratory: {', '.join(exploratory)}")
     folder = catalogue.ROOT / plan.grid.name
     values = {name: sample.values.tolist() for name, sample in results.samples.items()}
-    made = [*results.runs, *(check for found in results.checks.values() for check in found)]
-    kept = Reference(plan.command, made[0].result["environment"], results.verdicts, values, declared(results))
+    kept = Reference(plan.command, results.environment, results.verdicts, values, declared(results))
     records.write_json(folder / FILE, asdict(kept))
     picture = f"{plan.grid.experiment.figures[0]}.png"
     shutil.copyfile(plan.directory / "figures" / picture, folder / picture)

@@ -76,6 +76,12 @@ class Results:
     # The finished checks, by the name of their function: one a seed.
     checks: Mapping[str, Sequence[Run]]
 
+    @property
+    def environment(self) -> dict[str, Any]:
+        """The ledger of the first run, or of the first check where nothing was trained."""
+        made = [*self.runs, *(check for found in self.checks.values() for check in found)]
+        return dict(made[0].result["environment"])
+
     def of(self, overrides: Overrides) -> list[Run]:
         """The finished runs of one condition, in the order of their seeds."""
         condition = self.plan.grid.condition(overrides)

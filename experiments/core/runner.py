@@ -238,7 +238,7 @@ def verify(name: str, choice: Options, *, only_exact: bool, keep_answers: bool) 
 
 
 def _answers(plan: Plan, pool: Pool, kept: Reference, only_exact: bool) -> list[verification.Answer]:
-    from experiments.core import summary
+    from experiments.core import ledger, summary
 
     claims = [claim for claim in plan.grid.experiment.claims if claim.kind == "exact" or not only_exact]
     if not claims:
@@ -250,7 +250,10 @@ def _answers(plan: Plan, pool: Pool, kept: Reference, only_exact: bool) -> list[
     judged = [verdict for verdict in results.verdicts if verdict.id in {claim.id for claim in claims}]
     if plan.other_seeds:
         return verification.other_seeds(kept, claims, judged, results.samples)
-    return verification.same_seeds(kept, judged, results.samples)
+    changed = ledger.other_arithmetic(kept.environment, results.environment)
+    if changed:
+        print(f"Other arithmetic than the reference's, so seeds that part ways are judged as other seeds: {changed}")
+    return verification.same_seeds(kept, claims, judged, results.samples, same_arithmetic=not changed)
 
 
 def keep(name: str, choice: Options) -> int:

@@ -1,5 +1,8 @@
 """Do the results come out again? The same seeds to the byte or within half a threshold; other seeds by their verdicts.
 
+On a processor that rounds otherwise a long training is soon another one: there, a claim whose values are further off is
+compared as on other seeds.
+
 The answers are in `verify.json`, beside the run that was compared with the reference.
 """
 
@@ -43,14 +46,28 @@ class Answer:
     p_flip: float = 0.0
 
 
-def same_seeds(kept: Reference, verdicts: Sequence[Verdict], samples: Mapping[str, Sample]) -> list[Answer]:
+def same_seeds(
+    kept: Reference,
+    claims: Sequence[Claim],
+    verdicts: Sequence[Verdict],
+    samples: Mapping[str, Sample],
+    *,
+    same_arithmetic: bool,
+) -> list[Answer]:
     """Compare results of the reference's own seeds, value by value.
 
     `identical` if every value is equal; `same` if none is off by more than half of the claim's threshold, or, of a
-    check, if the verdict is the same; a number without threshold is only `shown`.
+    check, if the verdict is the same; a number without threshold is only `shown`. Else `different`, or, of an
+    inferential claim under another arithmetic, what `other_seeds` says: its test takes the two samples for
+    independent, which only widens what it allows.
     """
     then = {verdict.id: verdict for verdict in kept.verdicts}
-    return [_compared(then[v.id], v, kept.values.get(v.id, []), samples.get(v.id)) for v in verdicts if v.id in then]
+    answers = [_compared(then[v.id], v, kept.values.get(v.id, []), samples.get(v.id)) for v in verdicts if v.id in then]
+    off = {a.id for a in answers if a.answer == DIFFERENT and then[a.id].kind in INFERENTIAL}
+    if same_arithmetic or not off:
+        return answers
+    redrawn = {a.id: a for a in other_seeds(kept, claims, verdicts, samples)}
+    return [redrawn[a.id] if a.id in off else a for a in answers]
 
 
 def _compared(then: Verdict, now: Verdict, kept: Sequence[float | None], sample: Sample | None) -> Answer:
@@ -135,15 +152,17 @@ def _flips(claim: Claim, then: Verdict, kept: Sequence[float | None], sample: Sa
 
 
 def _share_flips(claim: Claim, then: Verdict, rows: Floats) -> float:
-    words = []
-    for row in rows:
+    assert then.confidence is not None  # else there is nothing to flip
+    flips = 0
+    # Only how many succeed counts, not which: of some hundred resamples of thirty, few differ in that.
+    for row, times in zip(*np.unique(np.sort(rows, axis=1), axis=0, return_counts=True), strict=True):
         # The reference keeps differences, -1, 0 or 1: a 0 is taken for neither of the two, an approximation.
         arms = None if claim.minus is None else ((row > 0).astype(float), (row < 0).astype(float))
         test = build_test(claim, Sample(row, arms=arms))
-        assert then.confidence is not None  # else there is nothing to flip
         low, high = test.interval(then.confidence).tolist()
-        words.append(decide(low, high, test.direction, test.threshold))
-    return float(np.mean([(word == INCONCLUSIVE) != (then.verdict == INCONCLUSIVE) for word in words]))
+        word = decide(low, high, test.direction, test.threshold)
+        flips += int(times) * ((word == INCONCLUSIVE) != (then.verdict == INCONCLUSIVE))
+    return flips / len(rows)
 
 
 def summarize(answers: Sequence[Answer]) -> dict[str, Any]:

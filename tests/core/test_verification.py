@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.core import records, reference, verification
+from experiments.core import ledger, records, reference, verification
 from experiments.core.definitions import Claim
 from experiments.core.execution import Pool
 from experiments.core.inference import Sample
@@ -35,8 +35,9 @@ def kept(found: dict[str, Sample]) -> Reference:
     return Reference("", {}, tuple(verdicts), {name: sample.values.tolist() for name, sample in found.items()}, {})
 
 
-def again(then: dict[str, Sample], now: dict[str, Sample]) -> dict[str, str]:
-    answers = verification.same_seeds(kept(then), judge("tiny", CLAIMS, now, official=True, scope=""), now)
+def again(then: dict[str, Sample], now: dict[str, Sample], *, same_arithmetic: bool = True) -> dict[str, str]:
+    judged = judge("tiny", CLAIMS, now, official=True, scope="")
+    answers = verification.same_seeds(kept(then), CLAIMS, judged, now, same_arithmetic=same_arithmetic)
     return {answer.id: answer.answer for answer in answers}
 
 
@@ -64,6 +65,27 @@ def test_another_outcome_of_one_seed_is_different_and_an_error_within_tolerance_
     assert again(samples(2.0, 30), samples(2.0, 29))["L02-b"] == "different"
     assert again(samples(2.0), samples(2.0, error=1e-12))["L03-c"] == "same"
     assert again(samples(2.0), samples(2.0, error=1e-3))["L03-c"] == "different"
+
+
+def test_under_another_arithmetic_seeds_that_part_ways_are_judged_as_other_seeds():
+    """Only these: what stayed within half a threshold is the same, and an exact claim must be exact everywhere."""
+    redrawn = samples(2.0)
+    redrawn["L01-a"] = Sample(np.roll(redrawn["L01-a"].values, 1) + 0.6 * np.array([1.0, -1.0] * 5))
+    assert again(samples(2.0), redrawn) == {"L01-a": "different", "L02-b": "identical", "L03-c": "identical"}
+    elsewhere = again(samples(2.0), redrawn, same_arithmetic=False)
+    assert elsewhere == {"L01-a": "stable", "L02-b": "identical", "L03-c": "identical"}
+    assert again(samples(2.0), samples(2.1), same_arithmetic=False)["L01-a"] == "same"
+    assert again(samples(2.0), samples(3.0), same_arithmetic=False)["L01-a"] == "shifted"
+    assert again(samples(2.0), samples(0.2), same_arithmetic=False)["L01-a"] == "contradiction"
+    assert again(samples(2.0), samples(2.0, error=1.0), same_arithmetic=False)["L03-c"] == "different"
+
+
+def test_what_another_arithmetic_is():
+    here = ledger.environment("cpu")
+    assert ledger.other_arithmetic(here, {**here, "git": {"commit": "0"}, "lock_sha256": "0"}) == ""
+    there = {**here, "flags": {**here["flags"], "cpu_capability": "NEON"}, "threads": 7}
+    now = f"{here['flags']['cpu_capability']}, threads 7 -> {here['threads']}"
+    assert ledger.other_arithmetic(there, here) == f"cpu_capability NEON -> {now}"
 
 
 def test_other_seeds_are_stable_or_flip_or_shift_or_contradict():
@@ -102,6 +124,16 @@ def test_expected_flips_are_those_of_repetitions():
     assert elsewhere(samples(5.0), samples(5.0, seed=1))["L01-a"].p_flip == 0.0
 
 
+def test_expected_flips_of_a_share_are_those_of_the_binomial():
+    from scipy import stats
+
+    words = [judge("tiny", CLAIMS, samples(2.0, k), official=True, scope="")[1].verdict for k in range(31)]
+    decided = words.index("CONFIRMED")
+    p = elsewhere(samples(2.0, decided), samples(2.0, decided))["L02-b"].p_flip
+    undecided = [k for k, word in enumerate(words) if word == "INCONCLUSIVE"]
+    assert p == pytest.approx(stats.binom.pmf(undecided, 30, decided / 30).sum(), abs=0.08)
+
+
 def test_the_summary_counts_and_says_whether_all_is_well():
     answers = [*elsewhere(samples(1.08), samples(1.05, seed=1)).values()]
     told = verification.summarize(answers)
@@ -123,7 +155,7 @@ def referenced(tiny):
     found = tuple(read_verdicts(Path("runs/tiny/verdicts.json")))
     results = tiny_results(tiny)
     values = {name: sample.values.tolist() for name, sample in results.samples.items()}
-    records.write_json(tiny.folder / reference.FILE, asdict(Reference("", {}, found, values, {})))
+    records.write_json(tiny.folder / reference.FILE, asdict(Reference("", results.environment, found, values, {})))
     for name in ("README", "MODULES"):
         (tiny.folder.parent.parent / f"{name}.md").write_text("<!-- summary -->\nold\n<!-- end of summary -->\n")
     return tiny
@@ -153,6 +185,18 @@ def test_verify_finds_what_changed(referenced):
     answer = referenced.call("verify", "tiny", "--logger=csv")
     assert answer.code == 1
     assert "different: L01-difference" in answer.out
+
+
+def test_verify_says_that_the_reference_comes_from_another_arithmetic(referenced):
+    path = referenced.folder / reference.FILE
+    content = json.loads(path.read_text())
+    content["values"]["L01-difference"][0] += 0.2
+    content["environment"]["flags"]["cpu_capability"] = "NEON"
+    path.write_text(json.dumps(content))
+    answer = referenced.call("verify", "tiny", "--logger=csv")
+    assert answer.code == 0, answer.out
+    assert "cpu_capability NEON -> " in answer.out
+    assert ": 1 stable, 3 identical, " in answer.out.splitlines()[-1]
 
 
 def test_verify_of_the_exact_claims_trains_nothing(referenced):
