@@ -132,6 +132,6 @@ def with_table(text: str, content: Mapping[str, Any]) -> str:
         rows.append(f"| {row['name']} | {row['ratio']:.2f} | {spread} | {target} | {row['workload']} |")
     for growth in content["sweeps"]:
         target = f"slope ≤ {sweeps.LINEAR:g}" + ("" if growth["reached"] else ", not reached")
-        figures = f"{growth['slope']:.2f} | steepest {growth['steepest']:.2f}"
+        figures = f"{growth['slope']:z.2f} | steepest {growth['steepest']:.2f}"
         rows.append(f"| cost against {growth['name']} | {figures} | {target} | {growth['workload']} |")
     return between(text, "<!-- bench -->", "<!-- end of bench -->", "\n".join(rows))

@@ -79,7 +79,7 @@ def line(growth: Growth) -> str:
     """One sweep in words."""
     reached = "reached" if growth.reached else "not reached"
     return (
-        f"cost against {growth.name}: slope {growth.slope:.2f}, steepest {growth.steepest:.2f}, "
+        f"cost against {growth.name}: slope {growth.slope:z.2f}, steepest {growth.steepest:.2f}, "
         f"target <= {LINEAR:g} and no knee, {reached} | {growth.workload}"
     )
 
@@ -95,6 +95,6 @@ def draw(found: Sequence[Mapping[str, Any]], path: Path) -> None:
             axes.loglog(sizes, seconds, "o-", color=d.BLUE, gid=f"seconds/{growth['name']}")
             axes.set_xticks(sizes[::2], [str(size) for size in sizes[::2]])
             axes.minorticks_off()
-            axes.set(title=f"slope {growth['slope']:.2f}", xlabel=growth["name"])
+            axes.set(title=f"slope {growth['slope']:z.2f}", xlabel=growth["name"])
         grid[0].set_ylabel("seconds (dotted: linear)")
         figure.savefig(path, dpi=144)
