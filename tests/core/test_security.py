@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from datamodules import files, housing, sources
@@ -233,20 +234,31 @@ MALICIOUS = {
 }
 
 
-def test_pins_exclude_the_malicious_releases():
-    lock = [Requirement(line) for line in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()]
+def locked() -> list[Requirement]:
+    return [Requirement(line) for line in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()]
+
+
+def asked() -> list[Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    asked = [*project["project"]["dependencies"], *project["build-system"]["requires"]]
-    asked += [word for group in project["project"]["optional-dependencies"].values() for word in group]
-    assert "lightning" in {requirement.name for requirement in lock}
-    assert "lightning" in {Requirement(word).name for word in asked}
-    for requirement in [*lock, *map(Requirement, asked)]:
-        for version in MALICIOUS.get(requirement.name.lower().replace("_", "-"), ()):
-            assert not requirement.specifier.contains(Version(version)), str(requirement)
+    groups = [project["build-system"]["requires"], *project["project"]["optional-dependencies"].values()]
+    return [Requirement(word) for group in [project["project"]["dependencies"], *groups] for word in group]
+
+
+def test_pins_exclude_the_malicious_releases():
+    for requirements in (locked(), asked()):
+        assert "lightning" in {requirement.name for requirement in requirements}
+        for requirement in requirements:
+            for version in MALICIOUS.get(canonicalize_name(requirement.name), ()):
+                assert not requirement.specifier.contains(Version(version)), str(requirement)
 
 
 def test_the_lock_pins_every_package_to_one_version_and_names_no_address():
-    for line in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines():
-        requirement = Requirement(line)
-        assert [one.operator for one in requirement.specifier] == ["=="], line
+    for requirement in locked():
+        assert [one.operator for one in requirement.specifier] == ["=="], requirement
         assert requirement.url is None
+
+
+def test_the_lock_holds_what_the_project_asks_for():
+    pinned = {canonicalize_name(one.name): next(iter(one.specifier)).version for one in locked()}
+    for requirement in asked():
+        assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)]), str(requirement)
