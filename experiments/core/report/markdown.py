@@ -49,7 +49,8 @@ def _answered(answers: Mapping[str, Any] | None) -> str:
     counts = answers["counts"]
     words = [f"{counts.get('contradiction', 0)} contradictions"]
     words += [f"{counts['shifted']} shifted"] if counts.get("shifted") else []
-    return ", ".join([*words, f"{answers['flips']} flips ({answers['expected_flips']} expected)"])
+    flips = answers["flips"]
+    return ", ".join([*words, f"{flips} flip{'' if flips == 1 else 's'} ({answers['expected_flips']} expected)"])
 
 
 def lecture_page(kept: Kept) -> str:

@@ -43,10 +43,8 @@ def print_answers(title: str, answers: Sequence[Answer]) -> None:
     for a in answers:
         if a.answer in (IDENTICAL, SAME, SHOWN, STABLE):
             continue
-        effects = " -> ".join(wording.number(x).translate(PLAIN) for x in (a.reference_effect, a.effect))
-        console.print(
-            f"  {a.answer}: {a.id}: {a.reference} -> {a.verdict}, {effects}".rstrip(", "), markup=False, soft_wrap=True
-        )
+        effects = " -> ".join(wording.number(x).translate(PLAIN) or "none" for x in (a.reference_effect, a.effect))
+        console.print(f"  {a.answer}: {a.id}: {a.reference} -> {a.verdict}, {effects}", markup=False, soft_wrap=True)
 
 
 def _row(verdict: Verdict) -> list[str]:
