@@ -83,8 +83,8 @@ def test_under_another_arithmetic_seeds_that_part_ways_are_judged_as_other_seeds
 def test_what_another_arithmetic_is():
     here = ledger.environment("cpu")
     assert ledger.other_arithmetic(here, {**here, "git": {"commit": "0"}, "lock_sha256": "0"}) == ""
-    there = {**here, "flags": {**here["flags"], "cpu_capability": "NEON"}, "threads": 7}
-    now = f"{here['flags']['cpu_capability']}, threads 7 -> {here['threads']}"
+    there = {**here, "flags": {**here["flags"], "cpu_capability": "NEON"}, "threads": here["threads"] + 1}
+    now = f"{here['flags']['cpu_capability']}, threads {here['threads'] + 1} -> {here['threads']}"
     assert ledger.other_arithmetic(there, here) == f"cpu_capability NEON -> {now}"
 
 
