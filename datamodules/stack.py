@@ -36,18 +36,19 @@ class StackedLoader:
         self.loaders = tuple(loaders)
         self.position = 0  # batches of this epoch already handed out
         self._start = 0  # where the next iteration begins: not at 0 only after a resume
-        tensors = [loader.tensors for loader in loaders]
-        small = sum(tensor.nbytes for of_one in tensors for tensor in of_one) <= MOST_COPIED
-        self._tensors: list[Tensor] | None = None
-        if small and all(loader.inputs is None for loader in loaders):
-            self._tensors = [torch.stack(parts) for parts in zip(*tensors, strict=True)]
+        self._augmented = any(loader.inputs is not None for loader in loaders)
+        # One entry for each tensor of a batch, with a part for each loader.
+        self._parts: list[Sequence[Tensor] | Tensor] = [*zip(*(loader.tensors for loader in loaders), strict=True)]
+        size = sum(tensor.nbytes for loader in loaders for tensor in loader.tensors)
+        if size <= MOST_COPIED and not self._augmented:
+            self._parts = [torch.stack(tuple(parts)) for parts in self._parts]
 
     def __len__(self) -> int:
         return len(self.loaders[0])
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         self.position, self._start = self._start, 0
-        for batch in self._read() if self._tensors is not None else self._collected():
+        for batch in self._collected() if self._augmented else self._read():
             self.position += 1
             yield batch
 
@@ -58,13 +59,11 @@ class StackedLoader:
             yield tuple(torch.stack(tensors) for tensors in zip(*batches, strict=True))
 
     def _read(self) -> Iterator[tuple[Tensor, ...]]:
-        assert self._tensors is not None
         first = self.loaders[0]
         orders = torch.stack([loader.order(loader.epoch) for loader in self.loaders])
-        seeds = torch.arange(len(orders), device=orders.device).unsqueeze(1)
         for start in range(self.position * first.batch_size, orders.shape[1], first.batch_size):
             rows = orders[:, start : start + first.batch_size]
-            yield tuple(tensor[seeds, rows] for tensor in self._tensors)
+            yield tuple(read_rows(parts, rows) for parts in self._parts)
 
     @property
     def sampler(self) -> StackedLoader:
@@ -87,6 +86,26 @@ class StackedLoader:
         for loader in self.loaders:
             loader.load_state_dict(state_dict)
         self.position = self._start = state_dict["position"]
+
+
+def read_rows(parts: Sequence[Tensor] | Tensor, rows: Tensor) -> Tensor:
+    """Read some rows of each of several tensors; where they lie side by side, in one call.
+
+    Args:
+        parts: one tensor (parts, n, …), or several (n, …).
+        rows: which rows of each, (parts, batch).
+
+    Returns:
+        (parts, batch, …).
+    """
+    if isinstance(parts, Tensor):
+        first = torch.arange(len(parts), device=rows.device).unsqueeze(1) * parts.shape[1]
+        read = parts.flatten(0, 1).index_select(0, (first + rows).flatten())
+        return read.view(*rows.shape, *parts.shape[2:])
+    batch = parts[0].new_empty((*rows.shape, *parts[0].shape[1:]))
+    for part, own, place in zip(parts, rows, batch, strict=True):
+        torch.index_select(part, 0, own, out=place)
+    return batch
 
 
 class StackedData(LightningDataModule):

@@ -227,7 +227,8 @@ class StackedNetwork(nn.Module):
     def train(self, mode: bool = True) -> StackedNetwork:
         """Set the mode of the plain networks too."""
         for part in self.parts:
-            part.training = mode
+            # As `nn.Module` would, but without asking whether it is a parameter.
+            vars(part)["training"] = mode
         return super().train(mode)
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -247,6 +248,14 @@ class StackedNetwork(nn.Module):
         return self.network.output(z).transpose(1, 2)  # type: ignore[no-any-return]
 
 
+class Metrics(dict[str, Tensor]):
+    """What one module of a stack has logged: parts of tensors that hold the same of all modules."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Metrics:
+        """Copy the numbers; for each of them, `Tensor` would copy those of all modules."""
+        return Metrics({name: value.clone() for name, value in self.items()})
+
+
 class Stack(PlainAttributes, lightning.LightningModule):
     """Several modules of one configuration and different seeds, trained in one fit as each would be alone.
 
@@ -262,7 +271,7 @@ class Stack(PlainAttributes, lightning.LightningModule):
         self.plain = tuple(modules)
         self.network = StackedNetwork([module.network for module in modules], [module.seed for module in modules])
         self.criterion = modules[0].criterion
-        self.metrics: list[dict[str, Tensor]] = [{} for _ in modules]
+        self.metrics = [Metrics() for _ in modules]
         # Of the last training step, (seeds,).
         self.losses = torch.empty(0)
         self.means = {stage: EpochMeans() for stage in ("train", "val", "test")}
@@ -382,17 +391,28 @@ def gradients_of(optimizer: Optimizer) -> list[Tensor]:
 
 def norms_of(gradients: Sequence[Tensor]) -> Tensor:
     """Compute the Euclidean norm of each seed's whole gradient, (seeds,)."""
-    norms: Tensor = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients]).norm(dim=0)
+    of_each = [torch.linalg.vector_norm(gradient.flatten(1), dim=1) for gradient in gradients]
+    norms: Tensor = torch.linalg.vector_norm(torch.stack(of_each), dim=0)
     return norms
 
 
 def clip_each(gradients: Sequence[Tensor], max_norm: float) -> Tensor:
     """Bound the norm of each seed's gradient in place, as torch's `clip_grad_norm_` does; return those before."""
     before = norms_of(gradients)
-    factors = (max_norm / (before + 1e-6)).clamp(max=1.0)
-    for gradient in gradients:
-        gradient.mul_(factors.view(-1, *[1] * (gradient.dim() - 1)))
+    if may_exceed(before, max_norm):
+        factors = (max_norm / (before + 1e-6)).clamp(max=1.0)
+        for gradient in gradients:
+            gradient.mul_(factors.view(-1, *[1] * (gradient.dim() - 1)))
     return before
+
+
+def may_exceed(norms: Tensor, max_norm: float) -> bool:
+    """Whether gradients of these norms have to be clipped: False only where they would be multiplied by 1.
+
+    An accelerator is not asked, which would make it wait.
+    """
+    # The sum is torch's own. A NaN is not within, and what is within in double precision is so in single.
+    return norms.device.type != "cpu" or not all(norm + 1e-6 <= max_norm for norm in norms.flatten().tolist())
 
 
 # What a module may have of its own: a stack asks each of its modules.

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -62,7 +62,7 @@ class SeedCallbacks(Callback):
         first = trainers[0].callbacks
         # Instruments that measure all seeds at once, and with which hooks.
         self._shared = [(c, c.hooks_for_all(stack)) for c in first if isinstance(c, Instrument)]
-        # The hooks that are not called for every seed, by place in the seeds' lists, which are alike.
+        # The hooks that need not be called for every seed, by place in the seeds' lists, which are alike.
         self._for_all = [_hooks_for_all(callback, stack) for callback in first]
         for place, callback in enumerate(first):
             if isinstance(callback, Instrument):
@@ -324,6 +324,8 @@ def _has(callback: Callback, hook: str) -> bool:
 def _hooks_for_all(callback: Callback, stack: Stack) -> Sequence[str]:
     if isinstance(callback, GradientClipping | Divergence):
         return STEP_HOOKS
+    if isinstance(callback, ModelCheckpoint) and callback.every_n_epochs:
+        return STEP_HOOKS  # it saves by epochs, and by nothing else
     return callback.hooks_for_all(stack) if isinstance(callback, Instrument) else ()
 
 

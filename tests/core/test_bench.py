@@ -26,10 +26,20 @@ TINY = Workload("Digits", None, (8, 8), "batch", 32, 64, 32, 1)
         lambda: workloads.stacked(TINY, 3),
         lambda: workloads.stacked_by_hand(TINY, 3),
         lambda: workloads.bare(TINY),
+        lambda: workloads.bare_stacked(TINY, 3),
         lambda: workloads.conditions(TINY, 1),
         lambda: workloads.grid(TINY, runs=2, jobs=1),
     ],
-    ids=["by hand", "one run", "a stack", "a stack by hand", "a bare trainer", "conditions", "a grid"],
+    ids=[
+        "by hand",
+        "one run",
+        "a stack",
+        "a stack by hand",
+        "a bare trainer",
+        "a bare trainer of a stack",
+        "conditions",
+        "a grid",
+    ],
 )
 def test_each_form_of_a_training_can_be_measured(here, training):
     assert training() > 0

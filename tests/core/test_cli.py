@@ -138,7 +138,9 @@ def test_overlays_of_vanishing_train_on_what_lies_below(fit, result, fashion_mni
     directory = fit(*(f"--config={path}" for path in layers(overlay)))
     content = result(directory)
     assert content["status"] == "ok"
-    config = yaml.safe_load((directory / "config.yaml").read_text())
+    text = (directory / "config.yaml").read_text()
+    config = yaml.safe_load(text)
+    assert text == yaml.safe_dump(config, sort_keys=False)
     without_validation = config["trainer"]["limit_val_batches"] == 0
     assert list(directory.rglob("*.ckpt")) == ([] if without_validation else [directory / "checkpoints" / "best.ckpt"])
     assert set(content["measures"]) >= ({"initial/gradient/delta_a/layer_01"} if without_validation else OUTCOMES)

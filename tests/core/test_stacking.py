@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import json
 from pathlib import Path
@@ -13,6 +14,7 @@ from experiments.core import records
 from experiments.core.callbacks import GradientFlow
 from experiments.core.conditions import condition, run_seed, run_stack
 from lightning_modules.optimization import OPTIMIZERS, SCHEDULES
+from lightning_modules.stack import Metrics, clip_each, may_exceed
 
 SEEDS = (1000, 1001, 1002)
 BASE = """
@@ -70,6 +72,11 @@ CASES: dict[str, tuple[list[str], str]] = {
     "early stopping": (
         ["--model.lr=3"],
         "{class_path: EarlyStopping, init_args: {monitor: val/loss, patience: 0}}",
+    ),
+    "checkpoints by steps": (
+        [],
+        "{class_path: ModelCheckpoint, init_args: {dirpath: by, filename: '{step}', every_n_train_steps: 4, "
+        "save_top_k: -1}}",
     ),
     "time to target": ([], "{class_path: TimeToTarget, init_args: {target: 2.2, samples: 50}}"),
 }
@@ -214,6 +221,33 @@ def test_a_stack_repeats_to_the_byte(here):
     for one, other in zip(first, second, strict=True):
         assert (one / records.METRICS).read_bytes() == (other / records.METRICS).read_bytes()
         assert result(one)["measures"] == result(other)["measures"]
+
+
+def test_a_copy_of_the_metrics_of_a_seed_holds_its_own_numbers_alone():
+    losses = torch.rand(3)
+    metrics = Metrics({"val/loss": losses[1]})
+    copied = copy.deepcopy(metrics)
+    assert copied == metrics
+    assert copied["val/loss"].untyped_storage().nbytes() == losses.element_size()
+    losses.zero_()
+    assert copied["val/loss"] > 0
+
+
+# Within a limit of 1 by far, and by more and by less than the 1e-6 that torch adds; at the limit; beyond.
+NORMS = [0.0, 0.5, 1 - 1.1e-6, 1 - 9e-7, 1 - 6e-8, 1.0, 1 + 1.2e-7, 3.0, 1e38, float("inf"), float("nan")]
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_clipping_that_is_left_out_would_have_changed_nothing(norm):
+    free, clipped = (torch.nn.Parameter(torch.zeros(1)) for _ in range(2))
+    free.grad, clipped.grad = torch.tensor([norm]), torch.tensor([norm])
+    torch.nn.utils.clip_grad_norm_(clipped, 1.0)
+    unchanged = torch.equal(free.grad, clipped.grad)
+    assert unchanged or may_exceed(free.grad, 1.0)
+    assert may_exceed(free.grad, 1.0) is not (norm <= 1 - 1.1e-6)
+    stacked = free.grad.clone().view(1, 1)
+    clip_each([stacked], 1.0)
+    torch.testing.assert_close(stacked[0], clipped.grad, rtol=0, atol=0, equal_nan=True)
 
 
 def test_a_checkpoint_of_a_stack_loads_into_the_plain_module(here):

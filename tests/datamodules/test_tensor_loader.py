@@ -7,7 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from datamodules import stack
 from datamodules.loader import TensorLoader, generator
+from datamodules.stack import StackedLoader
 
 
 def make(n: int = 10, batch_size: int = 3, seed: int = 1000, shuffle: bool = True) -> TensorLoader:
@@ -141,3 +143,28 @@ def test_bad_input_is_one_clear_line(build, message):
     with pytest.raises(ValueError, match=message) as error:
         build()
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("most_copied", [0, 2**28], ids=["apart", "side by side"])
+@pytest.mark.parametrize("augmented", [False, True], ids=["as they are", "augmented"])
+def test_a_stack_reads_what_each_loader_reads(monkeypatch, most_copied, augmented):
+    monkeypatch.setattr(stack, "MOST_COPIED", most_copied)
+
+    def loaders() -> list[TensorLoader]:
+        made = [make(seed=seed) for seed in (1000, 1001, 1002)]
+        for k, loader in enumerate(made):
+            # Samples of its own, of three axes.
+            loader.tensors = (torch.rand(10, 2, 3, generator=torch.Generator().manual_seed(k)), loader.tensors[1])
+            loader.inputs = (lambda rows, epoch, x=loader.tensors[0]: x[rows] + epoch) if augmented else None
+        return made
+
+    together, alone = StackedLoader(loaders()), loaders()
+    for epoch in (0, 1):
+        for loader in (together, *alone):
+            loader.set_epoch(epoch)
+        batches = list(together)
+        assert [len(y[0]) for _, y in batches] == [3, 3, 3, 1]
+        for k, loader in enumerate(alone):
+            for (x, y), (own_x, own_y) in zip(batches, loader, strict=True):
+                assert torch.equal(x[k], own_x)
+                assert torch.equal(y[k], own_y)

@@ -12,6 +12,7 @@ from experiments.core.bench.workloads import (
     augmented,
     augmented_one_by_one,
     bare,
+    bare_stacked,
     by_hand,
     grid,
     instrumented,
@@ -57,6 +58,10 @@ def _per_run(workload: Workload, seeds: int) -> Callable[[], float]:
     return lambda: stacked(workload, seeds) / seeds
 
 
+def _bare_per_run(workload: Workload, seeds: int) -> Callable[[], float]:
+    return lambda: bare_stacked(workload, seeds) / seeds
+
+
 def _by_hand_per_run(workload: Workload, seeds: int) -> Callable[[], float]:
     return lambda: stacked_by_hand(workload, seeds) / seeds
 
@@ -70,6 +75,9 @@ ROWS = [
     _row("usual recipe / one run", EPOCH, lambda: usual(EPOCH), lambda: ours(EPOCH), 8.0, "above", repeats=2),
     _row("10 seeds, per run / by hand", DEEP, _per_run(DEEP, MANY), lambda: by_hand(DEEP), 0.65, repeats=3),
     _row("10 seeds, per run / by hand", SMALL, _per_run(SMALL, MANY), lambda: by_hand(SMALL), 0.45),
+    _row("10 seeds, bare Trainer, per run / by hand", DEEP, _bare_per_run(DEEP, MANY), lambda: by_hand(DEEP), None,
+         repeats=3),
+    _row("10 seeds, bare Trainer, per run / by hand", SMALL, _bare_per_run(SMALL, MANY), lambda: by_hand(SMALL), None),
     _row("10 seeds by hand, per run / by hand", DEEP, _by_hand_per_run(DEEP, MANY), lambda: by_hand(DEEP), None,
          repeats=3),
     _row("10 seeds by hand, per run / by hand", SMALL, _by_hand_per_run(SMALL, MANY), lambda: by_hand(SMALL), None),
@@ -81,6 +89,8 @@ ROWS = [
          repeats=2),
     _row("30 seeds, per run / by hand", DEEP, _per_run(DEEP, MOST), lambda: by_hand(DEEP), 0.55, repeats=2),
     _row("30 seeds, per run / by hand", SMALL, _per_run(SMALL, MOST), lambda: by_hand(SMALL), 0.4, repeats=3),
+    _row("30 seeds, bare Trainer, per run / by hand", SMALL, _bare_per_run(SMALL, MOST), lambda: by_hand(SMALL), None,
+         repeats=3),
     _row("30 seeds by hand, per run / by hand", DEEP, _by_hand_per_run(DEEP, MOST), lambda: by_hand(DEEP), None,
          repeats=2),
     _row("30 seeds by hand, per run / by hand", SMALL, _by_hand_per_run(SMALL, MOST), lambda: by_hand(SMALL), None,

@@ -25,6 +25,7 @@ from torchvision.transforms import v2
 
 from datamodules.augmentation import Augmentation, parse_operations
 from datamodules.base import InMemoryDataModule
+from datamodules.stack import StackedData
 from experiments.core.classes import find_class
 from experiments.core.conditions import ConditionCLI, condition, run_seed, run_stack
 from experiments.core.execution import Pool, Task
@@ -145,14 +146,19 @@ def by_hand(workload: Workload) -> float:
     return time.perf_counter() - started
 
 
+def _stacked_network(features: int, workload: Workload, seeds: int) -> StackedNetwork:
+    sizes = (features, 10, list(workload.hidden))
+    networks = [FullyConnectedNetwork(*sizes, seed=k, normalization=workload.normalization) for k in range(seeds)]
+    network = StackedNetwork(networks, range(seeds))
+    network.link()
+    return network
+
+
 def stacked_by_hand(workload: Workload, seeds: int) -> float:
     """Seconds of such a loop over the stacked network of so many seeds, all together: the floor of a stack."""
     data = workload.samples()
     (x, y), (val_x, val_y) = data.train, data.val
-    sizes = (data.num_features, 10, list(workload.hidden))
-    networks = [FullyConnectedNetwork(*sizes, seed=k, normalization=workload.normalization) for k in range(seeds)]
-    network = StackedNetwork(networks, range(seeds))
-    network.link()
+    network = _stacked_network(data.num_features, workload, seeds)
     optimizer = torch.optim.Adam(network.network.parameters(), lr=1e-3, fused=True)
     started = time.perf_counter()
     for _ in range(workload.epochs):
@@ -161,9 +167,7 @@ def stacked_by_hand(workload: Workload, seeds: int) -> float:
         for first in range(0, len(x), workload.batch_size):
             rows = orders[:, first : first + workload.batch_size]
             network.zero_gradients()
-            outputs, labels = network(x[rows]), y[rows]
-            loss = F.cross_entropy(outputs.flatten(0, 1), labels.flatten(), reduction="sum") / labels.shape[1]
-            loss.backward()  # type: ignore[no-untyped-call]
+            _sum_of_losses(network(x[rows]), y[rows]).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
         network.network.eval()
         with torch.no_grad():
@@ -185,15 +189,37 @@ class _Bare(lightning.LightningModule):
         return F.cross_entropy(self.network(batch[0]), batch[1])
 
     def validation_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
-        F.cross_entropy(self.network(batch[0]), batch[1])
+        self.training_step(batch, batch_idx)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), lr=1e-3, fused=True)
 
 
+class _BareStack(_Bare):
+    """The same for the network of several seeds."""
+
+    def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
+        return _sum_of_losses(self.network(batch[0]), batch[1])
+
+
+def _sum_of_losses(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Add the mean losses of the seeds, from (seeds, batch, classes) and (seeds, batch)."""
+    return F.cross_entropy(outputs.flatten(0, 1), labels.flatten(), reduction="sum") / labels.shape[1]
+
+
 def bare(workload: Workload) -> float:
     """Seconds of a Trainer that does nothing besides training and validating: no logger, checkpoint, metric or bar."""
     data = workload.samples()
+    return _fit_bare(workload, _Bare(plain_network(data.num_features, workload)), data)
+
+
+def bare_stacked(workload: Workload, seeds: int) -> float:
+    """Seconds of such a Trainer with the stacked network of so many seeds, all together."""
+    data = [workload.samples() for _ in range(seeds)]
+    return _fit_bare(workload, _BareStack(_stacked_network(data[0].num_features, workload, seeds)), StackedData(data))
+
+
+def _fit_bare(workload: Workload, module: _Bare, data: lightning.LightningDataModule) -> float:
     trainer = lightning.Trainer(
         max_epochs=workload.epochs,
         accelerator="cpu",
@@ -203,7 +229,6 @@ def bare(workload: Workload) -> float:
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
-    module = _Bare(plain_network(data.num_features, workload))
     started = time.perf_counter()
     trainer.fit(module, datamodule=data)
     return time.perf_counter() - started

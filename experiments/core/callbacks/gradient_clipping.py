@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from experiments.core.callbacks.instrument import Instrument
+from lightning_modules.stack import may_exceed
 
 
 class GradientClipping(Instrument):
@@ -29,7 +30,7 @@ class GradientClipping(Instrument):
             raise ValueError(f"max_norm must be greater than 0; it is {max_norm}")
         self.max_norm = max_norm
         self._steps = 0
-        self._clipped: Tensor | None = None
+        self._clipped = torch.tensor(0)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Refuse to clip twice."""
@@ -39,9 +40,10 @@ class GradientClipping(Instrument):
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """Clip, and count."""
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        before = torch.nn.utils.clip_grad_norm_(parameters, self.max_norm)
-        clipped = (before > self.max_norm).long()
-        self._clipped = clipped if self._clipped is None else self._clipped + clipped
+        before = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if may_exceed(before, self.max_norm):
+            torch.nn.utils.clip_grads_with_norm_(parameters, self.max_norm, before)
+            self._clipped = self._clipped + (before > self.max_norm)
         self._steps += 1
         if self.is_due(trainer):
             self.note(
@@ -58,5 +60,5 @@ class GradientClipping(Instrument):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record the share of clipped steps."""
-        if self._clipped is not None:
+        if self._steps:
             self.record(trainer, ["gradient/clipped_share"], [self._clipped / self._steps])
