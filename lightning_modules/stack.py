@@ -385,7 +385,7 @@ class Stack(PlainAttributes, lightning.LightningModule):
 
 
 def gradients_of(optimizer: Optimizer) -> list[Tensor]:
-    """List the gradients of all parameters, (seeds, …) each."""
+    """List the gradients of all parameters; of a stack, (seeds, …) each."""
     return [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
 
 

@@ -2,7 +2,8 @@
 
 A small experiment with dropout, BatchNorm, a schedule and two optimisers runs on two workers and saves ten times a
 second. Faults from a list hit it at random times; the same command is given again until it ends. Then `results.csv`
-and `verdicts.json` must have the bytes of a run that nothing hit, with no other process and no temporary file left.
+and `verdicts.json` must have the bytes of a run that nothing hit, with no other process and no temporary file left;
+and what was trained to the end must not have been trained again.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+
+from experiments.core import records
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 NAME = "storm"
@@ -120,9 +123,26 @@ class Storm:
         """What must not depend on any fault."""
         return {name: (self.runs / NAME / name).read_bytes() for name in ("results.csv", "verdicts.json")}
 
+    def complete(self) -> dict[Path, tuple[int, int]]:
+        """The results of every stack of which none is missing, and which file each is."""
+        found = dict[Path, tuple[int, int]]()
+        for condition in {folder.parent for folder in self.runs.glob(f"{NAME}/*/seed=*")}:
+            results = [folder / records.RESULT for folder in condition.glob("seed=*")]
+            if all((records.read_result(path.parent) or {}).get("status") == "ok" for path in results):
+                found |= {path: file_at(path) for path in results}
+        return found
+
     def left_over(self) -> list[str]:
         """What should not be there once it has ended."""
         return [str(path) for pattern in (".*.tmp*", "resume") for path in self.runs.rglob(pattern)]
+
+
+def file_at(path: Path) -> tuple[int, int]:
+    """Tell one file from another that has taken its place, or that there is none."""
+    if not path.is_file():
+        return 0, 0
+    stat = path.stat()
+    return stat.st_ino, stat.st_mtime_ns
 
 
 def workers_of(process: int) -> list[int]:
@@ -170,6 +190,13 @@ def interrupt(storm: Storm, process: subprocess.Popen[str], dice: random.Random)
     os.killpg(process.pid, signal.SIGINT)
 
 
+def kill_both(storm: Storm, process: subprocess.Popen[str], dice: random.Random) -> None:
+    """SIGKILL to a worker, and to the parent while it sees to that."""
+    kill_a_worker(storm, process, dice)
+    time.sleep(dice.uniform(0.0, 0.5))
+    process.kill()
+
+
 def power_loss(storm: Storm, process: subprocess.Popen[str], dice: random.Random) -> None:
     """Everything is killed, and the file that was written last is cut short."""
     os.killpg(process.pid, signal.SIGKILL)
@@ -178,7 +205,10 @@ def power_loss(storm: Storm, process: subprocess.Popen[str], dice: random.Random
     files = [path for kind in kinds for path in storm.runs.rglob(kind)]
     if files:
         latest = max(files, key=lambda path: path.stat().st_mtime_ns)
-        os.truncate(latest, dice.randrange(latest.stat().st_size + 1))
+        stat = latest.stat()
+        os.truncate(latest, dice.randrange(stat.st_size + 1))
+        # It is torn, and no other one.
+        os.utime(latest, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
 
 def bit_flip(storm: Storm, process: subprocess.Popen[str], dice: random.Random) -> None:
@@ -202,6 +232,7 @@ def full_disk() -> None:
 FAULTS: dict[str, Callable[[Storm, subprocess.Popen[str], random.Random], None] | None] = {
     "a worker killed": kill_a_worker,
     "the parent killed": kill_the_parent,
+    "a worker killed, then the parent": kill_both,
     "SIGTERM": terminate,
     "Ctrl-C": interrupt,
     "power loss, last file cut short": power_loss,
@@ -212,7 +243,7 @@ FAULTS: dict[str, Callable[[Storm, subprocess.Popen[str], random.Random], None] 
 
 def hit(storm: Storm, name: str, dice: random.Random, seconds: float) -> str:
     """Start the experiment, let one fault happen within so many seconds, and wait for its end; give what went wrong."""
-    fault = FAULTS[name]
+    fault, complete = FAULTS[name], storm.complete()
     process = storm.start(full_disk if fault is None else None)
     if fault is not None:
         end = time.monotonic() + dice.uniform(2.0, seconds)
@@ -223,22 +254,31 @@ def hit(storm: Storm, name: str, dice: random.Random, seconds: float) -> str:
     _, err = process.communicate()
     if "Traceback" in err:
         return f"a stack trace: {err.strip().splitlines()[-1]}"
-    return "" if wait_until_alone(process.pid) else "processes are left behind"
+    if not wait_until_alone(process.pid):
+        return "processes are left behind"
+    return trained_again(storm, complete)
+
+
+def trained_again(storm: Storm, complete: dict[Path, tuple[int, int]]) -> str:
+    """Say so if a result of a complete stack is another file by now."""
+    changed = [path for path, file in complete.items() if file_at(path) != file]
+    return f"trained again: {changed[0]}" if changed else ""
 
 
 def finish(storm: Storm) -> str:
     """Give the command until it ends well; give what went wrong."""
+    complete = storm.complete()
     for _ in range(3):
         process = storm.start()
         _, err = process.communicate()
         if process.returncode == 0:
             left = storm.left_over()
-            return f"left behind: {left[0]}" if left else ""
+            return f"left behind: {left[0]}" if left else trained_again(storm, complete)
     return f"exit code {process.returncode}: {err.strip()[-300:]}"
 
 
-def main(rounds: int, seed: int, most_seconds: float) -> int:
-    """Break it so many times and print the table.
+def main(rounds: int, seed: int, most_seconds: float, faults: Sequence[str]) -> int:
+    """Break it so many times, by these faults, and print the table.
 
     Returns:
         0 if nothing was lost, else 1.
@@ -260,7 +300,7 @@ def main(rounds: int, seed: int, most_seconds: float) -> int:
         while goes_on():
             shutil.rmtree(storm.runs)
             names = list[str]()
-            for name in dice.choices([*FAULTS], k=dice.randint(4, 9)):
+            for name in dice.choices(faults, k=dice.randint(4, 9)):
                 if goes_on():
                     names.append(name)
                     problems += [problem := hit(storm, name, dice, seconds)]
@@ -271,7 +311,7 @@ def main(rounds: int, seed: int, most_seconds: float) -> int:
                 differing += 1
                 lost.update(names)
     table = Table("fault", "injected", "survived", title=f"seed {seed}")
-    for name in FAULTS:
+    for name in faults:
         table.add_row(name, str(injected[name]), str(injected[name] - lost[name]))
     console = Console()
     console.print(table)
@@ -287,5 +327,6 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=50, help="faults (default: 50)")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6), help="of the dice")
     parser.add_argument("--seconds", type=float, default=560.0, help="after which there is no other fault")
+    parser.add_argument("--fault", action="append", choices=[*FAULTS], help="this one; may be repeated (default: all)")
     options = parser.parse_args()
-    sys.exit(main(options.rounds, options.seed, options.seconds))
+    sys.exit(main(options.rounds, options.seed, options.seconds, options.fault or [*FAULTS]))

@@ -96,7 +96,7 @@ ROWS = [
     _row("30 seeds by hand, per run / by hand", SMALL, _by_hand_per_run(SMALL, MOST), lambda: by_hand(SMALL), None,
          repeats=3),
     Row("vanishing's instruments on / off", "experiments/vanishing/base.yaml, one seed",
-        lambda: (instrumented(INSTRUMENTED, True), instrumented(INSTRUMENTED, False)), 1.1),
+        lambda: (instrumented(INSTRUMENTED, True), instrumented(INSTRUMENTED, False)), 1.1, repeats=15),
     Row("one process / two", f"16 runs of: {SMALL.description}", lambda: (grid(SMALL, 16, 1), grid(SMALL, 16, 2)),
         1.8, "above", repeats=3),
     Row("torchvision's affine on PIL images / batched, a draw for each",
