@@ -250,6 +250,12 @@ def test_clipping_that_is_left_out_would_have_changed_nothing(norm):
     torch.testing.assert_close(stacked[0], clipped.grad, rtol=0, atol=0, equal_nan=True)
 
 
+def test_a_seed_is_clipped_beside_one_that_is_not():
+    gradient = torch.tensor([[0.5], [3.0]])
+    assert clip_each([gradient], 1.0).tolist() == [0.5, 3.0]
+    assert gradient.flatten().tolist() == pytest.approx([0.5, 1.0], rel=1e-6)
+
+
 def test_a_checkpoint_of_a_stack_loads_into_the_plain_module(here):
     directories = [here / f"seed={seed}" for seed in SEEDS]
     args = [write(here), "--model.normalization=batch"]
