@@ -25,6 +25,27 @@ OUTCOMES = ("test/accuracy", "test/loss")
 GRADIENT = "gradient/delta_a/"
 
 
+def log_scalars(loggers: Iterable[Logger], values: Mapping[str, float], step: int) -> None:
+    """Send numbers to every logger, as `log_metrics` does; to TensorBoard in one event.
+
+    TensorBoard's writer opens its file anew for every event.
+
+    Args:
+        loggers: of the run.
+        values: by name.
+        step: optimiser steps taken before.
+    """
+    for logger in loggers:
+        if not isinstance(logger, TensorBoardLogger):
+            logger.log_metrics(dict(values), step)
+            continue
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        before = f"{logger._prefix}{logger.LOGGER_JOIN_CHAR}" if logger._prefix else ""
+        shown = [Summary.Value(tag=f"{before}{name}", simple_value=value) for name, value in values.items()]
+        logger.experiment._get_file_writer().add_summary(Summary(value=shown), step)
+
+
 def log_histogram(loggers: Iterable[Logger], name: str, counts: Tensor, edges: Tensor, step: int) -> None:
     """Send a histogram to every logger that can show one; one without entries, to none.
 

@@ -14,6 +14,7 @@ from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
 from datamodules.base import InMemoryDataModule
+from experiments.core.dashboards import log_scalars
 from lightning_modules.base import LectureModule
 
 
@@ -94,5 +95,4 @@ class SeedTrainer:
     def log(self, names: Callable[[str], bool], step: int) -> None:
         """Hand the metrics of the module to the loggers."""
         chosen = {name: float(value) for name, value in self.callback_metrics.items() if names(name)}
-        for logger in self.loggers:
-            logger.log_metrics({**chosen, "epoch": self.current_epoch}, step)
+        log_scalars(self.loggers, {**chosen, "epoch": self.current_epoch}, step)

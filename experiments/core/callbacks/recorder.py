@@ -22,6 +22,7 @@ from experiments.core import ledger, records
 from experiments.core.applied import Applied
 from experiments.core.callbacks.divergence import Divergence
 from experiments.core.callbacks.instrument import Instrument, Row, callbacks_of
+from experiments.core.dashboards import log_scalars
 
 # What a run is judged by: one of these that is no number makes it a diverged one.
 JUDGED = ("train/", "val/", "test/")
@@ -151,9 +152,8 @@ class Recorder(SaveConfigCallback):
         by_step: dict[int, dict[str, float]] = {}
         for row in rows:
             by_step.setdefault(row.step, {})[row.name] = row.value
-        for logger in trainer.loggers:
-            for step, values in by_step.items():
-                logger.log_metrics({n: v for n, v in values.items() if _is_for_dashboards(n)}, step)
+        for step, values in by_step.items():
+            log_scalars(trainer.loggers, {n: v for n, v in values.items() if _is_for_dashboards(n)}, step)
         return rows
 
     def _write(self, rows: list[Row]) -> None:
