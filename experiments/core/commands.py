@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from experiments.core import catalogue, trust
 from experiments.core.errors import TERMINATED, UserError, check_known, nearest
+from experiments.core.interrupts import interrupts_wait
 
 TRAINING = {
     "fit": "train one network by the Lightning CLI",
@@ -114,7 +115,8 @@ def main(args: Sequence[str]) -> int:
 
 def _dispatch(args: list[str]) -> int:
     if args and args[0] in TRAINING:
-        from experiments.core.cli import run_cli
+        with interrupts_wait():
+            from experiments.core.cli import run_cli
 
         run_cli(args[0], args[1:])
         return 0
@@ -143,19 +145,23 @@ def _dispatch(args: list[str]) -> int:
     if options.command == "claims":
         return _claims(options.experiment)
     if options.command == "data":
-        from experiments.core import data
+        with interrupts_wait():
+            from experiments.core import data
 
         return data.show(options.name) if options.name else data.show_all()
     if options.command == "augmentations":
-        from experiments.core import augmentations
+        with interrupts_wait():
+            from experiments.core import augmentations
 
         return augmentations.draw(**{name: value for name, value in vars(options).items() if name != "command"})
     if options.command == "bench":
-        from experiments.core.bench import run as bench
+        with interrupts_wait():
+            from experiments.core.bench import run as bench
 
         return bench.run(Path(options.out), only=options.only, keep=options.keep, gpu=options.gpu)
     if options.command == "glossary":
-        from experiments.core import glossary
+        with interrupts_wait():
+            from experiments.core import glossary
 
         print(glossary.write())
         return 0

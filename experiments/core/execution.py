@@ -29,6 +29,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from experiments.core import records
 from experiments.core.errors import UserError, check_known
+from experiments.core.interrupts import interrupts_wait
 from experiments.core.locks import locked
 
 T = TypeVar("T")
@@ -204,7 +205,8 @@ def check_function(path: str) -> Callable[[int], dict[str, float]]:
         UserError: the module has no such function.
     """
     module_name, _, name = path.partition(":")
-    module = importlib.import_module(module_name)
+    with interrupts_wait():
+        module = importlib.import_module(module_name)
     check_known("check", name, [word for word in vars(module) if callable(vars(module)[word])])
     function: Callable[[int], dict[str, float]] = getattr(module, name)
     return function

@@ -13,6 +13,7 @@ from experiments.core.definitions import CHECKED, Claim, DefinitionError
 from experiments.core.errors import UserError, check_known
 from experiments.core.execution import Task, check_hash
 from experiments.core.grid import FIRST_SEED, Condition, Grid, check_claims, checked, last_word, options
+from experiments.core.interrupts import interrupts_wait
 from experiments.core.verdicts import check_claims as check_thresholds
 from experiments.core.yaml_files import parse_value
 
@@ -150,8 +151,9 @@ class Planner:
     """Turns conditions into tasks. Importing torch to resolve a config is paid here, once."""
 
     def __init__(self, plan: Plan) -> None:
-        from experiments.core.conditions import ConditionCLI, condition
-        from experiments.core.strict import argument_names
+        with interrupts_wait():
+            from experiments.core.conditions import ConditionCLI, condition
+            from experiments.core.strict import argument_names
 
         self.plan = plan
         self._condition = condition

@@ -16,6 +16,7 @@ import pytest
 
 from experiments.core import commands
 from experiments.core.execution import Pool
+from experiments.core.interrupts import interrupts_wait
 
 REPOSITORY = Path(commands.__file__).resolve().parents[2]
 # So many runs that Ctrl-C finds most of them still to be done.
@@ -139,6 +140,32 @@ def test_ctrl_c_while_workers_start_says_no_more_than_at_any_other_time(start, t
     assert process.returncode == 130, out + err
     assert err == "interrupted; what is finished is kept, and the same command goes on from there\n"
     wait_until_alone(process.pid)
+
+
+def test_ctrl_c_in_the_middle_of_an_import_counts_at_its_end():
+    steps = list[str]()
+
+    def start() -> None:
+        with interrupts_wait():
+            signal.raise_signal(signal.SIGINT)
+            steps.append("imported")
+        steps.append("went on")
+
+    with pytest.raises(KeyboardInterrupt):
+        start()
+    assert steps == ["imported"]
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_where_ctrl_c_is_ignored_it_stays_so():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with interrupts_wait():
+            signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds workers in /proc")
