@@ -158,6 +158,43 @@ def test_ctrl_c_in_the_middle_of_an_import_counts_at_its_end():
         signal.raise_signal(signal.SIGINT)
 
 
+# Presses Ctrl-C when torch begins to be imported, and says at the end whether that was cut off.
+CTRL_C_INSIDE_TORCH = """\
+import atexit, importlib.abc, signal, sys
+
+class Finder(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "torch":
+            sys.meta_path.remove(self)
+            atexit.register(lambda: print("whole:", hasattr(sys.modules.get("torch"), "compile")))
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Finder())
+"""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "vanishing", "--runs=runs"],  # torch comes with its checks
+        ["run", "overfitting", "--runs=runs"],  # which has none
+        ["fit", f"--config={REPOSITORY}/experiments/regression/base.yaml"],
+        ["data"],
+    ],
+    ids=lambda words: " ".join(words[:2]).partition("=")[0],
+)
+def test_ctrl_c_never_cuts_the_import_of_torch_off(here: Path, words: list[str]):
+    (here / "sitecustomize.py").write_text(CTRL_C_INSIDE_TORCH)
+    environment = {**os.environ, "PYTHONPATH": f"{here}:{REPOSITORY}"}
+    command = [sys.executable, "-m", "experiments", *words]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 130, done.stdout + done.stderr
+    # The process of which workers are copies says so, too.
+    assert set(done.stdout.splitlines()) == {"whole: True"}
+    assert done.stderr.startswith("interrupted")
+    assert done.stderr.count("\n") == 1
+
+
 def test_where_ctrl_c_is_ignored_it_stays_so():
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
