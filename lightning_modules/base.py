@@ -1,178 +1,140 @@
 """The standard training function: what every architecture of the lecture shares when it is trained."""
 
-from __future__ import annotations
+# No `from __future__ import annotations`: the command line could not read the types of the fields below.
 
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import lightning
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torchmetrics import Metric, MetricCollection
 
 from lightning_modules.layers import check_count, check_number
 from lightning_modules.losses import Loss, build_loss
-from lightning_modules.optimization import build_optimizer, build_schedule, check_schedule, optimizer_arguments
+from lightning_modules.metrics import Epoch, MeanLoss, MeanPenalty, build_metrics, collection
+from lightning_modules.optimization import PLATEAU, build_optimizer, build_schedule, check_schedule, optimizer_arguments
 from lightning_modules.penalties import penalized, penalty
 
-
-class EpochMeans:
-    """Means over one epoch's samples, summed on their device: no step waits for the host.
-
-    A mean of batch means would be wrong where the last batch is partial; here every sample counts once.
-    """
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Start an epoch."""
-        self._totals: dict[str, Tensor] = {}
-        self.samples = 0
-
-    def add(self, samples: int, *, means: Mapping[str, Tensor], totals: Mapping[str, Tensor]) -> None:
-        """Add a batch.
-
-        Args:
-            samples: size of the batch.
-            means: without gradient, averaged over the batch; of any shape, the same in every batch.
-            totals: the same, summed over the batch.
-        """
-        self.samples += samples
-        for values, weight in ((means, samples), (totals, 1)):
-            for name, value in values.items():
-                if name not in self._totals:
-                    # MPS knows no double precision.
-                    precise = torch.float32 if value.device.type == "mps" else torch.float64
-                    self._totals[name] = torch.zeros(value.shape, dtype=precise, device=value.device)
-                self._totals[name].add_(value, alpha=weight)
-
-    def count(self, criterion: Loss, outputs: Tensor, targets: Tensor) -> None:
-        """Add the loss of a batch, and what the loss counts beside it."""
-        totals = {name: total(outputs, targets) for name, total in criterion.totals.items()}
-        self.add(len(targets), means={"loss": criterion.mean(outputs, targets).detach()}, totals=totals)
-
-    def compute(self) -> dict[str, Tensor]:
-        """Give the means so far; none before the first batch."""
-        return {name: total / self.samples for name, total in self._totals.items()}
+T = TypeVar("T")
+STAGES = ("train", "val", "test")
+# What a module has to know about the data, as far as it has such a field.
+SIZES = ("num_features", "sample_shape", "num_classes")
 
 
-def _pair(batch: Any) -> tuple[Tensor, Tensor]:
-    if not isinstance(batch, tuple | list) or len(batch) != 2:
-        raise ValueError(f"a batch must be a pair (inputs, targets), not a {type(batch).__name__} of {len(batch)}")
-    inputs, targets = batch
-    return inputs, targets
+@dataclass(kw_only=True, eq=False, repr=False)
+class FlatSamples:
+    """A module whose network takes flattened samples."""
+
+    num_features: int | None = None
+    """Size of a flattened sample; the data module's if not given."""
 
 
-class PlainAttributes(nn.Module):
-    """Sets a name that is an ordinary attribute already without asking whether it is a parameter.
+@dataclass(kw_only=True, eq=False, repr=False)
+class ShapedSamples:
+    """A module whose network takes samples with their axes."""
 
-    Lightning writes down which hook it is in, 45 times a step: 7 % of the time of a small network.
-    """
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if (value is None or type(value) is str) and name in self.__dict__:
-            object.__setattr__(self, name, value)
-        else:
-            super().__setattr__(name, value)
+    sample_shape: tuple[int, ...] | None = None
+    """(channels, height, width) of images, (channels, length) of sequences or (features,); the data module's if not
+    given."""
 
 
-class LectureModule(PlainAttributes, lightning.LightningModule, ABC):
+@dataclass(kw_only=True, eq=False, repr=False)
+class LectureModule(lightning.LightningModule, ABC):
     """A network with the lecture's standard training function around it.
 
     Slide "Fonction standard d'apprentissage".
 
-    A subclass says what its network is (`configure_network`); it sets the attributes that this needs before it calls
-    this constructor, and hands on its own `**training`: a name that does not exist is a TypeError here, and the
-    command line knows the names below for every subclass. Batches are pairs (inputs, targets).
+    A subclass is a dataclass too: its fields are its options, and `configure_network` says what its network is. Sizes
+    that are not given come from the data module when a fit or a test begins. Batches are pairs (inputs, targets).
 
-    Logged, one value an epoch: `train/loss`, what the loss counts beside it (`train/accuracy` of class labels,
-    `train/exact_match` and `train/micro_f1` of several labels a sample, `train/r2` of numbers) and, where there is one,
-    `train/penalty`, taken while the weights change; `lr`, the rate of the epoch's last step; `val/…` and `test/…`.
-    `train/loss` is the loss on the data: the penalty is minimised with it, but not counted in it.
-
-    Args:
-        seed: seed of the initial weights; one stream a layer, so that conditions share what they can.
-        loss: cross_entropy, one_hot_mse (integer labels), bce, label_mse, label_softmax (several labels a sample), or
-            mse (targets of the outputs' shape); naive_cross_entropy and naive_bce are as the formulas are written, and
-            not safe numerically.
-        output_activation: one_hot_mse: identity (if not given), sigmoid or softmax.
-        reduction: one_hot_mse, bce, label_mse: mean (if not given) or sum over the outputs.
-        optimizer: sgd, adam, adamw, amsgrad, adamax, nadam, radam, rmsprop, adagrad or adadelta. One that does not use
-            an argument given below is an error.
-        lr: learning rate, > 0; with a schedule, its largest value.
-        momentum: sgd, rmsprop: in [0, 1); 0 if not given.
-        nesterov: sgd: look ahead along the momentum, which must be > 0.
-        weight_decay: any optimizer: decay of the weights (not biases), >= 0; if not given .01 for adamw, else 0.
-        beta1: adam and its relatives (adamw, amsgrad, adamax, nadam, radam): decay of the mean gradient, in [0, 1); .9
-            if not given.
-        beta2: the same: decay of the mean squared gradient (adamax: of its largest), in [0, 1); .999 if not given.
-        schedule: constant; step (a tenth at 1/2 and again at 3/4); cosine or linear (to 0); one_cycle (up in 30 %, then
-            down). Stepped per step over the whole training.
-        warmup: share of all steps, in [0, 1), during which the learning rate rises linearly to lr; not with one_cycle.
-        l1: factor of the penalty Σ|w| (weights, not biases), >= 0.
-        l2: factor of the penalty Σw² (weights, not biases), >= 0; under plain sgd the same as weight_decay = 2·l2.
-        compiled: compile the network by `torch.compile` before the first step, which takes a minute: for large networks
-            on a GPU.
+    Logged, one value an epoch: `train/loss`, the metrics (of class labels `train/accuracy`, of several labels a sample
+    `train/exact_match` and `train/micro_f1`, of numbers `train/r2`) and, where there is one, `train/penalty`, taken
+    while the weights change; `lr`, the rate of the epoch's last step; `val/…` and `test/…`. `train/loss` is the loss on
+    the data: the penalty is minimised with it, but not counted in it.
 
     Raises:
         ValueError: a name that does not exist, a number out of range, or a hyper-parameter that the chosen optimiser
             would ignore.
     """
 
-    def __init__(
-        self,
-        *,
-        seed: int,
-        loss: str = "cross_entropy",
-        output_activation: str | None = None,
-        reduction: str | None = None,
-        optimizer: str = "adam",
-        lr: float = 1e-3,
-        momentum: float | None = None,
-        nesterov: bool | None = None,
-        weight_decay: float | None = None,
-        beta1: float | None = None,
-        beta2: float | None = None,
-        schedule: str = "constant",
-        warmup: float = 0.0,
-        l1: float = 0.0,
-        l2: float = 0.0,
-        compiled: bool = False,
-    ) -> None:
+    num_classes: int | None = None
+    """Number of outputs: of classes, of labels, or of target columns for mse; the data module's if not given."""
+    seed: int | None = None
+    """Seed of the initial weights, one stream a layer, so that conditions share what they can; if not given, that of
+    `seed_everything`."""
+    loss: str = "cross_entropy"
+    """cross_entropy, one_hot_mse (integer labels), bce, label_mse, label_softmax (several labels a sample), or mse
+    (targets of the outputs' shape); naive_cross_entropy and naive_bce are as the formulas are written, and not safe
+    numerically."""
+    output_activation: str | None = None
+    """one_hot_mse: identity (if not given), sigmoid or softmax."""
+    reduction: str | None = None
+    """one_hot_mse, bce, label_mse: mean (if not given) or sum over the outputs."""
+    metrics: list[str] | None = None
+    """What is counted beside the loss, in place of the usual: of class labels accuracy, macro_accuracy, macro_f1,
+    micro_f1, calibration_error; of several labels a sample exact_match, micro_f1, macro_f1, label_accuracy; of numbers
+    r2, mean_absolute_error."""
+    optimizer: str = "adam"
+    """sgd, adam, adamw, amsgrad, adamax, nadam, radam, rmsprop, adagrad or adadelta. One that does not use an argument
+    given below is an error."""
+    lr: float = 1e-3
+    """Learning rate, > 0; with a schedule, its largest value."""
+    momentum: float | None = None
+    """sgd, rmsprop: in [0, 1); 0 if not given."""
+    nesterov: bool | None = None
+    """sgd: look ahead along the momentum, which must be > 0."""
+    weight_decay: float | None = None
+    """Any optimizer: decay of the weights (not biases), >= 0; if not given .01 for adamw, else 0."""
+    beta1: float | None = None
+    """adam and its relatives (adamw, amsgrad, adamax, nadam, radam): decay of the mean gradient, in [0, 1); .9 if not
+    given."""
+    beta2: float | None = None
+    """The same: decay of the mean squared gradient (adamax: of its largest), in [0, 1); .999 if not given."""
+    schedule: str = "constant"
+    """constant; step (a tenth at 1/2 and again at 3/4); cosine or linear (to 0); one_cycle (up in 30 %, then down):
+    stepped per step over the whole training. plateau: a tenth after 10 epochs without a smaller val/loss."""
+    warmup: float = 0.0
+    """Share of all steps, in [0, 1), during which the learning rate rises linearly to lr; not with one_cycle."""
+    l1: float = 0.0
+    """Factor of the penalty Σ|w| (weights, not biases), >= 0."""
+    l2: float = 0.0
+    """Factor of the penalty Σw² (weights, not biases), >= 0; under plain sgd the same as weight_decay = 2·l2."""
+    compiled: bool = False
+    """Compile the network by `torch.compile` before the first step, which takes a minute: for large networks on a
+    GPU."""
+
+    network: nn.Module = field(init=False)
+    criterion: Loss = field(init=False)
+    optimizer_arguments: dict[str, Any] = field(init=False)
+    epochs: dict[str, Epoch] = field(init=False)
+
+    def __post_init__(self) -> None:
         super().__init__()
-        # Of the subclass's constructor too. Under the CLI `self.hparams` lacks inherited arguments: read `self.x`.
-        self.save_hyperparameters()
-        check_count("seed", seed, minimum=0)
-        check_schedule(schedule, warmup)
-        check_number("l1", l1, minimum=0)
-        check_number("l2", l2, minimum=0)
-        self.seed = seed
-        self.loss = loss
-        self.output_activation = output_activation
-        self.reduction = reduction
-        self.optimizer = optimizer
-        self.lr = lr
+        self.seed = torch.initial_seed() if self.seed is None else self.seed
+        check_count("seed", self.seed, minimum=0)
+        check_schedule(self.schedule, self.warmup)
+        check_number("l1", self.l1, minimum=0)
+        check_number("l2", self.l2, minimum=0)
         self.optimizer_arguments = optimizer_arguments(
-            optimizer,
-            lr=lr,
-            momentum=momentum,
-            nesterov=nesterov,
-            weight_decay=weight_decay,
-            beta1=beta1,
-            beta2=beta2,
+            self.optimizer,
+            lr=self.lr,
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            weight_decay=self.weight_decay,
+            beta1=self.beta1,
+            beta2=self.beta2,
         )
-        self.schedule = schedule
-        self.warmup = warmup
-        self.l1 = l1
-        self.l2 = l2
-        self.compiled = compiled
         self.criterion = self.configure_losses()
-        self.network = self.configure_network()
-        self.means = {stage: EpochMeans() for stage in ("train", "val", "test")}
+        self.epochs = {stage: Epoch() for stage in STAGES}
+        self.save_hyperparameters()
+        if None not in self.sizes.values():
+            self.build()
 
     @abstractmethod
     def configure_network(self) -> nn.Module:
@@ -182,6 +144,65 @@ class LectureModule(PlainAttributes, lightning.LightningModule, ABC):
         """Choose the loss."""
         return build_loss(self.loss, self.output_activation, self.reduction)
 
+    def configure_metrics(self) -> dict[str, Metric]:
+        """Choose what is counted beside the loss, by name; called once for each of train, val and test.
+
+        A metric is updated once an epoch with `preds` (for classes the outputs), `target` and `outputs`, as far as its
+        `update` takes them. `{**super().configure_metrics(), "mine": Mine()}` adds one.
+        """
+        assert self.num_classes is not None
+        return build_metrics(self.criterion.kind, self.num_classes, self.metrics)
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """What this module has to know about the data; None where that is not known yet."""
+        return {name: getattr(self, name) for name in SIZES if hasattr(self, name)}
+
+    def configure_model(self) -> None:
+        """Build the network, unless that is done: the sizes that were not given are those of the data module."""
+        if not hasattr(self, "network"):
+            self.take_sizes(self.trainer.datamodule)  # type: ignore[attr-defined]
+
+    def take_sizes(self, data: Any) -> None:
+        """Build the network for a data module.
+
+        Args:
+            data: has the attributes among num_features, sample_shape and num_classes that this module needs.
+
+        Raises:
+            ValueError: it lacks one that was not given, or has another than was given.
+        """
+        for name, given in self.sizes.items():
+            found = getattr(data, name, None)
+            if given is None and found is None:
+                raise ValueError(f"{type(self).__name__} needs {name}: give it, or a data module that has it")
+            if None not in (given, found) and given != found:
+                raise ValueError(f"{name}={given} does not fit {type(data).__name__}, which has {found}")
+            setattr(self, name, found if given is None else given)
+        if not hasattr(self, "network"):
+            self.build()
+
+    def build(self) -> None:
+        """Build network and metrics; all sizes are known."""
+        self.check_sizes()
+        self.network = self.configure_network()
+        means = {"loss": MeanLoss()} | ({"penalty": MeanPenalty()} if self.l1 or self.l2 else {})
+        for stage in STAGES:
+            chosen = {"loss": MeanLoss()} if stage != "train" else means
+            setattr(self, f"{stage}_metrics", collection(stage, {**chosen, **self.configure_metrics()}))
+        # The sizes too: `load_from_checkpoint` needs nothing else.
+        self.save_hyperparameters()
+
+    def check_sizes(self) -> None:
+        """Refuse sizes that no network has.
+
+        Raises:
+            ValueError: one is no whole number of at least 1.
+        """
+        for name, size in self.sizes.items():
+            for number in [size] if isinstance(size, int) else size:
+                check_count(name, number)
+
     def prepare(self, data: Any) -> None:
         """Do what a fit needs before its first step; most modules need nothing.
 
@@ -190,15 +211,21 @@ class LectureModule(PlainAttributes, lightning.LightningModule, ABC):
         """
 
     def samples(self, batch: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Give the inputs and the targets that a step is about: those of the batch."""
-        return _pair(batch)
+        """Give the inputs and the targets that a step is about: those of the batch.
 
-    def setup(self, stage: str) -> None:
+        Raises:
+            ValueError: the batch is no pair.
+        """
+        if not isinstance(batch, tuple | list) or len(batch) != 2:
+            raise ValueError(f"a batch must be a pair (inputs, targets), not a {type(batch).__name__} of {len(batch)}")
+        inputs, targets = batch
+        return inputs, targets
+
+    def on_fit_start(self) -> None:
         """Prepare for a fit; evaluation takes all that it needs from the checkpoint."""
-        if stage == "fit":
-            self.prepare(self.trainer.datamodule)  # type: ignore[attr-defined]
-            if self.compiled:
-                self.network.compile()
+        self.prepare(self.trainer.datamodule)  # type: ignore[attr-defined]
+        if self.compiled:
+            self.network.compile()
 
     def check_batch(self, batch: Sequence[Tensor]) -> None:
         """Find out, without learning or drawing anything, whether the network can be trained on batches like this one.
@@ -206,7 +233,7 @@ class LectureModule(PlainAttributes, lightning.LightningModule, ABC):
         Raises:
             ValueError: it cannot take such inputs, or as many of them, or the loss such targets.
         """
-        inputs, targets = _pair(batch)
+        inputs, targets = LectureModule.samples(self, batch)
         # Normalisation would remember the batch.
         state, training = copy.deepcopy(self.network.state_dict()), self.training
         try:
@@ -234,27 +261,18 @@ class LectureModule(PlainAttributes, lightning.LightningModule, ABC):
         objective = self._step(batch, batch_idx, "train")
         if is_last_step(self.trainer, batch_idx):
             # Here and not at the epoch's end, where callbacks run before the module: they read these.
+            self._log_epoch("train")
             rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-            self._log_means("train", {"lr": torch.tensor(rate, dtype=torch.float64)})
+            self.log("lr", torch.tensor(rate, dtype=torch.float64), on_step=False, on_epoch=True, batch_size=1)
         return objective
 
     def validation_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
-        """Count the batch."""
+        """Keep what the metrics need of the batch."""
         self._step(batch, batch_idx, "val")
 
     def test_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
-        """Count the batch."""
+        """Keep what the metrics need of the batch."""
         self._step(batch, batch_idx, "test")
-
-    def more_measures(self, stage: str, means: Mapping[str, Tensor], samples: int) -> dict[str, Tensor]:
-        """Give what is logged beside the means of an epoch: nothing, unless a subclass has something.
-
-        Args:
-            stage: train, val or test.
-            means: of the epoch.
-            samples: how many they are of.
-        """
-        return {}
 
     def predict_step(self, batch: Tensor | Sequence[Tensor], batch_idx: int) -> Tensor:
         """Give the outputs for a batch of inputs, with or without targets."""
@@ -263,12 +281,25 @@ class LectureModule(PlainAttributes, lightning.LightningModule, ABC):
         return outputs
 
     def on_validation_epoch_end(self) -> None:
-        """Log the means over the validation set."""
-        self._log_means("val", {})
+        """Log the metrics of the validation set."""
+        self._log_epoch("val")
 
     def on_test_epoch_end(self) -> None:
-        """Log the means over the test set."""
-        self._log_means("test", {})
+        """Log the metrics of the test set."""
+        self._log_epoch("test")
+
+    def metrics_of(self, stage: str) -> MetricCollection:
+        """The metrics of train, val or test."""
+        found: MetricCollection = getattr(self, f"{stage}_metrics")
+        return found
+
+    def evaluated(self, epoch: Epoch) -> dict[str, Tensor]:
+        """Compute loss and metrics of the samples of an epoch of any kind, by their names without a stage."""
+        metrics = self.metrics_of("test").clone(prefix="")
+        metrics.reset()
+        (kept,) = epoch.of_networks(self.criterion.predict)
+        metrics.update(**kept)
+        return metrics.compute()
 
     def _step(self, batch: Sequence[Tensor], batch_idx: int, stage: str) -> Tensor:
         inputs, targets = self.samples(batch)
@@ -277,25 +308,27 @@ class LectureModule(PlainAttributes, lightning.LightningModule, ABC):
         # Reading values makes an accelerator wait: there, only an epoch's first batch is looked at.
         if targets.device.type == "cpu" or batch_idx == 0:
             self.criterion.check_values(outputs, targets)
-        objective = self.criterion.mean(outputs, targets)
-        means = {"loss": objective.detach()}
+        objective, cost = self.criterion.mean(outputs, targets), None
         if stage == "train" and (self.l1 or self.l2):
             cost = penalty(penalized(self.network), self.l1, self.l2)
-            objective = objective + cost
-            means["penalty"] = cost.detach()
         if batch_idx == 0:
-            self.means[stage].reset()
-        outputs = outputs.detach()
-        totals = {name: total(outputs, targets) for name, total in self.criterion.totals.items()}
-        self.means[stage].add(len(inputs), means=means, totals=totals)
-        return objective
+            self.epochs[stage].clear()
+        self.epochs[stage].add(objective, outputs, targets, cost)
+        return objective if cost is None else objective + cost
 
-    def _log_means(self, stage: str, more: dict[str, Any]) -> None:
-        means = self.means[stage].compute()
-        summary = {**self.criterion.summarize(means), **self.more_measures(stage, means, self.means[stage].samples)}
-        values = {f"{stage}/{name}": mean for name, mean in summary.items()}
-        # One value an epoch, already a mean: another batch size would only multiply and divide it.
-        self.log_dict({**values, **more}, on_step=False, on_epoch=True, batch_size=1)
+    def _log_epoch(self, stage: str) -> None:
+        metrics = self.metrics_of(stage)
+        metrics.reset()
+        (kept,) = self.epochs[stage].of_networks(self.criterion.predict)
+        metrics.update(**kept)
+        # Already of the whole epoch: another batch size would only multiply and divide it.
+        self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=1)
+
+
+def known(size: T | None) -> T:
+    """Give a size or a seed that the module has by the time it builds its network."""
+    assert size is not None
+    return size
 
 
 def configure_optimization(
@@ -305,6 +338,9 @@ def configure_optimization(
     optimizer = build_optimizer(network, module.optimizer, module.optimizer_arguments)
     if module.schedule == "constant" and not module.warmup:
         return optimizer
+    if module.schedule == PLATEAU:
+        plateau = build_schedule(optimizer, PLATEAU, 0.0, 1)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": plateau, "monitor": "val/loss"}}
     total = trainer.estimated_stepping_batches
     # -1: an iterable data set without a length; infinite: neither max_epochs nor max_steps.
     if total < 1 or math.isinf(total):

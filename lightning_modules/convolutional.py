@@ -1,8 +1,7 @@
 """The small convolutional network of images and text, and its training."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -10,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from lightning_modules.base import LectureModule
+from lightning_modules.base import LectureModule, ShapedSamples, known
+from lightning_modules.fully_connected import options_of
 from lightning_modules.layers import check_count, choose
 from lightning_modules.layers.activations import activation as build_activation
 from lightning_modules.layers.dropout import dropout as build_dropout
@@ -73,6 +73,31 @@ def initialize_convolution(layer: Convolution, name: str, gain: float, generator
     layer.get_parameter("bias").copy_(of_patches.bias)
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
+class ConvolutionalOptions:
+    """What there is to choose about a convolutional network."""
+
+    kernel_size: int = 3
+    """Positions of the kernels along each axis; odd unless padding is none."""
+    padding: str = "zeros"
+    """zeros; circular (the image as if it had no border: a shifted image gives shifted maps, exactly); none."""
+    pooling: str = "max"
+    """max, average or none; halves each axis after each activation."""
+    head: str = "average"
+    """average (one number a channel: where in the image makes no difference) or flatten."""
+    activation: str = "relu"
+    """identity, sign, sign_straight_through, sigmoid, tanh, relu, leaky_relu, elu, gelu or silu."""
+    normalization: str = "none"
+    """none, or batch, before the activation: each channel over the batch and its positions."""
+    initialization: str = "default"
+    """default (torch's, n·Var(w) = 1/3), xavier (1), he (2), orthogonal (1) or zero (0); n = input channels × kernel
+    positions."""
+    gain: float = 1.0
+    """Factor of the initial weights of the convolutions; n·Var(w) grows by its square."""
+    dropout: float = 0.0
+    """Probability of a layer's output to be dropped, in [0, 1)."""
+
+
 class ConvolutionalLayer(nn.Module):
     """Convolution, normalisation, activation, pooling and dropout, in this order.
 
@@ -83,32 +108,18 @@ class ConvolutionalLayer(nn.Module):
     Args:
         axes: 1 for sequences, 2 for images.
         channels: numbers of input and output channels.
-        kernel_size: positions of the kernel along each axis.
-        padding: a key of `PADDINGS`.
-        activation: see `layers.activations`.
-        normalization: a key of `NORMALIZATIONS`; each channel over the batch and its positions.
-        pooling: a key of `POOLINGS`; windows of 2 positions an axis, without overlap.
-        dropout: probability of an output to be dropped, per sample.
+        options: of the network.
     """
 
-    def __init__(
-        self,
-        axes: int,
-        channels: tuple[int, int],
-        kernel_size: int,
-        padding: str,
-        activation: str,
-        normalization: str,
-        pooling: str,
-        dropout: float,
-    ) -> None:
+    def __init__(self, axes: int, channels: tuple[int, int], options: ConvolutionalOptions) -> None:
         super().__init__()
-        norms, pools = choose("normalization", normalization, NORMALIZATIONS), choose("pooling", pooling, POOLINGS)
-        self.convolution = convolution(axes, channels, kernel_size, padding)
+        norms = choose("normalization", options.normalization, NORMALIZATIONS)
+        pools = choose("pooling", options.pooling, POOLINGS)
+        self.convolution = convolution(axes, channels, options.kernel_size, options.padding)
         self.normalization = None if norms is None else norms(channels[1])
-        self.activation = build_activation(activation)
+        self.activation = build_activation(options.activation)
         self.pooling = None if pools is None else pools((1, WINDOW) if axes == 1 else WINDOW)
-        self.dropout = build_dropout(dropout)
+        self.dropout = build_dropout(options.dropout)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(batch, channels before, height, width) to (batch, channels after, fewer of both)."""
@@ -151,30 +162,18 @@ class ConvolutionalNetwork(nn.Module):
         out_features: number of outputs, which have no activation.
         channels: output channels of each layer, nearest the input first.
         seed: seed of the initial weights.
-        kernel_size: and all that follow: see `Convolutional`.
+        options: see `ConvolutionalOptions`.
 
     Raises:
+        TypeError: an option that does not exist.
         ValueError: a name that does not exist, a number out of range, or samples of another kind or too small.
     """
 
     def __init__(
-        self,
-        sample_shape: Sequence[int],
-        out_features: int,
-        channels: Sequence[int],
-        *,
-        seed: int,
-        kernel_size: int = 3,
-        padding: str = "zeros",
-        pooling: str = "max",
-        head: str = "average",
-        activation: str = "relu",
-        normalization: str = "none",
-        initialization: str = "default",
-        gain: float = 1.0,
-        dropout: float = 0.0,
+        self, sample_shape: Sequence[int], out_features: int, channels: Sequence[int], *, seed: int, **options: Any
     ) -> None:
         super().__init__()
+        chosen = ConvolutionalOptions(**options)
         self.sample_shape = tuple(sample_shape)
         if len(self.sample_shape) not in (2, 3):
             raise ValueError(
@@ -185,26 +184,27 @@ class ConvolutionalNetwork(nn.Module):
             raise ValueError("channels must list at least one number of channels, not []")
         for count in (*self.sample_shape, *channels, out_features):
             check_count("the size of a layer", count)
-        check_count("kernel_size", kernel_size)
+        size, padding = chosen.kernel_size, chosen.padding
+        check_count("kernel_size", size)
         choose("padding", padding, PADDINGS)
-        choose("pooling", pooling, POOLINGS)
-        choose("head", head, HEADS)
-        if padding != "none" and kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size must be odd with padding={padding}, not {kernel_size}: it has no middle")
+        choose("pooling", chosen.pooling, POOLINGS)
+        choose("head", chosen.head, HEADS)
+        if padding != "none" and size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd with padding={padding}, not {size}: it has no middle")
         before, *positions = self.sample_shape
-        sizes = map_sizes(positions, len(channels), kernel_size, padding, pooling)
+        sizes = map_sizes(positions, len(channels), size, padding, chosen.pooling)
         self.layers = nn.ModuleList(
-            ConvolutionalLayer(len(positions), pair, kernel_size, padding, activation, normalization, pooling, dropout)
+            ConvolutionalLayer(len(positions), pair, chosen)
             for pair in zip((before, *channels), channels, strict=False)
         )
-        self.average = head == "average"
+        self.average = chosen.head == "average"
         self.output = linear(channels[-1] * (1 if self.average else prod(sizes)), out_features)
         for name, module in self.named_modules():
             draws = weight_generator(seed, name)
             if isinstance(module, Convolution):
-                initialize_convolution(module, initialization, gain, draws)
+                initialize_convolution(module, chosen.initialization, chosen.gain, draws)
             elif isinstance(module, nn.Linear):
-                initialize_linear(module, initialization, 1.0, draws)
+                initialize_linear(module, chosen.initialization, 1.0, draws)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(batch, *sample_shape) to (batch, out_features).
@@ -225,78 +225,22 @@ class ConvolutionalNetwork(nn.Module):
         return outputs
 
 
-class Convolutional(LectureModule):
+@dataclass(kw_only=True, eq=False, repr=False)
+class Convolutional(ConvolutionalOptions, ShapedSamples, LectureModule):
     """Small convolutional network: convolutions, each with activation and pooling, and a linear output.
 
     The contrast to slide "Réseau Fully-Connected", which calls that network unfit for images and text. Of images
     (channels, height, width) or, in one dimension, of text (channels, length).
 
-    Args:
-        sample_shape: (channels, height, width) or (channels, length); the data module knows it.
-        num_classes: number of outputs; the data module knows it.
-        channels: output channels of each layer, nearest the input first.
-        kernel_size: positions of the kernels along each axis; odd unless padding is none.
-        padding: zeros; circular (the image as if it had no border: a shifted image gives shifted maps, exactly); none.
-        pooling: max, average or none; halves each axis after each activation.
-        head: average (one number a channel: where in the image makes no difference) or flatten.
-        activation: identity, sign, sign_straight_through, sigmoid, tanh, relu, leaky_relu, elu, gelu or silu.
-        normalization: none, or batch, before the activation: each channel over the batch and its positions.
-        initialization: default (torch's, n·Var(w) = 1/3), xavier (1), he (2), orthogonal (1) or zero (0); n = input
-            channels × kernel positions.
-        gain: factor of the initial weights of the convolutions; n·Var(w) grows by its square.
-        dropout: probability of a layer's output to be dropped, in [0, 1).
-        training: of `LectureModule`.
-
     Raises:
         ValueError: a name that does not exist, a number out of range, or samples of another kind or too small.
     """
 
-    def __init__(
-        self,
-        *,
-        sample_shape: tuple[int, ...],
-        num_classes: int,
-        channels: list[int],
-        kernel_size: int = 3,
-        padding: str = "zeros",
-        pooling: str = "max",
-        head: str = "average",
-        activation: str = "relu",
-        normalization: str = "none",
-        initialization: str = "default",
-        gain: float = 1.0,
-        dropout: float = 0.0,
-        **training: Any,
-    ) -> None:
-        check_count("num_classes", num_classes)
-        self.sample_shape = sample_shape
-        self.num_classes = num_classes
-        self.channels = channels
-        self.kernel_size = kernel_size
-        self.padding = padding
-        self.pooling = pooling
-        self.head = head
-        self.activation = activation
-        self.normalization = normalization
-        self.initialization = initialization
-        self.gain = gain
-        self.dropout = dropout
-        super().__init__(**training)
+    channels: list[int]
+    """Output channels of each layer, nearest the input first."""
 
     def configure_network(self) -> ConvolutionalNetwork:
         """Build the network."""
-        return ConvolutionalNetwork(
-            self.sample_shape,
-            self.num_classes,
-            self.channels,
-            seed=self.seed,
-            kernel_size=self.kernel_size,
-            padding=self.padding,
-            pooling=self.pooling,
-            head=self.head,
-            activation=self.activation,
-            normalization=self.normalization,
-            initialization=self.initialization,
-            gain=self.gain,
-            dropout=self.dropout,
-        )
+        options = options_of(ConvolutionalOptions, self)
+        shape, outputs = known(self.sample_shape), known(self.num_classes)
+        return ConvolutionalNetwork(shape, outputs, self.channels, seed=known(self.seed), **options)

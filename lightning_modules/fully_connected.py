@@ -1,20 +1,57 @@
 """The fully connected network, and its training."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 from torch import Tensor, nn
 
-from lightning_modules.base import LectureModule
+from lightning_modules.base import FlatSamples, LectureModule, known
 from lightning_modules.layers import check_count, choose
 from lightning_modules.layers.activations import activation as build_activation
 from lightning_modules.layers.dropout import dropout as build_dropout
 from lightning_modules.layers.initialization import initialize_linear, linear, weight_generator
 from lightning_modules.layers.normalization import POSITIONS
 from lightning_modules.layers.normalization import normalization as build_normalization
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class LinearOptions:
+    """What there is to choose about the linear layers of a network."""
+
+    initialization: str = "default"
+    """Of all layers: default (torch's, n·Var(w) = 1/3), xavier (1), he (2), orthogonal (1) or zero (0)."""
+    bias: bool = True
+    """Whether the linear layers have one."""
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class HiddenOptions(LinearOptions):
+    """What there is to choose about the hidden layers of a network."""
+
+    activation: str = "relu"
+    """identity, sign, sign_straight_through, sigmoid, tanh, relu, leaky_relu, elu, gelu or silu."""
+    normalization: str = "none"
+    """Of hidden layers: none, batch or layer."""
+    normalization_position: str | None = None
+    """before (if not given) or after the activation; only with a normalization."""
+    gain: float = 1.0
+    """Factor of the initial weights of hidden layers; n·Var(w) grows by its square."""
+    output_gain: float = 1.0
+    """Factor of the initial weights of the output: a large one makes sure, and wrong, at the start."""
+    dropout: float = 0.0
+    """Probability of a hidden unit's output to be dropped, in [0, 1)."""
+    dropout_mask: str | None = None
+    """sample (if not given), a mask for each sample; or batch, one an iteration for all its samples; only with
+    dropout."""
+    residual: bool = False
+    """Add a hidden layer's input to its output wherever both have the same size."""
+
+
+def options_of(kind: type, thing: Any) -> dict[str, Any]:
+    """Pick the options that a dataclass declares from an object that has them."""
+    return {option.name: getattr(thing, option.name) for option in fields(kind)}
 
 
 class HiddenLayer(nn.Module):
@@ -26,34 +63,17 @@ class HiddenLayer(nn.Module):
     Args:
         in_features: size of the input.
         out_features: number of units.
-        activation: see `layers.activations`.
-        normalization: see `layers.normalization`.
-        normalization_position: "before" or "after" the activation.
-        dropout: probability of a unit's output to be dropped.
-        dropout_mask: see `layers.dropout`.
-        residual: add the layer's input to its output.
-        bias: whether the linear map has one.
+        options: of the network; a residual sum needs equal sizes.
     """
 
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        activation: str,
-        normalization: str,
-        normalization_position: str,
-        dropout: float,
-        dropout_mask: str | None,
-        residual: bool,
-        bias: bool,
-    ) -> None:
+    def __init__(self, in_features: int, out_features: int, options: HiddenOptions) -> None:
         super().__init__()
-        self.linear = linear(in_features, out_features, bias)
-        self.normalization = build_normalization(normalization, out_features)
-        self.activation = build_activation(activation)
-        self.dropout = build_dropout(dropout, dropout_mask)
-        self.normalize_first = normalization_position == "before"
-        self.residual = residual
+        self.linear = linear(in_features, out_features, options.bias)
+        self.normalization = build_normalization(options.normalization, out_features)
+        self.activation = build_activation(options.activation)
+        self.dropout = build_dropout(options.dropout, options.dropout_mask)
+        self.normalize_first = options.normalization_position != "after"
+        self.residual = options.residual and in_features == out_features
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(batch, in_features) to (batch, out_features)."""
@@ -79,70 +99,35 @@ class FullyConnectedNetwork(nn.Module):
         out_features: number of outputs, which have no activation.
         hidden: number of units of each hidden layer, nearest the input first.
         seed: seed of the initial weights.
-        activation: see `layers.activations`.
-        normalization: see `layers.normalization`; of hidden layers.
-        normalization_position: "before" (if not given) or "after" the activation.
-        initialization: see `layers.initialization`; of all layers.
-        gain: factor of the initial weights of the hidden layers.
-        output_gain: factor of the initial weights of the output.
-        dropout: probability of a hidden unit's output to be dropped, in [0, 1).
-        dropout_mask: see `layers.dropout`.
-        residual: add a hidden layer's input to its output wherever both have the same size.
-        bias: whether the linear maps have one.
+        options: see `HiddenOptions`: `activation="tanh"`.
 
     Raises:
+        TypeError: an option that does not exist.
         ValueError: a name that does not exist, a number out of range, or an option without effect.
     """
 
     def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        hidden: Sequence[int],
-        *,
-        seed: int,
-        activation: str = "relu",
-        normalization: str = "none",
-        normalization_position: str | None = None,
-        initialization: str = "default",
-        gain: float = 1.0,
-        output_gain: float = 1.0,
-        dropout: float = 0.0,
-        dropout_mask: str | None = None,
-        residual: bool = False,
-        bias: bool = True,
+        self, in_features: int, out_features: int, hidden: Sequence[int], *, seed: int, **options: Any
     ) -> None:
         super().__init__()
-        position = "before" if normalization_position is None else normalization_position
-        choose("normalization_position", position, POSITIONS)
-        if normalization_position is not None and normalization == "none":
+        chosen = HiddenOptions(**options)
+        choose("normalization_position", chosen.normalization_position or "before", POSITIONS)
+        if chosen.normalization_position is not None and chosen.normalization == "none":
+            position = chosen.normalization_position
             raise ValueError(f"normalization_position={position} has no effect: normalization is none")
         sizes = [in_features, *hidden]
         for size in (*sizes, out_features):
             check_count("the size of a layer", size)
         pairs = list(itertools.pairwise(sizes))
-        if residual and all(before != after for before, after in pairs):
+        if chosen.residual and all(before != after for before, after in pairs):
             raise ValueError(f"residual=True has no effect: no two consecutive layers of {sizes} have the same size")
         self.in_features = in_features
-        self.hidden = nn.ModuleList(
-            HiddenLayer(
-                before,
-                after,
-                activation,
-                normalization,
-                position,
-                dropout,
-                dropout_mask,
-                residual and before == after,
-                bias,
-            )
-            for before, after in pairs
-        )
-        self.output = linear(sizes[-1], out_features, bias)
+        self.hidden = nn.ModuleList(HiddenLayer(before, after, chosen) for before, after in pairs)
+        self.output = linear(sizes[-1], out_features, chosen.bias)
         for name, module in self.named_modules():
             if isinstance(module, nn.Linear):
-                factor = output_gain if module is self.output else gain
-                initialize_linear(module, initialization, factor, weight_generator(seed, name))
+                factor = chosen.output_gain if module is self.output else chosen.gain
+                initialize_linear(module, chosen.initialization, factor, weight_generator(seed, name))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(batch, …) to (batch, out_features).
@@ -179,86 +164,29 @@ def hidden_widths(depth: int | None, width: int | None, hidden: Sequence[int] | 
     return [width] * depth
 
 
-class FullyConnected(LectureModule):
+@dataclass(kw_only=True, eq=False, repr=False)
+class FullyConnected(HiddenOptions, FlatSamples, LectureModule):
     """Fully connected network: linear layers, each followed by an activation, and a linear output.
 
     Slide "Réseau Fully-Connected". The shape is given by depth and width, or by the list hidden.
-
-    Args:
-        num_features: size of a flattened sample; the data module knows it.
-        num_classes: number of outputs: of classes, or of target columns for mse; the data module knows it.
-        depth: number of hidden layers, >= 1.
-        width: units of each hidden layer, >= 1.
-        hidden: units of each hidden layer as a list, nearest the input first; instead of depth and width.
-        activation: identity, sign, sign_straight_through, sigmoid, tanh, relu, leaky_relu, elu, gelu or silu.
-        normalization: of hidden layers: none, batch or layer.
-        normalization_position: before (if not given) or after the activation; only with a normalization.
-        initialization: default (torch's, n·Var(w) = 1/3), xavier (1), he (2), orthogonal (1) or zero (0).
-        gain: factor of the initial weights of hidden layers; n·Var(w) grows by its square.
-        output_gain: factor of the initial weights of the output: a large one makes sure, and wrong, at the start.
-        dropout: probability of a hidden unit's output to be dropped, in [0, 1).
-        dropout_mask: sample (if not given), a mask for each sample; or batch, one an iteration for all its samples;
-            only with dropout.
-        residual: add a hidden layer's input to its output wherever both have the same size.
-        bias: whether the linear layers have one.
-        training: of `LectureModule`.
 
     Raises:
         ValueError: a name that does not exist, a number out of range, or an option that would have no effect.
     """
 
-    def __init__(
-        self,
-        *,
-        num_features: int,
-        num_classes: int,
-        depth: int | None = None,
-        width: int | None = None,
-        hidden: list[int] | None = None,
-        activation: str = "relu",
-        normalization: str = "none",
-        normalization_position: str | None = None,
-        initialization: str = "default",
-        gain: float = 1.0,
-        output_gain: float = 1.0,
-        dropout: float = 0.0,
-        dropout_mask: str | None = None,
-        residual: bool = False,
-        bias: bool = True,
-        **training: Any,
-    ) -> None:
-        check_count("num_features", num_features)
-        check_count("num_classes", num_classes)
-        self.num_features = num_features
-        self.num_classes = num_classes
-        self.widths = hidden_widths(depth, width, hidden)
-        self.activation = activation
-        self.normalization = normalization
-        self.normalization_position = normalization_position
-        self.initialization = initialization
-        self.gain = gain
-        self.output_gain = output_gain
-        self.dropout = dropout
-        self.dropout_mask = dropout_mask
-        self.residual = residual
-        self.bias = bias
-        super().__init__(**training)
+    depth: int | None = None
+    """Number of hidden layers, >= 1."""
+    width: int | None = None
+    """Units of each hidden layer, >= 1."""
+    hidden: list[int] | None = None
+    """Units of each hidden layer as a list, nearest the input first; instead of depth and width."""
 
     def configure_network(self) -> FullyConnectedNetwork:
         """Build the network."""
         return FullyConnectedNetwork(
-            self.num_features,
-            self.num_classes,
-            self.widths,
-            seed=self.seed,
-            activation=self.activation,
-            normalization=self.normalization,
-            normalization_position=self.normalization_position,
-            initialization=self.initialization,
-            gain=self.gain,
-            output_gain=self.output_gain,
-            dropout=self.dropout,
-            dropout_mask=self.dropout_mask,
-            residual=self.residual,
-            bias=self.bias,
+            known(self.num_features),
+            known(self.num_classes),
+            hidden_widths(self.depth, self.width, self.hidden),
+            seed=known(self.seed),
+            **options_of(HiddenOptions, self),
         )

@@ -1,16 +1,16 @@
 """The image that is optimised through a frozen network: the same descent, in the space of descriptions."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torchmetrics import Metric
 
-from lightning_modules.base import LectureModule
+from lightning_modules.base import LectureModule, ShapedSamples, known
 from lightning_modules.fully_connected import FullyConnectedNetwork
 from lightning_modules.layers import check_count
 from lightning_modules.layers.initialization import weight_generator
@@ -141,7 +141,8 @@ def pretrained(network: nn.Module, inputs: Tensor, labels: Tensor, *, steps: int
     return _trained[key]
 
 
-class InputOptimization(LectureModule):
+@dataclass(kw_only=True, eq=False, repr=False)
+class InputOptimization(ShapedSamples, LectureModule):
     """An image of noise is the only parameter: it descends a loss through a network that is trained and frozen first.
 
     Slide "Fonction standard d'apprentissage": its `AdamW([noise], lr=5e-1)` with OneCycleLR over 1000 steps is
@@ -155,57 +156,48 @@ class InputOptimization(LectureModule):
     decay (AdamW's own .01 if none is given; 0 switches it off), l1 and l2 act on the noise, as in the slide: they pull
     every pixel to 0, and keep the loss above a floor.
 
-    Args:
-        sample_shape: shape of a sample; the data module knows it.
-        num_classes: number of classes; the data module knows it.
-        hidden: units of each hidden layer of the frozen network, nearest the input first; [128, 128] if not given.
-        activation: of the frozen network: identity, sigmoid, tanh, relu, leaky_relu, elu, gelu or silu.
-        pretraining_steps: steps of Adam on the frozen network, >= 0.
-        loss: mse (inversion), or cross_entropy, naive_cross_entropy, one_hot_mse towards target_class.
-        target_class: class that the noise is to become, >= 0; not with mse.
-        training: of `LectureModule`.
-
     Raises:
         ValueError: a name that does not exist, a number out of range, or a target that the loss does not use.
     """
 
-    network: InputOptimizationNetwork
+    hidden: list[int] | None = None
+    """Units of each hidden layer of the frozen network, nearest the input first; [128, 128] if not given."""
+    activation: str = "tanh"
+    """Of the frozen network: identity, sigmoid, tanh, relu, leaky_relu, elu, gelu or silu."""
+    pretraining_steps: int = 400
+    """Steps of Adam on the frozen network, >= 0."""
+    loss: str = INVERSION
+    """mse (inversion), or cross_entropy, naive_cross_entropy, one_hot_mse towards target_class."""
+    target_class: int | None = None
+    """Class that the noise is to become, >= 0; not with mse."""
 
-    def __init__(
-        self,
-        *,
-        sample_shape: tuple[int, ...],
-        num_classes: int,
-        hidden: list[int] | None = None,
-        activation: str = "tanh",
-        pretraining_steps: int = 400,
-        loss: str = INVERSION,
-        target_class: int | None = None,
-        **training: Any,
-    ) -> None:
-        check_count("num_classes", num_classes, minimum=2)
-        check_count("pretraining_steps", pretraining_steps, minimum=0)
-        if loss == INVERSION and target_class is not None:
-            raise ValueError(f"target_class={target_class} has no effect: {loss} brings the noise to a test image")
-        if loss in CLASS_LOSSES and target_class not in range(num_classes):
-            raise ValueError(f"{loss} needs a target_class from 0 to {num_classes - 1}, not {target_class}")
+    network: InputOptimizationNetwork = field(init=False)
+
+    def check_sizes(self) -> None:
+        """Refuse a target that the loss does not use, or that is no class."""
+        super().check_sizes()
+        loss, target, classes = self.loss, self.target_class, self.num_classes
+        assert classes is not None
+        check_count("num_classes", classes, minimum=2)
+        check_count("pretraining_steps", self.pretraining_steps, minimum=0)
+        if loss == INVERSION and target is not None:
+            raise ValueError(f"target_class={target} has no effect: {loss} brings the noise to a test image")
+        if loss in CLASS_LOSSES and target not in range(classes):
+            raise ValueError(f"{loss} needs a target_class from 0 to {classes - 1}, not {target}")
         if loss not in (INVERSION, *CLASS_LOSSES):
             raise ValueError(f"loss must be {INVERSION} or one of class labels ({', '.join(CLASS_LOSSES)}), not {loss}")
-        self.sample_shape = sample_shape
-        self.num_classes = num_classes
-        self.hidden = list(HIDDEN) if hidden is None else hidden
-        self.activation = activation
-        self.pretraining_steps = pretraining_steps
-        self.target_class = target_class
-        super().__init__(loss=loss, **training)
+
+    def configure_metrics(self) -> dict[str, Metric]:
+        """Count what the noise is taken for; of an inversion, whose targets do not vary, nothing but the loss."""
+        return {} if self.loss == INVERSION and self.metrics is None else super().configure_metrics()
 
     def configure_network(self) -> InputOptimizationNetwork:
         """Build noise and network; the network is trained, and the target drawn, when a fit begins."""
         return InputOptimizationNetwork(
-            self.sample_shape,
-            self.num_classes,
-            self.hidden,
-            seed=self.seed,
+            known(self.sample_shape),
+            known(self.num_classes),
+            HIDDEN if self.hidden is None else self.hidden,
+            seed=known(self.seed),
             activation=self.activation,
             target_class=self.target_class,
         )
@@ -226,10 +218,12 @@ class InputOptimization(LectureModule):
         # A new one: the network itself never has a gradient, and a second fit begins from the same weights.
         untrained = self.configure_network().frozen.to(dtype).requires_grad_()
         steps = self.pretraining_steps
-        network.frozen.load_state_dict(pretrained(untrained, inputs.to(dtype), labels, steps=steps, seed=self.seed))
+        network.frozen.load_state_dict(
+            pretrained(untrained, inputs.to(dtype), labels, steps=steps, seed=known(self.seed))
+        )
         if network.target_image is not None:
             images = data.test[0]
-            row = torch.randint(len(images), (), generator=weight_generator(self.seed, "target"))
+            row = torch.randint(len(images), (), generator=weight_generator(known(self.seed), "target"))
             network.target_image.copy_(images[row])
             network.wanted.copy_(network(network.target_image))
 

@@ -1,4 +1,4 @@
-"""Losses of several labels a sample, and what is counted beside them; targets are 0 or 1, (batch, labels)."""
+"""Losses of several labels a sample, and how their outputs are read; targets are 0 or 1, (batch, labels)."""
 
 from __future__ import annotations
 
@@ -56,36 +56,14 @@ def label_softmax(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def by_sign(outputs: Tensor) -> Tensor:
-    """Predict the labels whose logit is positive, those of more than even odds: (batch, labels) bool."""
-    return outputs > 0
+    """Predict the labels whose logit is positive, those of more than even odds: (batch, labels), 1 or 0."""
+    return (outputs > 0).long()
 
 
 def by_share(outputs: Tensor) -> Tensor:
-    """Predict the labels that softmax gives an equal share or more: at least one, (batch, labels) bool."""
+    """Predict the labels that softmax gives an equal share or more: at least one, (batch, labels), 1 or 0."""
     highest = outputs == outputs.amax(dim=-1, keepdim=True)  # equal shares could round to less
-    return highest | (outputs.softmax(-1) * outputs.shape[-1] >= 1)
-
-
-def counts(predict: Function) -> dict[str, Measure]:
-    """Build the totals over a batch from a rule that turns outputs into predicted labels."""
-
-    def exact_match(outputs: Tensor, targets: Tensor) -> Tensor:
-        return (predict(outputs) == (targets > 0.5)).all(-1).sum(-1)
-
-    def hits(outputs: Tensor, targets: Tensor) -> Tensor:
-        return (predict(outputs) & (targets > 0.5)).sum((-2, -1))
-
-    def predicted_and_present(outputs: Tensor, targets: Tensor) -> Tensor:
-        return predict(outputs).sum((-2, -1)) + (targets > 0.5).sum((-2, -1))
-
-    return {"exact_match": exact_match, "hits": hits, "predicted_and_present": predicted_and_present}
-
-
-def with_micro_f1(means: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Turn an epoch's mean counts into F1 over all labels of all samples."""
-    hits, total = means.pop("hits"), means.pop("predicted_and_present")
-    # Nothing predicted where nothing is there: scikit-learn calls this 0.
-    return {**means, "micro_f1": torch.where(total > 0, 2 * hits / total, torch.zeros_like(total))}
+    return (highest | (outputs.softmax(-1) * outputs.shape[-1] >= 1)).long()
 
 
 def label_scores(name: str) -> Function:

@@ -1,16 +1,13 @@
 """Linear networks: one linear layer, or several with nothing between them, which are equivalent to one."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from lightning_modules.base import LectureModule
-from lightning_modules.fully_connected import FullyConnectedNetwork, hidden_widths
-from lightning_modules.layers import check_count
+from lightning_modules.base import FlatSamples, LectureModule, known
+from lightning_modules.fully_connected import FullyConnectedNetwork, LinearOptions, hidden_widths, options_of
 from lightning_modules.layers.initialization import linear
 
 
@@ -22,8 +19,8 @@ class LinearNetwork(FullyConnectedNetwork):
         out_features: number of outputs.
         hidden: sizes of the layers before the last; none for a single layer.
         seed: seed of the initial weights.
-        initialization: see `layers.initialization`; of all layers.
-        bias: whether the layers have one.
+        initialization: see `LinearOptions`.
+        bias: see `LinearOptions`.
     """
 
     def __init__(
@@ -36,15 +33,8 @@ class LinearNetwork(FullyConnectedNetwork):
         initialization: str = "default",
         bias: bool = True,
     ) -> None:
-        super().__init__(
-            in_features,
-            out_features,
-            hidden,
-            seed=seed,
-            activation="identity",
-            initialization=initialization,
-            bias=bias,
-        )
+        options = {"activation": "identity", "initialization": initialization, "bias": bias}
+        super().__init__(in_features, out_features, hidden, seed=seed, **options)
 
     @torch.no_grad()
     def collapse(self) -> nn.Linear:
@@ -66,72 +56,44 @@ class LinearNetwork(FullyConnectedNetwork):
         return collapsed
 
 
-class LinearModel(LectureModule):
+@dataclass(kw_only=True, eq=False, repr=False)
+class LinearModel(LinearOptions, FlatSamples, LectureModule):
     """One linear layer: linear regression with the loss mse, softmax regression with cross_entropy.
 
     Slide "Réseau à une couche linéaire".
-
-    Args:
-        num_features: size of a flattened sample; the data module knows it.
-        num_classes: number of outputs: of classes, of labels, or of target columns for mse; the data module knows it.
-        initialization: default (torch's), xavier, he, orthogonal or zero.
-        bias: whether the layer has one.
-        training: of `LectureModule`.
 
     Raises:
         ValueError: a name that does not exist, or a number out of range.
     """
 
-    # Of the layers before the last.
-    widths: Sequence[int] = ()
-
-    def __init__(
-        self,
-        *,
-        num_features: int,
-        num_classes: int,
-        initialization: str = "default",
-        bias: bool = True,
-        **training: Any,
-    ) -> None:
-        check_count("num_features", num_features)
-        check_count("num_classes", num_classes)
-        self.num_features = num_features
-        self.num_classes = num_classes
-        self.initialization = initialization
-        self.bias = bias
-        super().__init__(**training)
-
     def configure_network(self) -> LinearNetwork:
         """Build the network."""
-        return LinearNetwork(
-            self.num_features,
-            self.num_classes,
-            self.widths,
-            seed=self.seed,
-            initialization=self.initialization,
-            bias=self.bias,
-        )
+        return self._of([])
+
+    def _of(self, hidden: Sequence[int]) -> LinearNetwork:
+        options = options_of(LinearOptions, self)
+        sizes = known(self.num_features), known(self.num_classes)
+        return LinearNetwork(*sizes, hidden, seed=known(self.seed), **options)
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class LinearStack(LinearModel):
     """Several linear layers with nothing between them: they can do no more than one, but learn along another path.
 
     Slide "Combinons deux neurones".
 
-    Args:
-        hidden: sizes of the layers before the last, nearest the input first; at least one.
-        linear: of `LinearModel`: its initialization and bias are those of all layers.
-
     Raises:
         ValueError: a name that does not exist, or a number out of range.
     """
 
-    network: LinearNetwork
+    hidden: list[int]
+    """Sizes of the layers before the last, nearest the input first; at least one."""
 
-    def __init__(self, *, hidden: list[int], **linear: Any) -> None:
-        self.widths = hidden_widths(None, None, hidden)
-        super().__init__(**linear)
+    network: LinearNetwork = field(init=False)
+
+    def configure_network(self) -> LinearNetwork:
+        """Build the network."""
+        return self._of(hidden_widths(None, None, self.hidden))
 
     def collapse(self) -> nn.Linear:
         """Build the one layer that computes the same; see `LinearNetwork.collapse`."""

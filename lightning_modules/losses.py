@@ -1,50 +1,42 @@
-"""Losses: what is minimised, what its targets must look like, and what is counted beside it."""
+"""Losses: what is minimised, what its targets must look like, and how its outputs are read."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lightning_modules.label_losses import check_binary, counts, label_cost, with_micro_f1
+from lightning_modules.label_losses import check_binary, label_cost
 from lightning_modules.layers import choose
 
 Measure = Callable[[Tensor, Tensor], Tensor]
 Check = Callable[[Tensor, Tensor], None]
 Function = Callable[[Tensor], Tensor]
-Means = dict[str, Tensor]
 
 
-def _unchanged(means: Means) -> Means:
-    return means
+def unchanged(outputs: Tensor) -> Tensor:
+    """Give the outputs as they are: scores of classes, or numbers."""
+    return outputs
 
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss and what goes with it; every function of tensors takes (outputs, targets).
+    """A loss and what goes with it; every function of two tensors takes (outputs, targets)."""
 
-    The measures leave axes before that of the batch alone: of stacked batches they give a value each.
-    """
-
-    # The mean over the batch.
+    # The mean over the batch; of axes before that of the batch, it leaves one value each.
     mean: Measure
     # Raises ValueError on targets of the wrong shape or kind; costs nothing, so every step does it.
     check_shape: Check
     # Raises ValueError on targets out of range; reads their values, so an accelerator waits for it.
     check_values: Check
-    # Totals over the batch, of any shape: an epoch's mean is its total over its number of samples.
-    totals: Mapping[str, Measure] = field(default_factory=dict)
-    # From an epoch's means to what is logged: for numbers that are no means over samples themselves.
-    summarize: Callable[[Means], Means] = _unchanged
-
-
-def count_correct(outputs: Tensor, labels: Tensor) -> Tensor:
-    """Count the samples whose largest output is that of their label: (…, batch, classes), (…, batch) -> (…)."""
-    return (outputs.argmax(-1) == labels).sum(-1)
+    # What the targets are: a key of `metrics.METRICS`.
+    kind: str
+    # From outputs to what the metrics compare with the targets.
+    predict: Function = unchanged
 
 
 def check_label_shape(name: str, outputs: Tensor, labels: Tensor) -> None:
@@ -164,39 +156,6 @@ def mse(outputs: Tensor, targets: Tensor) -> Tensor:
     return (outputs - targets).square().mean((-2, -1))
 
 
-def _precise(values: Tensor) -> Tensor:
-    # The variance is a difference of two sums. MPS knows no double precision.
-    return values if values.device.type == "mps" else values.double()
-
-
-def _sum_squares(outputs: Tensor, targets: Tensor) -> Tensor:
-    return _precise(outputs - targets).square().sum(-2)
-
-
-def _sum_targets(_outputs: Tensor, targets: Tensor) -> Tensor:
-    return _precise(targets).sum(-2)
-
-
-def _sum_target_squares(_outputs: Tensor, targets: Tensor) -> Tensor:
-    return _precise(targets).square().sum(-2)
-
-
-def _with_r2(means: Means) -> Means:
-    """Add R², the mean over the columns, unless a column does not vary, where it is not defined."""
-    error, mean, square = (means.pop(name) for name in NUMBERS)
-    variance = square - mean.square()
-    # Of equal targets, rounding can leave a little more than 0.
-    varies = variance > 100 * torch.finfo(square.dtype).eps * square
-    return {**means, "r2": (1 - error / variance).mean()} if bool(varies.all()) else means
-
-
-NUMBERS: dict[str, Measure] = {
-    "squared_error": _sum_squares,
-    "target": _sum_targets,
-    "target_square": _sum_target_squares,
-}
-
-
 # The options that each loss uses.
 LOSSES: dict[str, tuple[str, ...]] = {
     "cross_entropy": (),
@@ -242,13 +201,13 @@ def build_loss(name: str, output_activation: str | None = None, reduction: str |
     activate = choose("output_activation", output_activation or "identity", OUTPUT_ACTIVATIONS)
     reduce = choose("reduction", reduction or "mean", REDUCTIONS)
     if name == "mse":
-        return Loss(mse, partial(check_same_shape, name), _accept, NUMBERS, _with_r2)
+        return Loss(mse, partial(check_same_shape, name), _accept, "numbers")
     if name in ("bce", "naive_bce", "label_mse", "label_softmax"):
         cost, predict = label_cost(name, reduce)
-        return Loss(cost, partial(check_same_shape, name), check_binary, counts(predict), with_micro_f1)
+        return Loss(cost, partial(check_same_shape, name), check_binary, "labels", predict)
     of_labels: dict[str, Measure] = {
         "cross_entropy": cross_entropy,
         "naive_cross_entropy": naive_cross_entropy,
         "one_hot_mse": partial(one_hot_mse, activate=activate, reduce=reduce),
     }
-    return Loss(of_labels[name], partial(check_class_shape, name), _check_class_range, {"accuracy": count_correct})
+    return Loss(of_labels[name], partial(check_class_shape, name), _check_class_range, "classes")

@@ -1,17 +1,18 @@
 """The fully connected network made of the lecture's modules, and its training without autograd."""
 
-from __future__ import annotations
-
 import dataclasses
+import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lightning_modules import by_hand
-from lightning_modules.base import LectureModule
+from lightning_modules.base import FlatSamples, LectureModule, known
 from lightning_modules.by_hand.module import accumulate
+from lightning_modules.fully_connected import hidden_widths
 from lightning_modules.layers import check_count, check_number, choose
 from lightning_modules.layers.initialization import initialize_linear, linear, weight_generator
 from lightning_modules.losses import Loss
@@ -43,69 +44,48 @@ def initial_linear(in_features: int, out_features: int, seed: int, name: str) ->
     return by_hand.Linear(layer.weight, layer.bias)
 
 
-class Modular(LectureModule):
+@dataclass(kw_only=True, eq=False, repr=False)
+class Modular(FlatSamples, LectureModule):
     """Fully connected network of modules written by hand, with their own forward and backward.
 
     Slides "Architecture modulaire" and "Zoom sur le module k: forward / backward". With gradient=manual no derivative
     is taken by autograd. With gradient=autograd torch differentiates the same forward formulas. Both, and a
     `FullyConnected` of the same seed and shape, learn along the same curve.
 
-    Args:
-        num_features: size of a flattened sample; the data module knows it.
-        num_classes: number of outputs: of classes, labels, or target columns; the data module knows it.
-        hidden: units of each hidden layer, nearest the input first; at least one layer.
-        activation: sigmoid, tanh or relu.
-        normalization: of hidden layers, before the activation: none, batch or layer.
-        dropout: probability of a hidden unit's output to be dropped, in [0, 1).
-        gradient: manual (the modules' own backward; one device, no mixed precision) or autograd.
-        training: of `LectureModule`. The costs are cross_entropy, mse and bce.
+    The costs are cross_entropy, mse and bce.
 
     Raises:
         ValueError: a name that does not exist, a number out of range, or a loss that is not written by hand.
     """
 
-    network: by_hand.Chain
+    hidden: list[int]
+    """Units of each hidden layer, nearest the input first; at least one layer."""
+    activation: str = "relu"
+    """sigmoid, tanh or relu."""
+    normalization: str = "none"
+    """Of hidden layers, before the activation: none, batch or layer."""
+    dropout: float = 0.0
+    """Probability of a hidden unit's output to be dropped, in [0, 1)."""
+    gradient: str = "manual"
+    """manual (the modules' own backward; one device, no mixed precision) or autograd."""
 
-    def __init__(
-        self,
-        *,
-        num_features: int,
-        num_classes: int,
-        hidden: list[int],
-        activation: str = "relu",
-        normalization: str = "none",
-        dropout: float = 0.0,
-        gradient: str = "manual",
-        **training: Any,
-    ) -> None:
-        check_count("num_features", num_features)
-        check_count("num_classes", num_classes)
-        if not hidden:
-            raise ValueError("hidden must list at least one width, not []")
-        for size in hidden:
-            check_count("the size of a layer", size)
-        check_number("dropout", dropout, minimum=0, below=1)
-        choose("gradient", gradient, NETWORKS)
-        self.num_features = num_features
-        self.num_classes = num_classes
-        self.widths = list(hidden)
-        self.activation = activation
-        self.normalization = normalization
-        self.dropout = dropout
-        self.gradient = gradient
-        super().__init__(**training)
+    network: by_hand.Chain = field(init=False)
 
     def configure_network(self) -> by_hand.Chain:
         """Build the network."""
-        sizes = [self.num_features, *self.widths]
-        layers = [self._hidden_layer(k, *sizes[k : k + 2]) for k in range(len(self.widths))]
-        output = initial_linear(sizes[-1], self.num_classes, self.seed, "output")
+        sizes = [known(self.num_features), *hidden_widths(None, None, self.hidden)]
+        for size in sizes:
+            check_count("the size of a layer", size)
+        check_number("dropout", self.dropout, minimum=0, below=1)
+        choose("gradient", self.gradient, NETWORKS)
+        layers = [self._hidden_layer(k, *pair) for k, pair in enumerate(itertools.pairwise(sizes))]
+        output = initial_linear(sizes[-1], known(self.num_classes), known(self.seed), "output")
         return NETWORKS[self.gradient]({"hidden": by_hand.Chain(layers), "output": output})
 
     def _hidden_layer(self, k: int, in_features: int, out_features: int) -> by_hand.Chain:
         # Instruments find the activation by its name.
         modules: dict[str, by_hand.Module] = {
-            "linear": initial_linear(in_features, out_features, self.seed, f"hidden.{k}.linear")
+            "linear": initial_linear(in_features, out_features, known(self.seed), f"hidden.{k}.linear")
         }
         normalization = choose("normalization", self.normalization, NORMALIZATIONS)
         if normalization is not None:
@@ -129,6 +109,7 @@ class Modular(LectureModule):
         Raises:
             ValueError: mixed precision, or several devices, with gradient=manual.
         """
+        super().on_fit_start()
         if self.gradient != "manual":
             return
         # Mixed precision scales the loss and casts inside autograd; devices average gradients in autograd's hooks.

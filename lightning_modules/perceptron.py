@@ -1,17 +1,15 @@
 """The perceptron, its cost, its algorithm as an online descent, and Novikoff's bound on the number of updates."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from scipy.optimize import nnls
 from torch import Tensor, nn
+from torchmetrics import MeanMetric, Metric
 
-from lightning_modules.base import LectureModule
-from lightning_modules.layers import check_count, choose
+from lightning_modules.base import FlatSamples, LectureModule, known
+from lightning_modules.layers import choose
 from lightning_modules.layers.initialization import initialize_linear, linear, weight_generator
 from lightning_modules.losses import Loss, check_label_range, check_label_shape, check_unused
 
@@ -83,86 +81,77 @@ def _check_values(_outputs: Tensor, labels: Tensor) -> None:
     check_label_range(labels, 2)
 
 
-def _count_correct(outputs: Tensor, labels: Tensor) -> Tensor:
-    return ((outputs[..., 0] > 0) == (labels == 1)).sum(-1)
+def by_sign(outputs: Tensor) -> Tensor:
+    """Predict class 1 where f(x) > 0, else class 0: (…, batch, 1) to (…, batch)."""
+    return (outputs[..., 0] > 0).long()
 
 
-class Perceptron(LectureModule):
+class MistakeRate(MeanMetric):
+    """Share of the samples that call for an update; see `mistakes`."""
+
+    def __init__(self, ties: str) -> None:
+        super().__init__()
+        self.ties = ties
+
+    def update(self, outputs: Tensor, target: Tensor) -> None:  # type: ignore[override]
+        """Count f(x), (batch, 1), against labels, (batch,)."""
+        super().update(mistakes(outputs, target, self.ties).double())
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Perceptron(FlatSamples, LectureModule):
     """Perceptron: one linear output f(x), whose sign is the class, corrected by every mistake.
 
     Slides "Le perceptron" and "Algorithme du perceptron". With the defaults and batches of one sample this is the
     algorithm, w ← w + lr·y·x for each mistake, and scikit-learn's Perceptron without a penalty; larger batches descend
-    their mean cost. The algorithm ends with an epoch without a mistake: EarlyStopping with monitor train/error,
-    stopping_threshold 1e-9 and patience 1000000 ends the training there. On data that are not linearly separable there
-    is no such epoch, and max_epochs ends it.
+    their mean cost. The data have two classes: label 0 is y = −1, label 1 is y = +1. The algorithm ends with an epoch
+    without a mistake: EarlyStopping with monitor train/error, stopping_threshold 1e-9 and patience 1000000 ends the
+    training there. On data that are not linearly separable there is no such epoch, and max_epochs ends it.
 
-    Logged: `train/loss`, the mean cost; `train/error`, the share of samples that were mistakes when their turn came;
-    `train/updates`, their number in the epoch (of updates, in batches of one); `train/accuracy`, the share whose class
-    the sign of f(x) told, f(x) = 0 telling class 0, which is what scikit-learn predicts. All but the updates also as
-    `val/…` and `test/…`.
-
-    Args:
-        num_features: size of a flattened sample; the data module knows it.
-        num_classes: of the data, 2: label 0 is y = −1, label 1 is y = +1; the data module knows it.
-        bias: whether f(x) has a constant term w0.
-        ties: what a sample with f(x) = 0 is: mistakes, or correct, the strict inequality y f(x) < 0, with which weights
-            of zero stay zero.
-        direction: descent, or ascent of the cost, which learns to be wrong.
-        initialization: zero, default, xavier, he or orthogonal.
-        loss: perceptron; a perceptron has no other.
-        optimizer: of `LectureModule`, but sgd if not given.
-        lr: of `LectureModule`, but 1 if not given; from weights of zero, plain sgd makes the same mistakes with any.
-        training: of `LectureModule`.
+    Logged: `train/loss`, the mean cost; `train/error`, the share of samples that were mistakes when their turn came (in
+    batches of one, each is an update); `train/accuracy`, the share whose class the sign of f(x) told, f(x) = 0 telling
+    class 0, which is what scikit-learn predicts. All also as `val/…` and `test/…`.
 
     Raises:
         ValueError: a name that does not exist, a number out of range, an option of another loss, or data of other than
             two classes.
     """
 
-    def __init__(
-        self,
-        *,
-        num_features: int,
-        num_classes: int,
-        bias: bool = True,
-        ties: str = "mistakes",
-        direction: str = "descent",
-        initialization: str = "zero",
-        loss: str = "perceptron",
-        optimizer: str = "sgd",
-        lr: float = 1.0,
-        **training: Any,
-    ) -> None:
-        check_count("num_features", num_features)
-        if num_classes != 2:
-            raise ValueError(f"a perceptron tells 2 classes apart, not {num_classes}")
-        choose("ties", ties, TIES)
-        choose("direction", direction, DIRECTIONS)
-        self.num_features = num_features
-        self.bias = bias
-        self.ties = ties
-        self.direction = direction
-        self.initialization = initialization
-        super().__init__(loss=loss, optimizer=optimizer, lr=lr, **training)
+    bias: bool = True
+    """Whether f(x) has a constant term w0."""
+    ties: str = "mistakes"
+    """What a sample with f(x) = 0 is: mistakes, or correct, the strict inequality y f(x) < 0, with which weights of
+    zero stay zero."""
+    direction: str = "descent"
+    """descent, or ascent of the cost, which learns to be wrong."""
+    initialization: str = "zero"
+    """zero, default, xavier, he or orthogonal."""
+    loss: str = "perceptron"
+    """perceptron; a perceptron has no other."""
+    optimizer: str = "sgd"
+    """As for every model, but sgd if not given."""
+    lr: float = 1.0
+    """As for every model, but 1 if not given; from weights of zero, plain sgd makes the same mistakes with any."""
 
     def configure_network(self) -> PerceptronNetwork:
         """Build the network."""
-        return PerceptronNetwork(self.num_features, seed=self.seed, bias=self.bias, initialization=self.initialization)
+        if self.num_classes != 2:
+            raise ValueError(f"a perceptron tells 2 classes apart, not {self.num_classes}")
+        features, seed = known(self.num_features), known(self.seed)
+        return PerceptronNetwork(features, seed=seed, bias=self.bias, initialization=self.initialization)
 
     def configure_losses(self) -> Loss:
         """Build the perceptron cost, with the variants asked for."""
+        choose("ties", self.ties, TIES)
+        choose("direction", self.direction, DIRECTIONS)
         choose("loss of a perceptron", self.loss, {"perceptron": None})
         check_unused("perceptron", (), {"output_activation": self.output_activation, "reduction": self.reduction})
-
-        def count_mistakes(outputs: Tensor, labels: Tensor) -> Tensor:
-            return mistakes(outputs, labels, self.ties).sum(-1)
-
         cost = partial(perceptron_cost, ties=self.ties, direction=self.direction)
-        return Loss(cost, _check_shape, _check_values, {"error": count_mistakes, "accuracy": _count_correct})
+        return Loss(cost, _check_shape, _check_values, "classes", by_sign)
 
-    def more_measures(self, stage: str, means: Mapping[str, Tensor], samples: int) -> dict[str, Tensor]:
-        """Count the epoch's updates."""
-        return {"updates": (means["error"] * samples).round()} if stage == "train" else {}
+    def configure_metrics(self) -> dict[str, Metric]:
+        """Count the mistakes too."""
+        return {"error": MistakeRate(self.ties), **super().configure_metrics()}
 
 
 def novikoff_bound(x: Tensor, y: Tensor, bias: bool = True) -> float:

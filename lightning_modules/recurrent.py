@@ -1,15 +1,15 @@
 """The recurrent network that reads a sample step by step, and its training."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 
-from lightning_modules.base import LectureModule
+from lightning_modules.base import LectureModule, ShapedSamples, known
+from lightning_modules.fully_connected import options_of
 from lightning_modules.layers import check_count, check_number
 from lightning_modules.layers.activations import activation as build_activation
 from lightning_modules.layers.initialization import INITIALIZATIONS, initialize_linear, linear, weight_generator
@@ -28,6 +28,24 @@ def initialize_recurrent(layer: nn.Linear, gain: float, generator: Generator) ->
     layer.weight.copy_(gain * INITIALIZATIONS["orthogonal"](weight, generator))
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
+class RecurrentOptions:
+    """What there is to choose about a recurrent network."""
+
+    steps: int | None = None
+    """Equal parts that the numbers of a sample, read row by row, are cut into (64 pixels as 32 steps of 2); if not
+    given, a row (position, feature) a step."""
+    activation: str = "tanh"
+    """Of the state: tanh, relu, identity (a linear cell), sign, sign_straight_through, sigmoid, leaky_relu, elu, gelu
+    or silu."""
+    initialization: str = "default"
+    """Of input weights and output: default (torch's, n·Var(w) = 1/3), xavier (1), he (2), orthogonal (1) or zero
+    (0)."""
+    recurrent_gain: float = 1.0
+    """Factor of the recurrent weight, which is orthogonal at the start: its spectral radius. A linear cell multiplies
+    the gradient's norm by it at every step."""
+
+
 class RecurrentNetwork(nn.Module):
     """Elman's network: state_t = g(W x_t + b + R state_{t−1}), the first state 0, and a linear output of the last one.
 
@@ -39,42 +57,37 @@ class RecurrentNetwork(nn.Module):
         out_features: number of outputs, which have no activation.
         width: units of the state.
         seed: seed of the initial weights.
-        steps: and all that follow: see `Recurrent`. With tanh or relu this is torch's `nn.RNN`.
+        options: see `RecurrentOptions`. With tanh or relu this is torch's `nn.RNN`.
 
     Raises:
+        TypeError: an option that does not exist.
         ValueError: a name that does not exist, a number out of range, or steps that do not divide the sample.
     """
 
     def __init__(
-        self,
-        sample_shape: Sequence[int],
-        out_features: int,
-        width: int,
-        *,
-        seed: int,
-        steps: int | None = None,
-        activation: str = "tanh",
-        initialization: str = "default",
-        recurrent_gain: float = 1.0,
+        self, sample_shape: Sequence[int], out_features: int, width: int, *, seed: int, **options: Any
     ) -> None:
         super().__init__()
+        chosen = RecurrentOptions(**options)
         self.sample_shape = tuple(sample_shape)
         for size in (*self.sample_shape, width, out_features):
             check_count("the size of a layer", size)
-        check_number("recurrent_gain", recurrent_gain, above=0)
+        check_number("recurrent_gain", chosen.recurrent_gain, above=0)
         numbers = prod(self.sample_shape)
         rows = self.sample_shape[0] if len(self.sample_shape) == 1 else self.sample_shape[1]
-        self.steps = rows if steps is None else steps
+        self.steps = rows if chosen.steps is None else chosen.steps
         check_count("steps", self.steps)
         if numbers % self.steps:
-            raise ValueError(f"steps must divide the {numbers} numbers of a sample {self.sample_shape}, not {steps}")
+            raise ValueError(
+                f"steps must divide the {numbers} numbers of a sample {self.sample_shape}, not {self.steps}"
+            )
         self.input = linear(numbers // self.steps, width)
         self.recurrent = linear(width, width, bias=False)
-        self.activation = build_activation(activation)
+        self.activation = build_activation(chosen.activation)
         self.output = linear(width, out_features)
         for name in ("input", "output"):
-            initialize_linear(getattr(self, name), initialization, 1.0, weight_generator(seed, name))
-        initialize_recurrent(self.recurrent, recurrent_gain, weight_generator(seed, "recurrent"))
+            initialize_linear(getattr(self, name), chosen.initialization, 1.0, weight_generator(seed, name))
+        initialize_recurrent(self.recurrent, chosen.recurrent_gain, weight_generator(seed, "recurrent"))
 
     def sequence(self, inputs: Tensor) -> Tensor:
         """Cut samples into steps: (batch, *sample_shape) to (batch, steps, numbers a step).
@@ -100,61 +113,22 @@ class RecurrentNetwork(nn.Module):
         return outputs
 
 
-class Recurrent(LectureModule):
+@dataclass(kw_only=True, eq=False, repr=False)
+class Recurrent(RecurrentOptions, ShapedSamples, LectureModule):
     """Recurrent network (Elman's cell): reads an image row by row, and answers from its last state.
 
     The system in which gradients explode, for slide "Gradient Clipping": back through T steps the gradient is
     multiplied by the recurrent weight T times. Elman 1990; Pascanu, Mikolov & Bengio 2013.
 
-    Args:
-        sample_shape: (channels, rows, columns), (channels, length) or (features,); the data module knows it.
-        num_classes: number of outputs; the data module knows it.
-        width: units of the state, >= 1.
-        steps: equal parts that the numbers of a sample, read row by row, are cut into (64 pixels as 32 steps of 2); if
-            not given, a row (position, feature) a step.
-        activation: of the state: tanh, relu, identity (a linear cell), sign, sign_straight_through, sigmoid,
-            leaky_relu, elu, gelu or silu.
-        initialization: of input weights and output: default (torch's, n·Var(w) = 1/3), xavier (1), he (2),
-            orthogonal (1) or zero (0).
-        recurrent_gain: factor of the recurrent weight, which is orthogonal at the start: its spectral radius. A linear
-            cell multiplies the gradient's norm by it at every step.
-        training: of `LectureModule`.
-
     Raises:
         ValueError: a name that does not exist, a number out of range, or steps that do not divide the sample.
     """
 
-    def __init__(
-        self,
-        *,
-        sample_shape: tuple[int, ...],
-        num_classes: int,
-        width: int,
-        steps: int | None = None,
-        activation: str = "tanh",
-        initialization: str = "default",
-        recurrent_gain: float = 1.0,
-        **training: Any,
-    ) -> None:
-        check_count("num_classes", num_classes)
-        self.sample_shape = sample_shape
-        self.num_classes = num_classes
-        self.width = width
-        self.steps = steps
-        self.activation = activation
-        self.initialization = initialization
-        self.recurrent_gain = recurrent_gain
-        super().__init__(**training)
+    width: int
+    """Units of the state, >= 1."""
 
     def configure_network(self) -> RecurrentNetwork:
         """Build the network."""
-        return RecurrentNetwork(
-            self.sample_shape,
-            self.num_classes,
-            self.width,
-            seed=self.seed,
-            steps=self.steps,
-            activation=self.activation,
-            initialization=self.initialization,
-            recurrent_gain=self.recurrent_gain,
-        )
+        options = options_of(RecurrentOptions, self)
+        shape, outputs = known(self.sample_shape), known(self.num_classes)
+        return RecurrentNetwork(shape, outputs, self.width, seed=known(self.seed), **options)

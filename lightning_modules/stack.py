@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from typing import Any
 
 import lightning
@@ -18,9 +19,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 from torch.optim import Optimizer
+from torchmetrics import MetricCollection
 
-from lightning_modules.base import EpochMeans, LectureModule, PlainAttributes, configure_optimization, is_last_step
+from lightning_modules.base import STAGES, LectureModule, configure_optimization, is_last_step, known
 from lightning_modules.fully_connected import FullyConnectedNetwork
+from lightning_modules.metrics import Epoch
 from lightning_modules.penalties import penalized, penalty
 from lightning_modules.perceptron import PerceptronNetwork
 from lightning_modules.recurrent import RecurrentNetwork
@@ -153,6 +156,8 @@ class StackedNetwork(nn.Module):
         self.parts = tuple(part for network in networks for part in network.modules())
         self.streams = Streams(seeds)
         self._gradients: list[Tensor] = []
+        # Whether the plain networks are to be called one by one, so that hooks on their parts see what they compute.
+        self.watched = False
         self.network = copy.deepcopy(networks[0])
         for module_name, module in self.network.named_modules():
             parts = [network.get_submodule(module_name) for network in networks]
@@ -210,20 +215,6 @@ class StackedNetwork(nn.Module):
                 for plain, gradient in zip(self.plain, parameter.grad, strict=True):
                     plain.get_parameter(name).grad = gradient
 
-    @torch.no_grad()
-    def release(self, index: int) -> None:
-        """Give one plain network tensors of its own: what is learnt from now on is not its own any more."""
-        plain = self.plain[index]
-        for own in plain.parameters():
-            own.data, own.grad = own.data.clone(), None
-        for name, buffer in [*plain.named_buffers()]:
-            parent, _, last = name.rpartition(".")
-            setattr(plain.get_submodule(parent), last, buffer.clone())
-
-    def _is_watched(self) -> bool:
-        """Whether a callback watches a part of a plain network."""
-        return any(part._forward_pre_hooks or part._forward_hooks for part in self.parts)
-
     def train(self, mode: bool = True) -> StackedNetwork:
         """Set the mode of the plain networks too."""
         for part in self.parts:
@@ -234,7 +225,7 @@ class StackedNetwork(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """(seeds, batch, …) to (seeds, batch, outputs)."""
         outputs: Tensor
-        if isinstance(self.network, RecurrentNetwork) and not self._is_watched():
+        if isinstance(self.network, RecurrentNetwork) and not self.watched:
             # Many small calls: three times as fast as seed by seed. Convolutions would be slower in this way.
             weights = dict(self.network.named_parameters())
             outputs = torch.vmap(lambda own, samples: functional_call(self.network, own, samples))(weights, inputs)
@@ -248,19 +239,11 @@ class StackedNetwork(nn.Module):
         return self.network.output(z).transpose(1, 2)  # type: ignore[no-any-return]
 
 
-class Metrics(dict[str, Tensor]):
-    """What one module of a stack has logged: parts of tensors that hold the same of all modules."""
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Metrics:
-        """Copy the numbers; for each of them, `Tensor` would copy those of all modules."""
-        return Metrics({name: value.clone() for name, value in self.items()})
-
-
-class Stack(PlainAttributes, lightning.LightningModule):
+class Stack(lightning.LightningModule):
     """Several modules of one configuration and different seeds, trained in one fit as each would be alone.
 
-    Every batch leads with the axis of the seeds. The loss is the sum over the seeds, so that each learns from its own
-    alone. `metrics` holds what each module would have logged.
+    Every batch leads with the axis of the networks. The loss is the sum over the networks, so that each learns from its
+    own alone. `network_metrics` holds what each module would have logged.
 
     Args:
         modules: plain modules that `refuse_own_rules` has let pass; their networks become views of this one's.
@@ -269,18 +252,35 @@ class Stack(PlainAttributes, lightning.LightningModule):
     def __init__(self, modules: Sequence[LectureModule]) -> None:
         super().__init__()
         self.plain = tuple(modules)
-        self.network = StackedNetwork([module.network for module in modules], [module.seed for module in modules])
+        self.network = StackedNetwork([module.network for module in modules], [known(m.seed) for m in modules])
         self.criterion = modules[0].criterion
-        self.metrics = [Metrics() for _ in modules]
-        # Of the last training step, (seeds,).
+        self.epochs = {stage: Epoch() for stage in STAGES}
+        # (networks,) each; what the trainer's `callback_metrics` are of one network.
+        self.network_metrics: dict[str, Tensor] = {}
+        # Of the last training step, (networks,).
         self.losses = torch.empty(0)
-        self.means = {stage: EpochMeans() for stage in ("train", "val", "test")}
+        # Networks whose training has ended before that of the others: epochs and steps they took, and their state.
+        self.ended: dict[int, tuple[int, int]] = {}
+        self.held: dict[int, dict[str, Tensor]] = {}
 
-    def setup(self, stage: str) -> None:
+    def end(self, networks: Iterable[int]) -> None:
+        """End the training of some networks with this epoch: from now on their weights stay what they are."""
+        for index in set(networks) - set(self.ended):
+            self.ended[index] = (self.trainer.current_epoch + 1, self.trainer.global_step)
+            self.held[index] = {n: value[index].clone() for n, value in self.network.network.state_dict().items()}
+        if len(self.ended) == len(self.plain):
+            self.trainer.should_stop = True
+
+    def put(self, states: Mapping[int, Mapping[str, Tensor]]) -> None:
+        """Give some networks the parameters and buffers of their plain networks."""
+        for name, values in self.network.network.state_dict().items():
+            for index, state in states.items():
+                values[index].copy_(state[name])
+
+    def on_fit_start(self) -> None:
         """Prepare every module for the fit."""
-        if stage == "fit":
-            for module, data in zip(self.plain, self.trainer.datamodule.parts, strict=True):  # type: ignore[attr-defined]
-                module.prepare(data)
+        for module, data in zip(self.plain, self.trainer.datamodule.parts, strict=True):  # type: ignore[attr-defined]
+            module.prepare(data)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Give the plain networks their part of the stack that was saved: they are what `link` begins from."""
@@ -312,27 +312,33 @@ class Stack(PlainAttributes, lightning.LightningModule):
         gradient_clip_val: int | float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip the gradient of every seed by its own norm; by value, each number is clipped by itself anyway."""
+        """Clip the gradient of every network by its own norm; by value, each number is clipped by itself anyway."""
         if gradient_clip_algorithm in (None, "norm"):
             if gradient_clip_val:
-                clip_each(gradients_of(optimizer), gradient_clip_val)
+                clip_gradients(gradients_of(optimizer), gradient_clip_val, stacked=True)
             return
         super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> dict[str, Tensor]:
-        """Give the sum of the seeds' losses, with their penalties."""
+        """Give the sum of the networks' losses, with their penalties."""
         self.losses = self._step(batch, batch_idx, "train")
         if is_last_step(self.trainer, batch_idx):
-            rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-            self._log_means("train", {"lr": torch.tensor(rate, dtype=torch.float64)})
+            self._count("train")
+            rate = torch.tensor(self.trainer.optimizers[0].param_groups[0]["lr"], dtype=torch.float64)
+            self.network_metrics["lr"] = rate.expand(len(self.plain))
         return {"loss": self.losses.sum(), "losses": self.losses.detach()}
 
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Keep what has ended its training as it was then."""
+        if self.held:
+            self.put(self.held)
+
     def validation_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
-        """Count the batch."""
+        """Keep what the metrics need of the batch."""
         self._step(batch, batch_idx, "val")
 
     def test_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
-        """Count the batch."""
+        """Keep what the metrics need of the batch."""
         self._step(batch, batch_idx, "test")
 
     def train(self, mode: bool = True) -> Stack:
@@ -346,12 +352,16 @@ class Stack(PlainAttributes, lightning.LightningModule):
         self.train()
 
     def on_validation_epoch_end(self) -> None:
-        """Log the means over the validation set."""
-        self._log_means("val", {})
+        """Count the validation sets."""
+        self._count("val")
 
     def on_test_epoch_end(self) -> None:
-        """Log the means over the test set."""
-        self._log_means("test", {})
+        """Count the test sets."""
+        self._count("test")
+
+    def evaluated(self, epoch: Epoch) -> dict[str, Tensor]:
+        """Compute losses and metrics, (networks,) each, of the samples of an epoch of any kind."""
+        return self._counted(epoch, self.plain[0].metrics_of("test").clone(prefix=""))
 
     def _step(self, batch: Sequence[Tensor], batch_idx: int, stage: str) -> Tensor:
         inputs, targets = batch
@@ -362,26 +372,26 @@ class Stack(PlainAttributes, lightning.LightningModule):
         self.criterion.check_shape(outputs.flatten(0, 1), targets.flatten(0, 1))
         if targets.device.type == "cpu" or batch_idx == 0:
             self.criterion.check_values(outputs.flatten(0, 1), targets.flatten(0, 1))
-        objective = self.criterion.mean(outputs, targets)
-        means = {"loss": objective.detach()}
+        objective, cost = self.criterion.mean(outputs, targets), None
         first = self.plain[0]
         if stage == "train" and (first.l1 or first.l2):
             cost = torch.vmap(lambda *weights: penalty(weights, first.l1, first.l2))(*penalized(self.network.network))
-            objective = objective + cost
-            means["penalty"] = cost.detach()
         if batch_idx == 0:
-            self.means[stage].reset()
-        outputs = outputs.detach()
-        totals = {name: total(outputs, targets) for name, total in self.criterion.totals.items()}
-        self.means[stage].add(inputs.shape[1], means=means, totals=totals)
-        return objective
+            self.epochs[stage].clear()
+        self.epochs[stage].add(objective, outputs, targets, cost)
+        return objective if cost is None else objective + cost
 
-    def _log_means(self, stage: str, more: Mapping[str, Tensor]) -> None:
-        means = self.means[stage].compute()
-        for index, (module, metrics) in enumerate(zip(self.plain, self.metrics, strict=True)):
-            own = {name: values[index] for name, values in means.items()}
-            summary = {**self.criterion.summarize(own), **module.more_measures(stage, own, self.means[stage].samples)}
-            metrics.update({f"{stage}/{name}": mean for name, mean in summary.items()} | dict(more))
+    def _count(self, stage: str) -> None:
+        self.network_metrics |= self._counted(self.epochs[stage], self.plain[0].metrics_of(stage))
+
+    def _counted(self, epoch: Epoch, metrics: MetricCollection) -> dict[str, Tensor]:
+        """One update of the same metrics for each network."""
+        found: list[dict[str, Tensor]] = []
+        for kept in epoch.of_networks(self.criterion.predict):
+            metrics.reset()
+            metrics.update(**kept)
+            found.append(metrics.compute())
+        return {name: torch.stack([values[name] for values in found]) for name in found[0]}
 
 
 def gradients_of(optimizer: Optimizer) -> list[Tensor]:
@@ -389,34 +399,33 @@ def gradients_of(optimizer: Optimizer) -> list[Tensor]:
     return [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
 
 
-def norms_of(gradients: Sequence[Tensor]) -> Tensor:
-    """Compute the Euclidean norm of each seed's whole gradient, (seeds,)."""
-    of_each = [torch.linalg.vector_norm(gradient.flatten(1), dim=1) for gradient in gradients]
+def norms_of(gradients: Sequence[Tensor], *, stacked: bool) -> Tensor:
+    """Compute the Euclidean norm of a whole gradient, (): or of that of each network, (networks,)."""
+    if stacked:
+        of_each = [torch.linalg.vector_norm(gradient.flatten(1), dim=1) for gradient in gradients]
+    else:
+        of_each = [torch.linalg.vector_norm(gradient) for gradient in gradients]
     norms: Tensor = torch.linalg.vector_norm(torch.stack(of_each), dim=0)
     return norms
 
 
-def clip_each(gradients: Sequence[Tensor], max_norm: float) -> Tensor:
-    """Bound the norm of each seed's gradient in place, as torch's `clip_grad_norm_` does; return those before."""
-    before = norms_of(gradients)
-    if may_exceed(before, max_norm):
+def clip_gradients(gradients: Sequence[Tensor], max_norm: float, *, stacked: bool) -> Tensor:
+    """Bound the norm of a gradient in place, or of each network's, as torch's `clip_grad_norm_`; give that before."""
+    before = norms_of(gradients, stacked=stacked)
+    # Where the factor is 1, nothing is multiplied; an accelerator is not asked, which would make it wait. A NaN is not
+    # within the bound, and what is within in double precision is so in single.
+    if before.device.type != "cpu" or not all(norm + 1e-6 <= max_norm for norm in before.flatten().tolist()):
         factors = (max_norm / (before + 1e-6)).clamp(max=1.0)
         for gradient in gradients:
-            gradient.mul_(factors.view(-1, *[1] * (gradient.dim() - 1)))
+            gradient.mul_(factors.view(-1, *[1] * (gradient.dim() - 1)) if stacked else factors)
     return before
 
 
-def may_exceed(norms: Tensor, max_norm: float) -> bool:
-    """Whether gradients of these norms have to be clipped: False only where they would be multiplied by 1.
-
-    An accelerator is not asked, which would make it wait.
-    """
-    # The sum is torch's own. A NaN is not within, and what is within in double precision is so in single.
-    return norms.device.type != "cpu" or not all(norm + 1e-6 <= max_norm for norm in norms.flatten().tolist())
-
-
 # What a module may have of its own: a stack asks each of its modules.
-FREE = ("check_batch", "configure_losses", "configure_network", "more_measures", "prepare", "samples")
+FREE = (
+    *("check_batch", "check_sizes", "configure_losses", "configure_metrics", "configure_network", "prepare", "samples"),
+    *(option.name for option in fields(LectureModule)),
+)
 
 
 def refuse_own_rules(kind: type[LectureModule]) -> None:

@@ -1,0 +1,153 @@
+"""What is counted beside the loss: torchmetrics, by the names that a config gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torchmetrics import MeanAbsoluteError, MeanMetric, Metric, MetricCollection, R2Score
+from torchmetrics.classification import (
+    MulticlassAccuracy,
+    MulticlassCalibrationError,
+    MulticlassF1Score,
+    MultilabelAccuracy,
+    MultilabelExactMatch,
+    MultilabelF1Score,
+)
+
+from lightning_modules.layers import choose
+
+Build = Callable[[int], Metric]
+
+
+class MeanLoss(MeanMetric):
+    """Mean loss over the samples of an epoch; a loss that is not finite stays in it."""
+
+    def update(self, losses: Tensor, sizes: Tensor) -> None:  # type: ignore[override]
+        """Add the mean losses of batches, (batches,), and the numbers of their samples, (batches,)."""
+        # Not by the update of `MeanMetric`: it drops NaN or, told not to, the weights (torchmetrics 1.9).
+        self.mean_value += (losses.to(self.mean_value) * sizes).sum()
+        self.weight += sizes.sum()
+
+
+class MeanPenalty(MeanLoss):
+    """Mean penalty over the steps of an epoch, weighted like the loss."""
+
+    def update(self, penalties: Tensor, sizes: Tensor) -> None:  # type: ignore[override]
+        """Add the penalties of steps, (batches,), and the numbers of their samples, (batches,)."""
+        super().update(losses=penalties, sizes=sizes)
+
+
+class R2(R2Score):
+    """Coefficient of determination, the mean over the columns; 0 of a column that does not vary, or of one sample."""
+
+    def compute(self) -> Tensor:
+        """Give R², a scalar."""
+        return super().compute() if self.total > 1 else torch.zeros_like(self.residual).mean()
+
+
+# By the kind of targets, what a config can ask for; each is built for a number of outputs.
+METRICS: dict[str, dict[str, Build]] = {
+    "classes": {
+        "accuracy": lambda n: MulticlassAccuracy(n, average="micro", validate_args=False),
+        "macro_accuracy": lambda n: MulticlassAccuracy(n, average="macro", validate_args=False),
+        "macro_f1": lambda n: MulticlassF1Score(n, average="macro", validate_args=False),
+        "micro_f1": lambda n: MulticlassF1Score(n, average="micro", validate_args=False),
+        "calibration_error": lambda n: MulticlassCalibrationError(n, validate_args=False),
+    },
+    "labels": {
+        "exact_match": lambda n: MultilabelExactMatch(n, validate_args=False),
+        "micro_f1": lambda n: MultilabelF1Score(n, average="micro", validate_args=False),
+        "macro_f1": lambda n: MultilabelF1Score(n, average="macro", validate_args=False),
+        "label_accuracy": lambda n: MultilabelAccuracy(n, average="micro", validate_args=False),
+    },
+    "numbers": {"r2": lambda _: R2(), "mean_absolute_error": lambda _: MeanAbsoluteError()},
+}
+USUAL = {"classes": ["accuracy"], "labels": ["exact_match", "micro_f1"], "numbers": ["r2"]}
+
+
+def build_metrics(kind: str, outputs: int, names: Sequence[str] | None = None) -> dict[str, Metric]:
+    """Build the metrics of a kind of targets.
+
+    Args:
+        kind: classes, labels (several a sample) or numbers.
+        outputs: of the network.
+        names: which of `METRICS`; the usual ones if not given.
+
+    Raises:
+        ValueError: a name that does not exist for this kind, or is given twice.
+    """
+    chosen = USUAL[kind] if names is None else list(names)
+    if len(set(chosen)) < len(chosen):
+        raise ValueError(f"metrics must differ from each other, not {chosen}")
+    return {name: choose(f"metric of {kind}", name, METRICS[kind])(outputs) for name in chosen}
+
+
+@dataclass
+class Epoch:
+    """The losses, outputs and targets of an epoch, kept on their device until they are counted at its end.
+
+    An update of a metric at every step costs a tenth of a small step; one update an epoch gives the same value.
+    Where several networks are trained as one, every tensor leads with their axis.
+    """
+
+    sizes: list[int] = field(default_factory=list)
+    losses: list[Tensor] = field(default_factory=list)
+    penalties: list[Tensor] = field(default_factory=list)
+    outputs: list[Tensor] = field(default_factory=list)
+    targets: list[Tensor] = field(default_factory=list)
+
+    def add(self, loss: Tensor, outputs: Tensor, targets: Tensor, penalty: Tensor | None = None) -> None:
+        """Keep a batch.
+
+        Args:
+            loss: mean over the batch, () or (networks,).
+            outputs: (batch, …) or (networks, batch, …).
+            targets: with the same leading axes.
+            penalty: like the loss; None where there is none.
+        """
+        self.sizes.append(targets.shape[loss.dim()])
+        self.losses.append(loss.detach())
+        self.outputs.append(outputs.detach())
+        self.targets.append(targets)
+        if penalty is not None:
+            self.penalties.append(penalty.detach())
+
+    def clear(self) -> None:
+        """Begin an epoch."""
+        for kept in vars(self).values():
+            kept.clear()
+
+    def of_networks(self, predict: Callable[[Tensor], Tensor]) -> list[dict[str, Tensor]]:
+        """Give what the metrics of each network are updated with, by the names that their `update` uses.
+
+        Args:
+            predict: turns outputs into predictions.
+        """
+        axis = self.losses[0].dim()
+        outputs, target = torch.cat(self.outputs, axis), torch.cat(self.targets, axis)
+        columns = {"losses": torch.stack(self.losses, axis), "outputs": outputs, "target": target}
+        columns["preds"] = _precise(predict(outputs))
+        if self.penalties:
+            columns["penalties"] = torch.stack(self.penalties, axis)
+        sizes = torch.tensor(self.sizes, device=outputs.device)
+        networks = [value.unbind() if axis else [value] for value in columns.values()]
+        return [{**dict(zip(columns, own, strict=True)), "sizes": sizes} for own in zip(*networks, strict=True)]
+
+
+def collection(stage: str, metrics: Mapping[str, Metric]) -> MetricCollection:
+    """Collect the metrics of a stage under names such as `val/accuracy`."""
+    # A group shares the states of metrics that agree after their first update, also where they do so by accident.
+    found = MetricCollection(dict(metrics), prefix=f"{stage}/", compute_groups=False)
+    return found.set_dtype(_precision())
+
+
+def _precision() -> torch.dtype:
+    # MPS knows no double precision.
+    return torch.float32 if torch.backends.mps.is_available() else torch.float64
+
+
+def _precise(values: Tensor) -> Tensor:
+    return values.to(_precision()) if values.is_floating_point() else values
