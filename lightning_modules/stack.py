@@ -9,7 +9,7 @@ import copy
 import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import lightning
@@ -239,6 +239,16 @@ class StackedNetwork(nn.Module):
         return self.network.output(z).transpose(1, 2)  # type: ignore[no-any-return]
 
 
+@dataclass
+class Ends:
+    """Networks whose training has ended before that of the others, by their index."""
+
+    # Epochs and steps that they took.
+    places: dict[int, tuple[int, int]] = field(default_factory=dict)
+    # Their parameters and buffers since then.
+    states: dict[int, dict[str, Tensor]] = field(default_factory=dict)
+
+
 class Stack(lightning.LightningModule):
     """Several modules of one configuration and different seeds, trained in one fit as each would be alone.
 
@@ -259,15 +269,19 @@ class Stack(lightning.LightningModule):
         self.network_metrics: dict[str, Tensor] = {}
         # Of the last training step, (networks,).
         self.losses = torch.empty(0)
-        # Networks whose training has ended before that of the others: epochs and steps they took, and their state.
-        self.ended: dict[int, tuple[int, int]] = {}
-        self.held: dict[int, dict[str, Tensor]] = {}
+        self.ends = Ends()
+
+    @property
+    def ended(self) -> Mapping[int, tuple[int, int]]:
+        """Epochs and steps of the networks whose training has ended before that of the others."""
+        return self.ends.places
 
     def end(self, networks: Iterable[int]) -> None:
         """End the training of some networks with this epoch: from now on their weights stay what they are."""
         for index in set(networks) - set(self.ended):
-            self.ended[index] = (self.trainer.current_epoch + 1, self.trainer.global_step)
-            self.held[index] = {n: value[index].clone() for n, value in self.network.network.state_dict().items()}
+            self.ends.places[index] = (self.trainer.current_epoch + 1, self.trainer.global_step)
+            state = self.network.network.state_dict()
+            self.ends.states[index] = {name: value[index].clone() for name, value in state.items()}
         if len(self.ended) == len(self.plain):
             self.trainer.should_stop = True
 
@@ -330,8 +344,8 @@ class Stack(lightning.LightningModule):
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Keep what has ended its training as it was then."""
-        if self.held:
-            self.put(self.held)
+        if self.ends.states:
+            self.put(self.ends.states)
 
     def validation_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
         """Keep what the metrics need of the batch."""

@@ -11,8 +11,10 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from datamodules.base import InMemoryDataModule
+from experiments.core.callbacks.evaluation import data_of_each
 from experiments.core.callbacks.gradient_clipping import GradientClipping
 from experiments.core.callbacks.instrument import callbacks_of
+from lightning_modules.stack import Stack
 
 # How torch computes a step, and not what it computes.
 HOW = ("foreach", "fused", "capturable", "differentiable")
@@ -22,27 +24,33 @@ class Applied:
     """Notes the learning rate of every optimiser step, and tells what was applied in a section for `result.json`.
 
     The rates are read when the optimiser steps, whatever schedule or callback has set them; `first` and `last` are
-    those of the first and the last step that this run took part in, which in a stack may end before that of the others.
+    those of the first and the last step.
     """
 
     def __init__(self) -> None:
         self._first: float | None = None
-        self._last: float | None = None
+        self.last: float | None = None
         self._section: dict[str, Any] = {}
+        self._seeds: list[dict[str, Any]] = []
         self._handle: RemovableHandle | None = None
 
     def start(self, trainer: Trainer, module: LightningModule) -> None:
         """Look at what training begins with; to be called once it is all set up, in `on_train_start`.
 
         Args:
-            trainer: of the run; in a stack, what the run's callbacks take for it.
-            module: of the run.
+            trainer: of the fit.
+            module: a plain one, or a stack.
         """
         optimizer = trainer.optimizers[0]
         self._handle = optimizer.register_step_pre_hook(self._note)
-        data = trainer.datamodule  # type: ignore[attr-defined]
+        modules = module.plain if isinstance(module, Stack) else [module]
+        data = data_of_each(trainer) or [None]
+        self._seeds = [
+            {"model": getattr(m, "seed", None), "data": getattr(d, "seed", None)}
+            for m, d in zip(modules, data, strict=True)
+        ]
+        module = modules[0]
         self._section = {
-            "seed": {"model": getattr(module, "seed", None), "data": getattr(data, "seed", None)},
             "optimizer": _optimizer(optimizer),
             "schedule": {
                 "name": getattr(module, "schedule", None),
@@ -58,14 +66,22 @@ class Applied:
         if self._handle is not None:
             self._handle.remove()
 
-    def section(self) -> dict[str, Any]:
-        """What was applied, as plain values; empty before a training has begun."""
-        return {**self._section, "lr": {"first": self._first, "last": self._last}} if self._section else {}
+    def section(self, network: int = 0, last: float | None = None) -> dict[str, Any]:
+        """What was applied, as plain values; empty before a training has begun.
+
+        Args:
+            network: of a stack.
+            last: the learning rate of its last step; that of the last step of all if not given.
+        """
+        if not self._section:
+            return {}
+        rates = {"first": self._first, "last": self.last if last is None else last}
+        return {"seed": self._seeds[network], **self._section, "lr": rates}
 
     def _note(self, optimizer: Optimizer, *_: Any) -> None:
-        self._last = optimizer.param_groups[0]["lr"]
+        self.last = optimizer.param_groups[0]["lr"]
         if self._first is None:
-            self._first = self._last
+            self._first = self.last
 
 
 def _steps(trainer: Trainer) -> int | None:
@@ -81,7 +97,7 @@ def _optimizer(optimizer: Optimizer) -> dict[str, Any]:
     """The optimiser's class and arguments; of the rate, the largest of the schedule."""
     group = optimizer.param_groups[0]
     arguments = {name: value for name, value in group.items() if name in optimizer.defaults and name not in HOW}
-    arguments["lr"] = group.get("initial_lr", group["lr"])
+    arguments["lr"] = group.get("max_lr", group.get("initial_lr", group["lr"]))
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in arguments.items()}
     return {"class": type(optimizer).__name__, **plain}
 
@@ -98,7 +114,7 @@ def _clipping(trainer: Trainer) -> dict[str, float] | None:
 def _batches(trainer: Trainer) -> dict[str, Any]:
     """Size and number of an epoch's batches, how many make a step, and in which order their samples come."""
     loader = trainer.train_dataloader
-    data = trainer.datamodule  # type: ignore[attr-defined]
+    data = (data_of_each(trainer) or [None])[0]
     # Of a stack, each seed has a loader of its own, and all are alike.
     loader = getattr(loader, "loaders", [loader])[0]
     return {

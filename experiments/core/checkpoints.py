@@ -14,29 +14,24 @@ import pickle
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from experiments.core import records
-from experiments.core.callbacks import Divergence, GradientClipping
-from experiments.core.callbacks.instrument import Instrument, callbacks_of
 from experiments.core.callbacks.recorder import Recorder
-from experiments.core.foreign import refuse_places
-from lightning_modules.base import LectureModule
+from lightning_modules.stack import Stack
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 EVERY_SECONDS = 10.0
-# Callbacks whose numbers belong to the run.
-REMEMBERING = (Recorder, Instrument, GradientClipping, Divergence, EarlyStopping, ModelCheckpoint)
 # Of a process, and not of a run.
-NOT_KEPT = ("_started",)
+NOT_KEPT = ("_started", "config")
 
 
 class CheckpointFiles(TorchCheckpointIO):
@@ -87,10 +82,6 @@ def read(path: Path) -> dict[str, Any]:
         found: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except (EOFError, RuntimeError, pickle.UnpicklingError) as error:
         raise ValueError(f"'{path}' cannot be read: {error}") from None
-    # The checksum tells of accidents: whoever changes the content can compute it.
-    states = found.get("callbacks", {})
-    parts = states.get(ResumePoint.NAME, {}).get("parts", {})
-    refuse_places([state for name, state in (states | parts).items() if "ModelCheckpoint" in name], path)
     return found
 
 
@@ -130,48 +121,68 @@ def is_plain(value: Any) -> bool:
 
 def snapshot(thing: object) -> dict[str, Any]:
     """What an object remembers in numbers, texts and tensors."""
-    return {name: value for name, value in vars(thing).items() if name not in NOT_KEPT and is_plain(value)}
+    # A text is what somebody has asked for, a path above all, and comes from the config.
+    kept = {name: value for name, value in vars(thing).items() if name not in NOT_KEPT and not isinstance(value, str)}
+    return {name: value for name, value in kept.items() if is_plain(value)}
 
 
-def give_back(thing: object, state: Mapping[str, Any]) -> None:
-    """Let an object remember what `snapshot` found; containers that others share stay theirs."""
+def restore(thing: object, state: Mapping[str, Any]) -> None:
+    """Let an object remember what `snapshot` found; containers that others share stay theirs.
+
+    Only what a snapshot of the object has now is restored, and only by a value of the same type.
+
+    Raises:
+        ValueError: the state is of another object.
+    """
+    own = snapshot(thing)
     for name, value in state.items():
-        own = getattr(thing, name)
-        if isinstance(own, dict | set) and type(own) is type(value):
-            own.clear()
-            own.update(value)
-        elif isinstance(own, list) and isinstance(value, list):
-            own[:] = value
+        if name not in own or not _fits(own[name], value):
+            raise ValueError(f"'{name}' is nothing that a {type(thing).__name__} remembers")
+        held = getattr(thing, name)
+        if isinstance(held, dict | set):
+            held.clear()
+            held.update(value)
+        elif isinstance(held, list):
+            held[:] = value
         else:
             setattr(thing, name, value)
+
+
+def _fits(own: Any, value: Any) -> bool:
+    numbers = (int, float, type(None))
+    return type(own) is type(value) or (isinstance(own, numbers) and isinstance(value, numbers))
 
 
 class ResumePoint(Checkpoint):
     """Saves the fit, and gives back what it had saved.
 
     Args:
-        directory: of the run, or of the first of a stack.
-        key: what is trained; a checkpoint of anything else is not gone on from.
-        parts: gives the objects that remember something, by name.
-        recorders: write the rows of the runs.
+        recorder: writes the rows of the runs; the checkpoint lies in the directory of the first.
+        model: that is fitted, a plain module or a stack.
     """
 
     NAME = "ResumePoint"
 
-    def __init__(
-        self,
-        directory: Path,
-        key: str,
-        parts: Callable[[], Mapping[str, object]],
-        recorders: Iterable[Recorder],
-    ) -> None:
-        self.path = directory / records.RESUME / LAST
-        self.key = key
-        self.parts = parts
-        self.recorders = tuple(recorders)
+    def __init__(self, recorder: Recorder, model: LightningModule) -> None:
+        self.directory = recorder.runs[0].directory
+        # What is trained; a checkpoint of anything else is not resumed from.
+        self.key = " ".join(run.config_hash for run in recorder.runs)
+        self.recorder = recorder
+        self.model = model
         self._saving = False
         self._restored: dict[str, Any] = {}
         self._saved_at = time.monotonic()
+
+    def parts(self, trainer: Trainer) -> dict[str, object]:
+        """What remembers something besides weights and optimiser, by name."""
+        ours = [c for c in trainer.callbacks if hasattr(type(c), "stackable")]  # type: ignore[attr-defined]
+        parts: dict[str, object] = {f"{place}/{type(c).__name__}": c for place, c in enumerate(ours)}
+        parts |= {f"run/{index}": run for index, run in enumerate(self.recorder.runs)}
+        parts["applied"] = self.recorder.applied
+        parts |= {f"epoch/{stage}": epoch for stage, epoch in getattr(self.model, "epochs", {}).items()}
+        if isinstance(self.model, Stack):
+            parts |= {"ends": self.model.ends, "streams": self.model.network.streams}
+        return parts
 
     @property
     def state_key(self) -> str:
@@ -182,7 +193,7 @@ class ResumePoint(Checkpoint):
         """What Lightning does not save; nothing for other checkpoints."""
         if not self._saving:
             return {}
-        parts = {name: snapshot(part) for name, part in self.parts().items()}
+        parts = {name: snapshot(part) for name, part in self.parts(self.model.trainer).items()}
         return {"key": self.key, "parts": parts, "random": torch.get_rng_state()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -192,28 +203,13 @@ class ResumePoint(Checkpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Give everything back; this callback is the last."""
         self._saved_at = time.monotonic()
-        parts = self.parts()
         if self._restored:
-            for name, part in parts.items():
-                give_back(part, self._restored["parts"][name])
-            for recorder in self.recorders:
-                recorder.go_on()
+            for name, part in self.parts(trainer).items():
+                restore(part, self._restored["parts"][name])
+            for run in self.recorder.runs:
+                run.cut()
             torch.set_rng_state(self._restored["random"])
             self._restored = {}
-        for part in parts.values():
-            if isinstance(part, ModelCheckpoint):
-                self._sweep(part)
-
-    def _sweep(self, callback: ModelCheckpoint) -> None:
-        """Delete what the fit wrote after the point that it goes on from; otherwise its files would get new names."""
-        own = [recorder.run_dir.resolve() for recorder in self.recorders]
-        folder = Path(callback.dirpath or "").resolve()
-        if not any(folder != run_dir and folder.is_relative_to(run_dir) for run_dir in own):
-            return
-        known = {callback.best_model_path, callback.last_model_path, *callback.best_k_models}
-        for path in folder.glob("*.ckpt"):
-            if path not in {Path(name).resolve() for name in known if name}:
-                path.unlink()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Save in the middle of a long epoch, but not before a validation: Lightning would leave it out then."""
@@ -236,7 +232,7 @@ class ResumePoint(Checkpoint):
         if trainer.received_sigterm or time.monotonic() - self._saved_at >= EVERY_SECONDS:
             self._saving = True
             try:
-                trainer.save_checkpoint(self.path)
+                trainer.save_checkpoint(self.directory / records.RESUME / LAST)
             finally:
                 self._saving = False
             self._saved_at = time.monotonic()
@@ -245,23 +241,3 @@ class ResumePoint(Checkpoint):
 def is_over(trainer: Trainer) -> bool:
     """Whether no other step will be made, whatever the epoch."""
     return trainer.should_stop or trainer.global_step == trainer.max_steps
-
-
-def prepare(trainer: Trainer, module: LightningModule) -> Path | None:
-    """Have the fit of one run saved, and find where it is to go on from, if an earlier one was cut off."""
-    recorders = callbacks_of(trainer, Recorder)
-    if not recorders:  # fast_dev_run leaves no files
-        return None
-    (recorder,) = recorders
-    own = [c for c in trainer.callbacks if isinstance(c, REMEMBERING)]  # type: ignore[attr-defined]
-
-    def parts() -> dict[str, object]:
-        found: dict[str, object] = {f"{place}/{type(c).__name__}": c for place, c in enumerate(own)}
-        found["applied"] = recorder.applied
-        means = module.means if isinstance(module, LectureModule) else {}
-        return found | {f"means/{stage}": mean for stage, mean in means.items()}
-
-    trainer.callbacks.append(ResumePoint(recorder.run_dir, recorder.config_hash, parts, [recorder]))  # type: ignore[attr-defined]
-    begun = find(recorder.run_dir, recorder.config_hash)
-    recorder.resumed = begun is not None
-    return begun

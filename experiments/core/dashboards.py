@@ -11,9 +11,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
-from torch import Tensor
-
 if TYPE_CHECKING:
     from experiments.core.bands import Band
     from experiments.core.drawing import Drawing
@@ -23,75 +20,6 @@ FOLDER = "dashboard"
 LEARNING = ("train/loss", "val/loss", "val/accuracy")
 OUTCOMES = ("test/accuracy", "test/loss")
 GRADIENT = "gradient/delta_a/"
-
-
-def log_scalars(loggers: Iterable[Logger], values: Mapping[str, float], step: int) -> None:
-    """Send numbers to every logger, as `log_metrics` does; to TensorBoard in one event.
-
-    TensorBoard's writer opens its file anew for every event.
-
-    Args:
-        loggers: of the run.
-        values: by name.
-        step: optimiser steps taken before.
-    """
-    for logger in loggers:
-        if not isinstance(logger, TensorBoardLogger):
-            logger.log_metrics(dict(values), step)
-            continue
-        from tensorboard.compat.proto.summary_pb2 import Summary
-
-        before = f"{logger._prefix}{logger.LOGGER_JOIN_CHAR}" if logger._prefix else ""
-        shown = [Summary.Value(tag=f"{before}{name}", simple_value=value) for name, value in values.items()]
-        logger.experiment._get_file_writer().add_summary(Summary(value=shown), step)
-
-
-def log_histogram(loggers: Iterable[Logger], name: str, counts: Tensor, edges: Tensor, step: int) -> None:
-    """Send a histogram to every logger that can show one; one without entries, to none.
-
-    Args:
-        loggers: of the run.
-        name: of the histogram.
-        counts: entries of each bin, (bins,).
-        edges: of the bins, (bins + 1,), rising.
-        step: optimiser steps taken before.
-    """
-    filled = counts.nonzero().flatten()
-    if not len(filled):
-        return
-    first, end = int(filled[0]), int(filled[-1]) + 1
-    counts, edges = counts[first:end].double().cpu(), edges[first : end + 1].double()
-    for logger in loggers:
-        if isinstance(logger, TensorBoardLogger):
-            middles = (edges[1:] + edges[:-1]) / 2
-            logger.experiment.add_histogram_raw(
-                name,
-                min=float(edges[0]),
-                max=float(edges[-1]),
-                num=float(counts.sum()),
-                sum=float(counts @ middles),
-                sum_squares=float(counts @ middles.square()),
-                bucket_limits=edges[1:].tolist(),
-                bucket_counts=counts.tolist(),
-                global_step=step,
-            )
-        elif isinstance(logger, WandbLogger):
-            import wandb
-
-            histogram = wandb.Histogram(np_histogram=(counts.numpy(), edges.numpy()))
-            logger.experiment.log({name: histogram, "trainer/global_step": step})
-
-
-def log_image(loggers: Iterable[Logger], name: str, picture: Tensor, step: int) -> None:
-    """Send a picture, (1 or 3 channels, height, width) between 0 and 1, to every logger that can show one."""
-    for logger in loggers:
-        if isinstance(logger, TensorBoardLogger):
-            logger.experiment.add_image(name, picture, step)
-        elif isinstance(logger, WandbLogger):
-            import wandb
-
-            bytes_of_picture = (255 * picture).round().byte().cpu().movedim(0, 2).numpy()
-            logger.experiment.log({name: wandb.Image(bytes_of_picture), "trainer/global_step": step})
 
 
 def publish(results: Results, figures: Mapping[str, Drawing]) -> None:

@@ -1,117 +1,88 @@
-"""Several seeds of one condition in one fit, each with the callbacks, the loggers and the files of a run of its own."""
+"""One fit of one run, or of several seeds of one condition, each with the files of a run of its own."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
-from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
-from lightning.pytorch.loggers import WandbLogger
+from lightning import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.loggers import Logger, WandbLogger
 
 from datamodules.stack import StackedData
-from experiments.core.callbacks import (
-    ActivationStatistics,
-    Divergence,
-    FinalTest,
-    GradientBySaturation,
-    GradientClipping,
-    GradientFlow,
-    InputImage,
-    LabelThreshold,
-    Landscape,
-    Parameters,
-    Robustness,
-    ShiftedTest,
-    TimeToTarget,
-    TrainEvalGap,
-    TrainingTest,
-    WeightStatistics,
-)
-from experiments.core.callbacks.instrument import callbacks_of
-from experiments.core.callbacks.recorder import Recorder
+from experiments.core.callbacks import BestWeights
+from experiments.core.callbacks.evaluation import data_of_each
+from experiments.core.callbacks.instrument import LAYERWISE, callbacks_of
+from experiments.core.callbacks.loggers import SeedLoggers
+from experiments.core.callbacks.recorder import Recorder, RunRecord
 from experiments.core.checkpoints import ResumePoint, find, forget
-from experiments.core.seed_callbacks import SeedCallbacks
-from experiments.core.seed_trainer import Member, SeedTrainer
 from lightning_modules.base import LectureModule
 from lightning_modules.stack import NotStackableError, Stack, refuse_own_rules
 
 
-def fit_stack(lead: Trainer, members: Sequence[Member]) -> None:
-    """Train, test and seal several runs in one fit, which goes on where an earlier one was cut off.
+def fit(trainer: Trainer, model: LightningModule, data: LightningDataModule | None) -> None:
+    """Train, from where an earlier call in the same directory was cut off.
 
     Args:
-        lead: trains the stack; built for the first member.
-        members: one a seed, built from one configuration that `refuse` has let pass.
+        trainer: with a recorder, unless it leaves no files.
+        model: a plain module, or a stack.
+        data: of the module, or of the stack.
     """
-    together = train_stack(lead, members)
-    stack, seeds = together.stack, together.trainers
-    best = {index: path for index, seed in enumerate(seeds) if (path := _best(seed))}
-    for index, path in best.items():
-        seeds[index].load_weights(path)
-    stack.network.link()
-    together.taking_part = [index in best for index in range(len(seeds))]
-    if best:
-        lead.test(stack, datamodule=StackedData([member.data for member in members]), verbose=False)
-    for seed in seeds:
-        _recorder(seed).finish(seed, seed.datamodule)  # type: ignore[arg-type]
-    forget(members[0].directory)
-
-
-def train_stack(lead: Trainer, members: Sequence[Member]) -> SeedCallbacks:
-    """Train several runs in one fit, and give what called their callbacks; see `fit_stack`."""
-    stack = Stack([member.module for member in members])
-    seeds = [SeedTrainer(lead, member, metrics) for member, metrics in zip(members, stack.metrics, strict=True)]
-    for seed in seeds:
-        _recorder(seed).stack = len(seeds)
-    together = SeedCallbacks(stack, seeds)
-    recorders = [_recorder(seed) for seed in seeds]
-    first, key = members[0].directory, " ".join(recorder.config_hash for recorder in recorders)
-    point = ResumePoint(first, key, partial(_parts, together), recorders)
-    lead.callbacks, lead.loggers = [together, point], []  # type: ignore[attr-defined]
-    begun = find(first, key)
-    for recorder in recorders:
+    begun: Path | None = None
+    for recorder in callbacks_of(trainer, Recorder):
+        point = ResumePoint(recorder, model)
+        trainer.callbacks.append(point)  # type: ignore[attr-defined]
+        begun = find(point.directory, point.key)
         recorder.resumed = begun is not None
-    lead.fit(stack, datamodule=StackedData([member.data for member in members]), ckpt_path=begun, weights_only=True)
-    return together
+    trainer.fit(model, datamodule=data, ckpt_path=begun, weights_only=True if begun else None)
 
 
-def _parts(together: SeedCallbacks) -> dict[str, object]:
-    """What a stack remembers besides weights and optimiser, by name."""
-    stack = together.stack
-    parts: dict[str, object] = {"together": together, "streams": stack.network.streams}
-    parts |= {f"means/{stage}": means for stage, means in stack.means.items()}
-    for index, seed in enumerate(together.trainers):
-        parts[f"{index}"] = seed
-        parts |= {f"{index}/{place}/{type(c).__name__}": c for place, c in enumerate(seed.callbacks)}
-        parts[f"{index}/applied"] = _recorder(seed).applied
-    return parts
+def test_and_seal(trainer: Trainer, model: LightningModule, data: LightningDataModule | None) -> None:
+    """Test the best weights of each run, if some were kept and it is sound, and write its result."""
+    (recorder,) = callbacks_of(trainer, Recorder)
+    modules: Sequence[LightningModule] = model.plain if isinstance(model, Stack) else [model]
+    sound = {index: recorder.diverged_at(trainer, index) is None for index in range(len(recorder.runs))}
+    for best in callbacks_of(trainer, BestWeights):
+        if isinstance(model, Stack):
+            for index, (run, module) in enumerate(zip(recorder.runs, modules, strict=True)):
+                best.write(trainer, module, run.directory, index)
+        recorder.tested = set(best.load(model, sound))
+        if recorder.tested:
+            trainer.test(model, datamodule=data, verbose=False)
+    for checkpoint in callbacks_of(trainer, ModelCheckpoint):
+        if checkpoint.best_model_path and sound[0]:
+            trainer.test(model, data, ckpt_path=checkpoint.best_model_path, verbose=False, weights_only=True)
+            break
+    recorder.finish(trainer, modules, data_of_each(trainer) or [None])
+    forget(recorder.runs[0].directory)
 
 
-# Callbacks that do the same whether their seed is trained alone or in a stack.
-KNOWN = (
-    ActivationStatistics,
-    Divergence,
-    EarlyStopping,
-    FinalTest,
-    GradientBySaturation,
-    GradientClipping,
-    GradientFlow,
-    InputImage,
-    LabelThreshold,
-    Landscape,
-    LearningRateMonitor,
-    ModelCheckpoint,
-    Parameters,
-    Recorder,
-    Robustness,
-    ShiftedTest,
-    TimeToTarget,
-    TrainEvalGap,
-    TrainingTest,
-    WeightStatistics,
-)
+def stack_of(
+    trainer: Trainer,
+    modules: Sequence[LectureModule],
+    data: Sequence[LightningDataModule],
+    runs: Sequence[RunRecord],
+    loggers: Sequence[Sequence[Logger]],
+) -> tuple[Stack, StackedData]:
+    """Put several seeds together, for `fit` and `test_and_seal`; the trainer was built for the first.
+
+    Args:
+        trainer: that `refuse` has let pass.
+        modules: one a seed, built, of one configuration.
+        data: one a seed, set up.
+        runs: one a seed.
+        loggers: of each run.
+    """
+    stack = Stack(modules)
+    _check_stackable(trainer.callbacks, stack)  # type: ignore[attr-defined]
+    (recorder,) = callbacks_of(trainer, Recorder)
+    recorder.runs = list(runs)
+    trainer.loggers = [SeedLoggers(loggers, recorder.takes_part)]
+    for own, module, part in zip(loggers, modules, data, strict=True):
+        for logger in own:
+            logger.log_hyperparams({**part.hparams_initial, **module.hparams_initial})
+            logger.save()
+    return stack, StackedData(data)  # type: ignore[arg-type]
 
 
 def refuse(trainer: Trainer, module: LightningModule) -> None:
@@ -123,9 +94,11 @@ def refuse(trainer: Trainer, module: LightningModule) -> None:
     if not isinstance(module, LectureModule):
         raise NotStackableError(f"{type(module).__name__} is no LectureModule")
     refuse_own_rules(type(module))
-    strange = next((c for c in trainer.callbacks if type(c) not in KNOWN), None)  # type: ignore[attr-defined]
-    if strange is not None:
-        raise NotStackableError(f"{type(strange).__name__} watches one run")
+    if module.schedule == "plateau":
+        raise NotStackableError("the schedule plateau follows the loss of one network")
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if not getattr(callback, "stackable", False):
+            raise NotStackableError(f"{type(callback).__name__} watches one run")
     if any(isinstance(logger, WandbLogger) for logger in trainer.loggers):
         raise NotStackableError("Weights & Biases has one run at a time")
     if trainer.overfit_batches:  # type: ignore[attr-defined]
@@ -134,13 +107,7 @@ def refuse(trainer: Trainer, module: LightningModule) -> None:
         raise NotStackableError("min_epochs and min_steps put off the end of a seed's training")
 
 
-def _recorder(seed: SeedTrainer) -> Recorder:
-    return callbacks_of(seed, Recorder)[0]  # type: ignore[arg-type]
-
-
-def _best(seed: SeedTrainer) -> Path | None:
-    """The checkpoint that a run is tested with: none where it diverged, or keeps none."""
-    if _recorder(seed).diverged_at(seed) is not None:  # type: ignore[arg-type]
-        return None
-    paths = [Path(c.best_model_path) for c in callbacks_of(seed, ModelCheckpoint) if c.best_model_path]  # type: ignore[arg-type]
-    return paths[0] if paths else None
+def _check_stackable(callbacks: Sequence[Callback], stack: Stack) -> None:
+    for callback in callbacks:
+        if getattr(callback, "stackable", False) == LAYERWISE and not stack.network.layerwise:
+            raise NotStackableError(f"{type(callback).__name__} needs layers that compute for all networks")

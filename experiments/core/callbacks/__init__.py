@@ -1,8 +1,10 @@
 """Callbacks that measure, protect and record a run; YAML names them by these short names."""
 
 from experiments.core.callbacks.activation_statistics import ActivationStatistics
+from experiments.core.callbacks.best_weights import BestWeights
 from experiments.core.callbacks.divergence import Divergence
-from experiments.core.callbacks.final_test import FinalTest
+from experiments.core.callbacks.early_stopping import EarlyStopping
+from experiments.core.callbacks.further_tests import FurtherTests
 from experiments.core.callbacks.gradient_by_saturation import GradientBySaturation
 from experiments.core.callbacks.gradient_clipping import GradientClipping
 from experiments.core.callbacks.gradient_flow import GradientFlow
@@ -10,17 +12,16 @@ from experiments.core.callbacks.input_image import InputImage
 from experiments.core.callbacks.label_threshold import LabelThreshold
 from experiments.core.callbacks.landscape import Landscape
 from experiments.core.callbacks.parameters import Parameters
-from experiments.core.callbacks.robustness import Robustness
-from experiments.core.callbacks.shifted_test import ShiftedTest
 from experiments.core.callbacks.time_to_target import TimeToTarget
 from experiments.core.callbacks.train_eval_gap import TrainEvalGap
-from experiments.core.callbacks.training_test import TrainingTest
 from experiments.core.callbacks.weight_statistics import WeightStatistics
 
 __all__ = [
     "ActivationStatistics",
+    "BestWeights",
     "Divergence",
-    "FinalTest",
+    "EarlyStopping",
+    "FurtherTests",
     "GradientBySaturation",
     "GradientClipping",
     "GradientFlow",
@@ -28,10 +29,7 @@ __all__ = [
     "LabelThreshold",
     "Landscape",
     "Parameters",
-    "Robustness",
-    "ShiftedTest",
     "TimeToTarget",
     "TrainEvalGap",
-    "TrainingTest",
     "WeightStatistics",
 ]

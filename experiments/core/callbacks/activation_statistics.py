@@ -7,7 +7,7 @@ from lightning import LightningModule, Trainer
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from experiments.core.callbacks.instrument import LayerInstrument, observed_layers, watch_inputs
+from experiments.core.callbacks.instrument import LayerInstrument, Seen, observed_layers, watch_inputs
 
 # |a| beyond which the derivative is under 7.1 % of its maximum: tanh(a) = 2 sigmoid(2a) - 1.
 SATURATED_BEYOND = {nn.Sigmoid: 4.0, nn.Tanh: 2.0}
@@ -31,48 +31,53 @@ class ActivationStatistics(LayerInstrument):
 
     def __init__(self, every_n_steps: int = 10) -> None:
         super().__init__(every_n_steps)
-        self._seen: dict[str, Tensor] = {}
-        self._ever_active: dict[str, Tensor] = {}
+        self._seen = Seen()
+        self._active = _Active()
 
     def watch(self, pl_module: LightningModule, batches: int) -> list[RemovableHandle]:
         """Watch the forward pass."""
-        return watch_inputs(pl_module, observed_layers(pl_module), self._seen.__setitem__)
+        return watch_inputs(pl_module, observed_layers(pl_module), self._seen)
 
     def measure(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record the statistics of the forward pass."""
         names: list[str] = []
         values: list[Tensor] = []
-        for name, module in observed_layers(pl_module).items():
-            a = self._seen[name].flatten(1)
+        seen = {name: a.flatten(1) for name, a in self._seen.collect().items()}
+        for name, a in seen.items():
             names += [f"activation/mean/{name}", f"activation/std/{name}"]
             values += [a.mean(dim=1), a.std(dim=1, correction=0)]
-            limit = SATURATED_BEYOND.get(type(module))
+            limit = SATURATED_BEYOND.get(type(observed_layers(pl_module)[name][0]))
             if limit is not None:
                 names.append(f"activation/saturated/{name}")
                 values.append((a.abs() > limit).double().mean(dim=1))
         if trainer.global_step == 0:
-            shares = histogram_shares(torch.cat([a.flatten(1) for a in self._seen.values()], dim=1))
+            shares = histogram_shares(torch.cat(list(seen.values()), dim=1))
             names += [f"activation/histogram/bin_{index:02d}" for index in range(shares.shape[1])]
             values += shares.unbind(dim=1)
-        self._seen = {}
-        self.record_each(trainer, pl_module, names, values)
+        self.record(trainer, names, values)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Watch the whole validation pass: a unit is dead when no sample activates it."""
-        relus = {name: m for name, m in observed_layers(pl_module).items() if isinstance(m, nn.ReLU)}
-        self._ever_active = {}
-        self._handles = watch_inputs(pl_module, relus, self._see_active)
-
-    def _see_active(self, name: str, a: Tensor) -> None:
-        active = (a > 0).any(dim=1)
-        self._ever_active[name] = active | self._ever_active.get(name, torch.zeros_like(active))
+        relus = {n: modules for n, modules in observed_layers(pl_module).items() if isinstance(modules[0], nn.ReLU)}
+        self._active.collect()
+        self._handles = watch_inputs(pl_module, relus, self._active)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record the share of dead units."""
-        self.stop_watching()
-        names = [f"activation/dead/{name}" for name in self._ever_active]
-        shares = [1 - active.double().flatten(1).mean(dim=1) for active in self._ever_active.values()]
-        self.record_each(trainer, pl_module, names, shares)
+        self.stop_watching(pl_module)
+        ever_active = self._active.collect()
+        shares = [1 - active.double().flatten(1).mean(dim=1) for active in ever_active.values()]
+        self.record(trainer, [f"activation/dead/{name}" for name in ever_active], shares)
+
+
+class _Active(Seen):
+    """Which units some sample has activated, (networks, units, …)."""
+
+    def __init__(self) -> None:
+        super().__init__(torch.logical_or)
+
+    def add(self, name: str, index: int, value: Tensor) -> None:
+        super().add(name, index, (value > 0).any(dim=1))
 
 
 def histogram_shares(values: Tensor) -> Tensor:

@@ -1,42 +1,40 @@
-"""A run whose loss is no longer a number ends, with a status: that is a result, not a crash."""
+"""A run whose loss is no longer finite ends, with a status: that is a result, not a crash."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
+from experiments.core.callbacks.instrument import stop
+
 
 class Divergence(Callback):
-    """Stops training after a non-finite loss and remembers the first step that had one.
+    """Stops training at the end of the epoch after a loss that is not finite, and remembers the step that had it.
 
-    The loss is looked at on the device at every step and on the host every `every_n_steps`: up to that many steps are
-    trained in vain, and none waits for the device.
-
-    Args:
-        every_n_steps: optimiser steps between two looks.
+    The loss is looked at on the device at every step, and on the host once an epoch: no step waits for the device.
     """
 
-    def __init__(self, every_n_steps: int = 10) -> None:
-        if every_n_steps < 1:
-            raise ValueError(f"every_n_steps must be at least 1; it is {every_n_steps}")
-        self.every_n_steps = every_n_steps
-        self._first: Tensor | None = None
+    stackable: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        # (networks,): the first step, counted from 0, whose loss was not finite; -1 if there is none.
+        self.first = torch.empty(0)
         self._step = 0
 
-    @property
-    def diverged_at_step(self) -> int | None:
-        """The first step (counted from 0) whose loss was not finite; None if there is none."""
-        step = -1 if self._first is None else int(self._first)
+    def diverged_at(self, network: int = 0) -> int | None:
+        """The first step whose loss was not finite; None if there is none."""
+        step = int(self.first[network]) if len(self.first) else -1
         return None if step < 0 else step
 
-    def found(self, step: int) -> None:
-        """Take it from where the losses of a stack are looked at that a step's was not finite."""
-        self._first = torch.tensor(step)
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Forget an earlier fit; what it found still stands in a test."""
+        if stage == "fit":
+            self.first = torch.empty(0)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Note which step this batch belongs to: under accumulation it is one of several, and may not end the step."""
@@ -45,13 +43,14 @@ class Divergence(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Look at the loss of this step."""
-        loss: Tensor = (outputs["loss"] if isinstance(outputs, Mapping) else outputs).detach()
-        if self._first is None:
-            self._first = torch.full((), -1, device=loss.device)
-        this_step = torch.where(loss.isfinite(), -1, self._step)
-        self._first = torch.where(self._first < 0, this_step, self._first)
-        if (
-            trainer.global_step % self.every_n_steps == 0 or trainer.is_last_batch
-        ) and self.diverged_at_step is not None:
-            trainer.should_stop = True
+        """Look at the losses of this step."""
+        found = outputs.get("losses", outputs.get("loss")) if isinstance(outputs, Mapping) else outputs
+        losses: Tensor = found.detach().reshape(-1)
+        if not len(self.first):
+            self.first = torch.full_like(losses, -1, dtype=torch.long)
+        this_step = torch.where(losses.isfinite(), -1, self._step)
+        self.first = torch.where(self.first < 0, this_step, self.first)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """End what has diverged."""
+        stop(trainer, pl_module, self.first >= 0)

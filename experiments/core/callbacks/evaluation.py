@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import torch
-from lightning import LightningModule
+from lightning import LightningModule, Trainer
 from torch import Tensor
 
-from lightning_modules.base import EpochMeans, LectureModule
+from lightning_modules.base import LectureModule
+from lightning_modules.metrics import Epoch
 from lightning_modules.stack import Stack
 
+# From a module, inputs and the index of their batch to outputs, of one pass or of several.
+Pass = Callable[[LectureModule, Tensor, int], Sequence[Tensor]]
 
-def lecture_module(module: LightningModule, callback: object) -> LectureModule:
-    """Return the module as one that says what it is tested by.
+
+def plain_modules(pl_module: LightningModule, callback: object) -> Sequence[LectureModule]:
+    """The modules of a stack, or the only one.
 
     Raises:
-        ValueError: it does not.
+        ValueError: it does not say what it is tested by.
     """
-    if not isinstance(module, LectureModule):
-        raise ValueError(f"{type(callback).__name__} needs a LectureModule, not a {type(module).__name__}")
-    return module
+    if isinstance(pl_module, Stack):
+        return pl_module.plain
+    if not isinstance(pl_module, LectureModule):
+        raise ValueError(f"{type(callback).__name__} needs a LectureModule, not a {type(pl_module).__name__}")
+    return [pl_module]
+
+
+def data_of_each(trainer: Trainer) -> Sequence[Any]:
+    """The data module of each network, or the only one; none where the trainer was given loaders."""
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    return [] if data is None else getattr(data, "parts", [data])
 
 
 @contextmanager
@@ -39,13 +52,29 @@ def placed(module: LightningModule, batch: Sequence[Tensor]) -> tuple[Tensor, ..
     return tuple(part.type(module.dtype) if part.is_floating_point() else part for part in there)
 
 
-def evaluate(module: LectureModule, batches: Iterable[Sequence[Tensor]]) -> dict[str, Tensor]:
-    """Count what the module's loss counts over batches of inputs and targets; the module stays in its mode."""
-    means, training = EpochMeans(), module.training
+def _once(module: LectureModule, inputs: Tensor, _index: int) -> Sequence[Tensor]:
+    return [module(inputs)]
+
+
+def evaluate(module: LectureModule, batches: Iterable[Sequence[Tensor]], passes: Pass = _once) -> dict[str, Tensor]:
+    """Compute the loss and the metrics over batches of inputs and targets; the module stays in its mode.
+
+    Args:
+        module: of one network.
+        batches: of a data set.
+        passes: gives the outputs for a batch; the module's own if not given.
+    """
+    epoch, training = Epoch(), module.training
     module.eval()
     with torch.no_grad():
-        for batch in batches:
+        for index, batch in enumerate(batches):
             inputs, targets = module.samples(placed(module, batch))
-            means.count(module.criterion, module(inputs), targets)
+            for outputs in passes(module, inputs, index):
+                epoch.add(module.criterion.mean(outputs, targets), outputs, targets)
     module.train(training)
-    return module.criterion.summarize(means.compute())
+    return module.evaluated(epoch)
+
+
+def stacked(rows: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Turn the numbers of each network into columns, (networks,), of the names that all of them have."""
+    return {name: torch.stack([row[name].detach().double() for row in rows]) for name in rows[0]} if rows else {}

@@ -9,7 +9,13 @@ from lightning import LightningModule, Trainer
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from experiments.core.callbacks.instrument import LayerInstrument, observed_layers, watch_gradients, watch_inputs
+from experiments.core.callbacks.instrument import (
+    LayerInstrument,
+    Seen,
+    observed_layers,
+    watch_gradients,
+    watch_inputs,
+)
 
 # Bins of |a|. In float32 sigmoid'(8) still has five correct digits; at 17 it is exactly zero.
 EDGES = (0.0, 1.0, 2.0, 4.0, 6.0, 8.0)
@@ -30,24 +36,24 @@ class GradientBySaturation(LayerInstrument):
 
     def __init__(self, every_n_steps: int = 10) -> None:
         super().__init__(every_n_steps)
-        self._activations: dict[str, Tensor] = {}
-        self._deltas: dict[str, Tensor] = {}
+        self._activations = Seen()
+        self._deltas = Seen()
 
     def watch(self, pl_module: LightningModule, batches: int) -> list[RemovableHandle]:
         """Watch forward and backward pass."""
         layers = observed_layers(pl_module)
         return [
-            *watch_inputs(pl_module, layers, self._activations.__setitem__),
-            *watch_gradients(pl_module, layers, batches, self._deltas.__setitem__),
+            *watch_inputs(pl_module, layers, self._activations),
+            *watch_gradients(pl_module, layers, batches, self._deltas),
         ]
 
     def measure(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Sort the gradients of this step into the bins."""
         layers = observed_layers(pl_module)
-        a = torch.cat([self._activations[name].flatten(1) for name in self._deltas], dim=1)
-        delta = torch.cat([value.flatten(1) for value in self._deltas.values()], dim=1)
-        slope = torch.cat([derivative(layers[n], self._activations[n]).flatten(1) for n in self._deltas], dim=1)
-        self._activations, self._deltas = {}, {}
+        activations, deltas = self._activations.collect(), self._deltas.collect()
+        a = torch.cat([activations[name].flatten(1) for name in deltas], dim=1)
+        delta = torch.cat([value.flatten(1) for value in deltas.values()], dim=1)
+        slope = torch.cat([derivative(layers[name][0], activations[name]).flatten(1) for name in deltas], dim=1)
         names: list[str] = []
         values: list[Tensor] = []
         size, active = a.abs(), slope != 0
@@ -59,7 +65,7 @@ class GradientBySaturation(LayerInstrument):
             count = inside.sum(dim=1)
             means = [torch.where(inside, square, 0.0).sum(dim=1) / count for square in squares]
             values += [*(mean.sqrt() for mean in means), inside.double().mean(dim=1)]
-        self.record_each(trainer, pl_module, names, values)
+        self.record(trainer, names, values)
 
 
 def derivative(activation: nn.Module, a: Tensor) -> Tensor:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from lightning import LightningModule, Trainer
-from torch import Tensor
 from torch.optim import Optimizer
 
 from experiments.core.callbacks.instrument import Instrument
-from lightning_modules.stack import gradients_of, may_exceed
+from lightning_modules.stack import Stack, clip_gradients, gradients_of, norms_of
 
 
 class GradientClipping(Instrument):
@@ -35,37 +32,23 @@ class GradientClipping(Instrument):
         self._clipped = torch.tensor(0)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Refuse to clip twice."""
+        """Begin to count; refuse to clip twice."""
+        self._steps, self._clipped = 0, torch.tensor(0)
         if trainer.gradient_clip_val is not None:
             raise ValueError("GradientClipping and trainer.gradient_clip_val both clip the gradient: give one of them")
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """Clip, and count."""
-        gradients = gradients_of(optimizer)
-        before = _norm(gradients)
-        if may_exceed(before, self.max_norm):
-            parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            torch.nn.utils.clip_grads_with_norm_(parameters, self.max_norm, before)
-            self._clipped = self._clipped + (before > self.max_norm)
+        gradients, stacked = gradients_of(optimizer), isinstance(pl_module, Stack)
+        before = clip_gradients(gradients, self.max_norm, stacked=stacked)
+        self._clipped = self._clipped + (before > self.max_norm)
         self._steps += 1
         if self.is_due(trainer):
-            self.note(trainer, before, _norm(gradients))
-
-    def note(self, trainer: Trainer, before: Tensor, after: Tensor) -> None:
-        """Record the norms of this step."""
-        self.record(trainer, ["gradient/norm_before", "gradient/norm_after"], [before, after])
-
-    def count(self, clipped: Tensor, steps: int) -> None:
-        """Take the number of clipped steps so far from where the steps are made."""
-        self._clipped, self._steps = clipped, steps
+            after = norms_of(gradients, stacked=stacked)
+            self.record(trainer, ["gradient/norm_before", "gradient/norm_after"], [before, after])
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record the share of clipped steps."""
         if self._steps:
             self.record(trainer, ["gradient/clipped_share"], [self._clipped / self._steps])
-
-
-def _norm(gradients: Sequence[Tensor]) -> Tensor:
-    """What torch's `get_total_norm` gives, in half its time."""
-    norm: Tensor = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients]))
-    return norm
+        super().on_train_epoch_end(trainer, pl_module)

@@ -7,8 +7,8 @@ from lightning import LightningModule, Trainer
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from experiments.core.callbacks.instrument import LayerInstrument, observed_layers, watch_gradients
-from experiments.core.dashboards import log_histogram
+from experiments.core.callbacks.instrument import LayerInstrument, Seen, observed_layers, watch_gradients
+from experiments.core.callbacks.loggers import by_network, log_histogram
 from lightning_modules.stack import Stack
 
 # log10 |delta_a| of every number that single precision knows: quarters of a decade.
@@ -34,26 +34,26 @@ class GradientFlow(LayerInstrument):
         if histogram_every_n_epochs < 1:
             raise ValueError(f"histogram_every_n_epochs must be at least 1; it is {histogram_every_n_epochs}")
         self.histogram_every_n_epochs = histogram_every_n_epochs
-        self._deltas: dict[str, Tensor] = {}
+        self._deltas = Seen()
         self._last_histogram_epoch = -1
 
     def watch(self, pl_module: LightningModule, batches: int) -> list[RemovableHandle]:
         """Watch the backward pass."""
-        return watch_gradients(pl_module, observed_layers(pl_module), batches, self._deltas.__setitem__)
+        return watch_gradients(pl_module, observed_layers(pl_module), batches, self._deltas)
 
     def measure(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record the strengths."""
-        deltas, self._deltas = dict(sorted(self._deltas.items())), {}
+        deltas = self._deltas.collect()
         weights = _weight_gradients(pl_module)
         names = [f"gradient/delta_a/{name}" for name in deltas] + [f"gradient/weight/{name}" for name in weights]
-        self.record_each(trainer, pl_module, names, [rms(value) for value in (*deltas.values(), *weights.values())])
+        self.record(trainer, names, [rms(value) for value in (*deltas.values(), *weights.values())])
         epoch = trainer.current_epoch
         if epoch % self.histogram_every_n_epochs == 0 and epoch != self._last_histogram_epoch:
             self._last_histogram_epoch = epoch
             counts = {f"gradient/log10_delta_a/{name}": count_decades(delta) for name, delta in deltas.items()}
-            for index, own, _ in self.each(trainer, pl_module):
+            for index, loggers in enumerate(by_network(trainer.loggers)):
                 for name, count in counts.items():
-                    log_histogram(own.loggers, name, count[index], DECADES, own.global_step)
+                    log_histogram(loggers, name, count[index], DECADES, trainer.global_step)
 
 
 def _weight_gradients(pl_module: LightningModule) -> dict[str, Tensor]:

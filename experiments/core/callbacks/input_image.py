@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,9 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from experiments.core.callbacks.instrument import Instrument, ends_step
+from experiments.core.callbacks.loggers import by_network, log_image
 from experiments.core.callbacks.parameters import PREFIX
-from experiments.core.dashboards import log_image
 from lightning_modules.input_optimization import InputOptimization
+from lightning_modules.stack import Stack
 
 # A dashboard blurs what it has to enlarge: pictures get about this many pixels along their longer side.
 SIDE = 112
@@ -47,24 +49,25 @@ class InputImage(Instrument):
         self.picture_every_n_steps = picture_every_n_steps
         self.record_pictures = record_pictures
         self._recording = False
-        self._scale: Tensor | None = None
-        self._film: list[Tensor] = []
+        # Of each network: black and white, and the pictures so far.
+        self._scales: list[Tensor] = []
+        self._films: list[list[Tensor]] = []
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Refuse a module without an image, or one too large to be recorded; begin a new film."""
-        image, _ = _images(pl_module)
-        if self.record_pictures and image.numel() > LARGEST:
-            raise ValueError(f"InputImage records pictures of at most {LARGEST} numbers, not of {image.numel()}")
-        self._scale, self._film = None, []
+        """Begin new films."""
+        if stage == "fit":
+            self._scales, self._films = [], []
 
-    def is_due(self, trainer: Trainer) -> bool:
-        """Whether this step is recorded or shown."""
-        return super().is_due(trainer) or trainer.global_step % self.picture_every_n_steps == 0
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Refuse a module without an image, or one too large to be recorded."""
+        size = _images(pl_module)[0][0].numel()
+        if self.record_pictures and size > LARGEST:
+            raise ValueError(f"InputImage records pictures of at most {LARGEST} numbers, not of {size}")
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Show the image before the step, and find out whether the step is recorded."""
         complete = ends_step(trainer, batch_idx)
-        self._recording = complete and super().is_due(trainer)
+        self._recording = complete and self.is_due(trainer)
         if complete and trainer.global_step % self.picture_every_n_steps == 0:
             self._show(trainer, pl_module)
 
@@ -72,43 +75,48 @@ class InputImage(Instrument):
         """Record loss and distance."""
         if self._recording:
             # Lightning has divided it.
-            self._record(trainer, pl_module, {"input/loss": loss * trainer.accumulate_grad_batches})
+            own = loss * trainer.accumulate_grad_batches
+            self._record(trainer, pl_module, {"input/loss": pl_module.losses if isinstance(pl_module, Stack) else own})
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record and show what has become of the noise, and the film."""
         self._record(trainer, pl_module, {})
         self._show(trainer, pl_module)
-        _, target = _images(pl_module)
-        if target is not None:
-            self._record_pixels(trainer, "target", target)
-        frames = self._film if target is None else [*self._film, self._picture(target)]
-        film = torch.cat([F.pad(frame, (0, GAP), value=0.5) for frame in frames], dim=2)
-        log_image(trainer.loggers, "input/film", film, trainer.global_step)
+        targets = [target for _, target in _images(pl_module) if target is not None]
+        if targets:
+            self._record_pixels(trainer, "target", targets)
+        for index, loggers in enumerate(by_network(trainer.loggers)):
+            ends = [self._picture(index, targets[index])] if targets else []
+            frames = [F.pad(frame, (0, GAP), value=0.5) for frame in (*self._films[index], *ends)]
+            log_image(loggers, "input/film", torch.cat(frames, dim=2), trainer.global_step)
+        super().on_train_end(trainer, pl_module)
 
     def _record(self, trainer: Trainer, pl_module: LightningModule, values: dict[str, Tensor]) -> None:
-        image, target = _images(pl_module)
-        if target is not None:
-            values = {**values, "input/distance": (image - target).square().mean().sqrt()}
+        pairs = [(image, target) for image, target in _images(pl_module) if target is not None]
+        if pairs:
+            distances = [(image - target).square().mean().sqrt() for image, target in pairs]
+            values = {**values, "input/distance": torch.stack(distances)}
         self.record(trainer, list(values), list(values.values()))
 
-    def _record_pixels(self, trainer: Trainer, name: str, image: Tensor) -> None:
+    def _record_pixels(self, trainer: Trainer, name: str, images: Sequence[Tensor]) -> None:
         if self.record_pictures:
-            numbers = list(image.flatten())
+            numbers = torch.stack([image.flatten() for image in images], dim=1).unbind()
             self.record(trainer, [f"{PREFIX}/{name}/{index:02d}" for index in range(len(numbers))], numbers)
 
     def _show(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        image, target = _images(pl_module)
-        if self._scale is None:
-            self._scale = torch.stack(torch.aminmax(image if target is None else target))
-        picture = self._picture(image)
-        self._film.append(picture)
-        self._record_pixels(trainer, "noise", image)
-        log_image(trainer.loggers, "input/image", picture, trainer.global_step)
+        pairs = _images(pl_module)
+        if not self._scales:
+            self._scales = [torch.stack(torch.aminmax(image if goal is None else goal)) for image, goal in pairs]
+            self._films = [[] for _ in pairs]
+        self._record_pixels(trainer, "noise", [image for image, _ in pairs])
+        for index, loggers in enumerate(by_network(trainer.loggers)):
+            picture = self._picture(index, pairs[index][0])
+            self._films[index].append(picture)
+            log_image(loggers, "input/image", picture, trainer.global_step)
 
-    def _picture(self, image: Tensor) -> Tensor:
+    def _picture(self, index: int, image: Tensor) -> Tensor:
         """Turn (1, *sample_shape) into levels between 0 and 1, enlarged: (1 or 3 channels, height, width)."""
-        assert self._scale is not None
-        low, high = self._scale
+        low, high = self._scales[index]
         levels = ((image[0] - low) / (high - low).clamp_min(torch.finfo(image.dtype).tiny)).clamp(0, 1)
         # Whatever is no image (a text, a row of a table) is shown as the matrix it is.
         picture = levels if levels.dim() == 3 and len(levels) in (1, 3) else levels.reshape(1, -1, levels.shape[-1])
@@ -117,12 +125,15 @@ class InputImage(Instrument):
         return enlarged
 
 
-def _images(pl_module: LightningModule) -> tuple[Tensor, Tensor | None]:
-    """Noise and, if there is one, target image, both (1, *sample_shape).
+def _images(pl_module: LightningModule) -> list[tuple[Tensor, Tensor | None]]:
+    """Noise and, if there is one, target image of each network, both (1, *sample_shape).
 
     Raises:
         ValueError: the module has no such image.
     """
-    if not isinstance(pl_module, InputOptimization):
-        raise ValueError(f"InputImage shows the noise of an InputOptimization, not a {type(pl_module).__name__}")
-    return pl_module.network.noise.weight.detach(), pl_module.network.target_image
+    found = []
+    for module in pl_module.plain if isinstance(pl_module, Stack) else [pl_module]:
+        if not isinstance(module, InputOptimization):
+            raise ValueError(f"InputImage shows the noise of an InputOptimization, not a {type(module).__name__}")
+        found.append((module.network.noise.weight.detach(), module.network.target_image))
+    return found

@@ -1,10 +1,14 @@
-"""What every measuring callback shares: numbers stay on the device and reach the host in blocks."""
+"""What every measuring callback shares: numbers stay on the device and reach the loggers in blocks.
+
+A callback sees one network or a stack of several: what it measures leads with the axis of the networks, of length 1
+for a plain module.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, ClassVar, TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
@@ -13,75 +17,73 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from experiments.core.callbacks.loggers import log_networks
 from lightning_modules.stack import Stack
 
 C = TypeVar("C", bound=Callback)
 
 
-class Row(NamedTuple):
-    """One recorded number. `step` counts optimiser steps taken before it: 0 is the state at initialisation."""
-
-    epoch: int
-    step: int
-    name: str
-    value: float
+# Of a callback that measures a stack whose layers compute for all its networks, and no other.
+LAYERWISE = "layerwise"
 
 
 class Instrument(Callback):
-    """A callback that records numbers every `every_n_steps` optimiser steps, beginning with step 0.
+    """A callback that hands numbers to the trainer's loggers, measured every `every_n_steps` optimiser steps from 0 on.
 
-    In a stack every seed has its own. Some hooks may be called for all of them at once, with the stack in place of the
-    module: those that `hooks_for_all` names, and of the first seed's instrument only.
+    A subclass measures in hooks of its own and calls `record`; the numbers leave the device at the end of each epoch,
+    after the training and after a test.
     """
+
+    # Whether it measures the networks of a stack as it would each of them alone.
+    stackable: ClassVar[bool | str] = True
 
     def __init__(self, every_n_steps: int = 10) -> None:
         if every_n_steps < 1:
             raise ValueError(f"every_n_steps must be at least 1; it is {every_n_steps}")
         self.every_n_steps = every_n_steps
-        self._pending: list[tuple[int, int, Sequence[str], Tensor]] = []
-        # In a stack: index, trainer and instrument of each seed that is still trained.
-        self.receivers: Callable[[], Sequence[tuple[int, Trainer, Self]]] = list
-
-    def hooks_for_all(self, stack: Stack) -> Sequence[str]:
-        """Hooks that measure all seeds of the stack at once; none, if they are asked one by one."""
-        return ()
+        self._pending: list[tuple[int, int, list[str], Tensor]] = []
 
     def is_due(self, trainer: Trainer) -> bool:
         """Whether this step is recorded."""
         return trainer.global_step % self.every_n_steps == 0
 
-    def record(self, trainer: Trainer, names: Sequence[str], values: Sequence[Tensor] | Tensor) -> None:
-        """Keep scalars of this step, without moving them to the host."""
+    def record(self, trainer: Trainer, names: Sequence[str], values: Sequence[Tensor]) -> None:
+        """Keep numbers of this step, without moving them to the host.
+
+        Args:
+            trainer: of the fit.
+            names: of the numbers.
+            values: one for each name: of one network, (), or of each, (networks,).
+        """
         if names:
-            stacked = values if isinstance(values, Tensor) else torch.stack([v.detach().double() for v in values])
-            self._pending.append((trainer.current_epoch, trainer.global_step, names, stacked))
+            columns = torch.stack([value.detach().double().reshape(-1) for value in values], dim=1)
+            self._pending.append((trainer.current_epoch, trainer.global_step, list(names), columns))
 
-    def each(self, trainer: Trainer, pl_module: LightningModule) -> Sequence[tuple[int, Trainer, Self]]:
-        """Index, trainer and instrument of every network that is measured: one, or those of a stack."""
-        return self.receivers() if isinstance(pl_module, Stack) else [(0, trainer, self)]
-
-    def record_each(
-        self, trainer: Trainer, pl_module: LightningModule, names: Sequence[str], values: Sequence[Tensor]
-    ) -> None:
-        """Keep scalars of this step, (networks,) each, every network's with its own instrument."""
-        if names:
-            columns = torch.stack([value.detach().double() for value in values], dim=1)
-            for index, own, instrument in self.each(trainer, pl_module):
-                instrument.record(own, names, columns[index])
-
-    def drain(self) -> list[Row]:
+    def flush(self, trainer: Trainer, *, final: bool = False) -> None:
         """Hand over, and forget, everything recorded since the last call: one transfer to the host."""
-        if not self._pending:
-            return []
         pending, self._pending = self._pending, []
-        values = iter(torch.cat([stacked for *_, stacked in pending]).tolist())
-        return [Row(epoch, step, name, next(values)) for epoch, step, names, _ in pending for name in names]
+        if not pending:
+            return
+        widths = [columns.shape[1] for *_, columns in pending]
+        blocks = torch.cat([columns for *_, columns in pending], dim=1).cpu()
+        for (epoch, step, names, _), block in zip(pending, torch.split(blocks, widths, dim=1), strict=True):
+            log_networks(trainer.loggers, names, block, epoch=epoch, step=step, final=final)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Hand over the numbers of the epoch."""
+        self.flush(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Hand over what was measured after the last epoch."""
+        self.flush(trainer, final=True)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Hand over what was measured in the test."""
+        self.flush(trainer, final=True)
 
 
 class LayerInstrument(Instrument, ABC):
-    """An instrument of a network's non-linearities, or of those of all networks of a stack at once.
-
-    What it sees leads with the axes of the networks, one of them outside a stack, and of the samples.
+    """An instrument of a network's non-linearities.
 
     Args:
         every_n_steps: optimiser steps between two records, beginning with step 0.
@@ -91,11 +93,6 @@ class LayerInstrument(Instrument, ABC):
         super().__init__(every_n_steps)
         self._handles: list[RemovableHandle] = []
 
-    def hooks_for_all(self, stack: Stack) -> Sequence[str]:
-        """All of them, where the stack has the layers."""
-        hooks = ("on_train_batch_start", "on_after_backward", "on_validation_epoch_start", "on_validation_epoch_end")
-        return hooks if stack.network.layerwise else ()
-
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Watch a recorded step, and no other."""
         if self.is_due(trainer) and ends_step(trainer, batch_idx):
@@ -104,7 +101,7 @@ class LayerInstrument(Instrument, ABC):
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure what was seen in this step: gradients are still unclipped."""
         if self._handles:
-            self.stop_watching()
+            self.stop_watching(pl_module)
             self.measure(trainer, pl_module)
 
     @abstractmethod
@@ -115,11 +112,13 @@ class LayerInstrument(Instrument, ABC):
     def measure(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record what was seen."""
 
-    def stop_watching(self) -> None:
+    def stop_watching(self, pl_module: LightningModule) -> None:
         """Let go of the network."""
         for handle in self._handles:
             handle.remove()
         self._handles = []
+        if isinstance(pl_module, Stack):
+            pl_module.network.watched = False
 
 
 def callbacks_of(trainer: Trainer, kind: type[C]) -> list[C]:
@@ -127,65 +126,110 @@ def callbacks_of(trainer: Trainer, kind: type[C]) -> list[C]:
     return [callback for callback in trainer.callbacks if isinstance(callback, kind)]  # type: ignore[attr-defined]
 
 
+def stop(trainer: Trainer, pl_module: LightningModule, networks: Tensor) -> None:
+    """End the training of the networks that are marked, (networks,) bool, with this epoch."""
+    marked = networks.nonzero().flatten().tolist()
+    if isinstance(pl_module, Stack):
+        pl_module.end(marked)
+    elif marked:
+        trainer.should_stop = True
+
+
 def non_linearities(network: nn.Module) -> dict[str, nn.Module]:
     """The activation modules of a network in forward order, keyed `layer_01`, `layer_02`, …, nearest the input first.
 
-    An activation module is one that its parent holds under the name `activation` (see `lightning_modules`).
+    An activation module is one that its parent holds under the name `activation` (see `lightning_modules`); where there
+    is none, every module of torch's that is an activation function.
     """
-    found = [module for name, module in network.named_modules() if name.split(".")[-1] == "activation"]
+    named = [(name.split(".")[-1], module) for name, module in network.named_modules()]
+    found = [module for name, module in named if name == "activation"]
+    found = found or [module for _, module in named if type(module).__module__ == "torch.nn.modules.activation"]
     return {f"layer_{index:02d}": module for index, module in enumerate(found, start=1)}
 
 
-def by_network(pl_module: LightningModule, a: Tensor) -> Tensor:
-    """Turn pre-activations, or their gradients, as a plain module or a stack computes them.
+class Seen:
+    """What hooks see of each layer: of all networks at once, or of one after the other.
 
-    Returns:
-        (networks, samples, units, …), a view.
+    Args:
+        keep: from what was seen of a layer before, and what is seen now, to what is kept; the latter if not given.
     """
-    return a.transpose(1, 2) if isinstance(pl_module, Stack) else a.unsqueeze(0)
+
+    def __init__(self, keep: Callable[[Tensor, Tensor], Tensor] = lambda _before, now: now) -> None:
+        self._keep = keep
+        self._parts: dict[str, dict[int, Tensor]] = {}
+
+    def add(self, name: str, index: int, value: Tensor) -> None:
+        """Take what is seen of a layer, (networks, …), from the network with this index on."""
+        parts = self._parts.setdefault(name, {})
+        parts[index] = self._keep(parts[index], value) if index in parts else value
+
+    def collect(self) -> dict[str, Tensor]:
+        """Give, and forget, what was seen of each layer, (networks, …), nearest the input first."""
+        parts, self._parts = self._parts, {}
+        return {name: torch.cat([found[index] for index in sorted(found)]) for name, found in sorted(parts.items())}
 
 
-def watch_inputs(
-    pl_module: LightningModule, modules: Mapping[str, nn.Module], see: Callable[[str, Tensor], None]
-) -> list[RemovableHandle]:
-    """Call `see(name, a)` with the input of each module at every forward pass, until the handles are removed.
+def watch_inputs(pl_module: LightningModule, layers: Layers, seen: Seen) -> list[RemovableHandle]:
+    """See the input a of each layer at every forward pass, (networks, samples, units, …), without its graph.
 
     Args:
         pl_module: a plain module or a stack.
-        modules: parts of it.
-        see: is given a, (networks, samples, units, …), without its graph.
+        layers: see `observed_layers`.
+        seen: takes them, until the handles are removed.
     """
-    return _before_each(modules, lambda name, a: see(name, by_network(pl_module, a.detach())))
+    at_once = _at_once(pl_module)
+    return _before_each(
+        pl_module, layers, lambda name, index, a: seen.add(name, index, _by_network(a.detach(), at_once))
+    )
 
 
-def watch_gradients(
-    pl_module: LightningModule, modules: Mapping[str, nn.Module], batches: int, see: Callable[[str, Tensor], None]
-) -> list[RemovableHandle]:
-    """Call `see(name, delta_a)` in the backward pass: the gradient of one sample's loss, the mean loss's × batch size.
+def watch_gradients(pl_module: LightningModule, layers: Layers, batches: int, seen: Seen) -> list[RemovableHandle]:
+    """See delta_a in the backward pass, (networks, samples, units, …).
+
+    It is the gradient of one sample's loss with respect to the layer's input: that of the mean loss × batch size.
 
     Args:
         pl_module: a plain module or a stack.
-        modules: parts of it, whose inputs are the pre-activations a.
+        layers: see `observed_layers`.
         batches: batches whose gradients are accumulated in one step; Lightning divides each loss by it.
-        see: is given delta_a, (networks, samples, units, …).
+        seen: takes them, until the handles are removed.
     """
+    # The hooks of tensors must not reach the module: together with the graph they would be a circle for ever.
+    at_once = _at_once(pl_module)
 
-    def watch(name: str, a: Tensor) -> None:
+    def watch(name: str, index: int, a: Tensor) -> None:
         def see_delta(gradient: Tensor) -> None:
-            delta = by_network(pl_module, gradient.detach())
-            see(name, delta * (delta.shape[1] * batches))
+            delta = _by_network(gradient.detach(), at_once)
+            seen.add(name, index, delta * (delta.shape[1] * batches))
 
         if a.requires_grad:
             a.register_hook(see_delta)  # type: ignore[no-untyped-call]
 
-    return _before_each(modules, watch)
+    return _before_each(pl_module, layers, watch)
 
 
-def _before_each(modules: Mapping[str, nn.Module], see: Callable[[str, Tensor], None]) -> list[RemovableHandle]:
-    def hook_for(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        return lambda _, inputs: see(name, inputs[0])
+def _at_once(pl_module: LightningModule) -> bool:
+    """Whether each layer computes for several networks, on (networks, units, samples)."""
+    return isinstance(pl_module, Stack) and pl_module.network.layerwise
 
-    return [module.register_forward_pre_hook(hook_for(name)) for name, module in modules.items()]
+
+def _by_network(a: Tensor, at_once: bool) -> Tensor:
+    return a.transpose(1, 2) if at_once else a.unsqueeze(0)
+
+
+def _before_each(
+    pl_module: LightningModule, layers: Layers, see: Callable[[str, int, Tensor], None]
+) -> list[RemovableHandle]:
+    def hook_for(name: str, index: int) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        return lambda _, inputs: see(name, index, inputs[0])
+
+    if isinstance(pl_module, Stack):
+        pl_module.network.watched = True
+    return [
+        module.register_forward_pre_hook(hook_for(name, index))
+        for name, modules in layers.items()
+        for index, module in enumerate(modules)
+    ]
 
 
 def ends_step(trainer: Trainer, batch_idx: int) -> bool:
@@ -193,19 +237,25 @@ def ends_step(trainer: Trainer, batch_idx: int) -> bool:
     return trainer.is_last_batch or (batch_idx + 1) % trainer.accumulate_grad_batches == 0
 
 
-def observed_layers(pl_module: LightningModule) -> dict[str, nn.Module]:
+def observed_layers(pl_module: LightningModule) -> Layers:
     """Return the non-linearities an instrument observes, looked for once: a network keeps its layers while it learns.
+
+    One module for each layer, or one for each network of a stack that calls them one after the other.
 
     Raises:
         ValueError: the network has none.
     """
     if pl_module not in _OBSERVED:
-        found = non_linearities(pl_module)
-        if not found:
+        networks: Sequence[nn.Module] = [pl_module]
+        if isinstance(pl_module, Stack):
+            networks = [pl_module.network.network] if pl_module.network.layerwise else pl_module.network.plain
+        found = [non_linearities(network) for network in networks]
+        if not found[0]:
             kind = type(pl_module).__name__
-            raise ValueError(f"{kind} has no module named 'activation' for an instrument to observe")
-        _OBSERVED[pl_module] = found
+            raise ValueError(f"{kind} has no activation module, such as one named 'activation', to observe")
+        _OBSERVED[pl_module] = {name: [layers[name] for layers in found] for name in found[0]}
     return _OBSERVED[pl_module]
 
 
-_OBSERVED: WeakKeyDictionary[nn.Module, dict[str, nn.Module]] = WeakKeyDictionary()
+Layers = Mapping[str, Sequence[nn.Module]]
+_OBSERVED: WeakKeyDictionary[nn.Module, Layers] = WeakKeyDictionary()

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from experiments.core.callbacks.evaluation import draws_kept
-from experiments.core.callbacks.instrument import Instrument, ends_step
+from experiments.core.callbacks.instrument import LAYERWISE, Instrument, ends_step
 from lightning_modules.base import LectureModule
 from lightning_modules.stack import Stack
 
@@ -34,22 +34,24 @@ class Landscape(Instrument):
         moves: lengths of the moves in units of the learning rate, each > 0; [0.5, 1, 2, 4] if not given.
     """
 
+    stackable = LAYERWISE
+
     def __init__(self, every_n_steps: int = 10, moves: list[float] | None = None) -> None:
         super().__init__(every_n_steps)
         self.moves = [0.5, 1.0, 2.0, 4.0] if moves is None else moves
         if not self.moves or not all(0 < move < math.inf for move in self.moves):
             raise ValueError(f"moves must be positive numbers, at least one; they are {self.moves}")
 
-    def hooks_for_all(self, stack: Stack) -> Sequence[str]:
-        """Look ahead for all seeds at once, where their networks are one."""
-        return ("on_train_batch_start",) if stack.network.layerwise else ()
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse a module that does not say what it learns from."""
+        if not isinstance(pl_module, LectureModule | Stack):
+            raise ValueError(f"Landscape needs a network with inputs and targets, not {type(pl_module).__name__}")
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Look ahead from a recorded step, and from no other."""
         if not (self.is_due(trainer) and ends_step(trainer, batch_idx)):
             return
-        if not isinstance(pl_module, LectureModule | Stack):
-            raise ValueError(f"Landscape needs a network with inputs and targets, not {type(pl_module).__name__}")
+        assert isinstance(pl_module, LectureModule | Stack)  # `setup` lets no other pass
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         start = {name: p.detach() for name, p in pl_module.network.named_parameters() if p.requires_grad}
         loss, gradient = _look(pl_module, start, batch)
@@ -64,7 +66,7 @@ class Landscape(Instrument):
         names = ["landscape/loss", "landscape/loss_range", "landscape/gradient_norm"]
         names += [f"landscape/gradient_change/{move:g}" for move in self.moves]
         values = [loss, spread.amax(0) - spread.amin(0), length, *changes]
-        self.record_each(trainer, pl_module, names, values)
+        self.record(trainer, names, values)
 
 
 def _look(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import torch
 from lightning import LightningModule, Trainer
 from torch import nn
 
 from experiments.core.callbacks.instrument import Instrument, ends_step
 from lightning_modules.parameters import parameter_count
+from lightning_modules.stack import Stack
 
 PREFIX = "parameter"
 # Every number is a row of metrics.csv and a column of results.csv.
@@ -35,9 +38,9 @@ class Parameters(Instrument):
         every_n_steps: optimiser steps between two records, beginning with step 0.
     """
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Refuse a network too large to be drawn."""
-        found = parameter_count(pl_module)
+        found = parameter_count(_networks(pl_module)[0])
         if found > MOST:
             raise ValueError(f"Parameters records networks of at most {MOST} parameters, not of {found}")
 
@@ -49,14 +52,17 @@ class Parameters(Instrument):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record what training came to."""
         self._record(trainer, pl_module)
+        super().on_train_end(trainer, pl_module)
 
     def _record(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        network = _network(pl_module)
-        numbers = [number for tensor in network.parameters() for number in tensor.detach().flatten()]
-        self.record(trainer, parameter_names(network), numbers)
+        networks = _networks(pl_module)
+        numbers = [torch.cat([tensor.detach().flatten() for tensor in network.parameters()]) for network in networks]
+        self.record(trainer, parameter_names(networks[0]), torch.stack(numbers, dim=1).unbind())
 
 
-def _network(pl_module: LightningModule) -> nn.Module:
+def _networks(pl_module: LightningModule) -> Sequence[nn.Module]:
+    if isinstance(pl_module, Stack):
+        return pl_module.network.plain
     network = getattr(pl_module, "network", pl_module)
     assert isinstance(network, nn.Module)
-    return network
+    return [network]

@@ -8,35 +8,128 @@ import json
 import math
 import os
 import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import torch
 import yaml
-from lightning import LightningDataModule, LightningModule, Trainer
+from lightning import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch import Tensor
 
 from datamodules.base import InMemoryDataModule
 from experiments.core import ledger, records
 from experiments.core.applied import Applied
 from experiments.core.callbacks.divergence import Divergence
-from experiments.core.callbacks.instrument import Instrument, Row, callbacks_of
-from experiments.core.dashboards import log_scalars
+from experiments.core.callbacks.instrument import callbacks_of
+from experiments.core.callbacks.loggers import NetworkLogger, SeedLoggers, log_networks
+from lightning_modules.stack import Stack
 
-# What a run is judged by: one of these that is no number makes it a diverged one.
-JUDGED = ("train/", "val/", "test/")
+# What a run is judged by: one of these that is not finite makes it a diverged one.
+TRAINING = ("train/", "val/")
+JUDGED = (*TRAINING, "test/")
 
 # The same text, by libyaml where it is there.
 _Dumper: type[yaml.SafeDumper] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
+# Epoch, step, name and value of one recorded number. The step counts optimiser steps taken before it: 0 is the state at
+# initialisation.
+Row = tuple[int, int, str, float]
+
+
+@dataclass
+class RunRecord:
+    """One run of a fit: where it is kept, what was asked for, and what it has measured so far."""
+
+    directory: Path
+    # The fully resolved config, as plain mappings.
+    config: dict[str, Any]
+    measures: dict[str, float] = field(default_factory=dict)
+    # Bytes of `metrics.csv`.
+    written: int = 0
+    # What instruments have logged in this epoch, and the last validation of it.
+    rows: list[Row] = field(default_factory=list)
+    validation: dict[str, float] = field(default_factory=dict)
+    # The learning rate of its last step.
+    rate: float | None = None
+    sound: bool = True
+
+    @property
+    def config_hash(self) -> str:
+        """Fingerprint of what decides the run's result."""
+        return records.config_hash(self.config)
+
+    @property
+    def headline(self) -> dict[str, float]:
+        """The measures of outcome, without the instruments': what a table of hyper-parameters shows."""
+        return {n: v for n, v in self.measures.items() if n.startswith(JUDGED) and math.isfinite(v)}
+
+    @property
+    def finite(self) -> bool:
+        """Whether weights and outcome are finite."""
+        judged = (v for n, v in self.measures.items() if n.startswith(JUDGED) and n.count("/") == 1)
+        return self.sound and all(map(math.isfinite, judged))
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Append rows to `metrics.csv`; of each number, the last and that of step 0 are measures of the run."""
+        if not rows:
+            return
+        path = self.directory / records.METRICS
+        records.append_metrics(path, rows)
+        self.written = path.stat().st_size
+        for _, step, name, value in rows:
+            self.measures[name] = value
+            if step == 0:
+                self.measures.setdefault(f"initial/{name}", value)
+
+    def cut(self) -> None:
+        """Forget the rows that were written after the checkpoint that the run is resumed from."""
+        path = self.directory / records.METRICS
+        if not self.written:
+            path.unlink(missing_ok=True)
+        elif path.is_file():
+            os.truncate(path, self.written)
+
+
+class RowLogger(NetworkLogger):
+    """The recorder's ear among the trainer's loggers.
+
+    Args:
+        recorder: gets what instruments and other callbacks log. What modules log it reads itself: the trainer hands
+            that to its loggers after the checkpoint of the epoch, and resuming would lose it.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__()
+        self.recorder = recorder
+
+    @property
+    def save_dir(self) -> str:
+        """The run's directory."""
+        return str(self.recorder.runs[0].directory)
+
+    def log_networks(self, names: Sequence[str], values: Tensor, *, epoch: int, step: int, final: bool) -> None:
+        """Keep the numbers of each run."""
+        for index, numbers in enumerate(values.tolist()):
+            self.recorder.hear(index, dict(zip(names, numbers, strict=True)), epoch, step, final)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Keep what a callback has logged; Lightning puts the epoch to what the module has."""
+        if "epoch" not in metrics and step is not None:
+            self.recorder.hear_callback(metrics, step)
+
+
 class Recorder(SaveConfigCallback):
     """Writes `config.yaml` at the start of a fit, `metrics.csv` at each epoch's end and, last, `result.json`.
 
-    `metrics.csv` holds every number once: what the module logs per epoch and what the instruments record. `measures`
-    in `result.json` are the last value of each, and under `initial/…` the value at step 0. Views (TensorBoard,
-    Weights & Biases) get the instruments' numbers from here.
+    `metrics.csv` holds every number once: what the module logs per epoch and what callbacks log. `measures` in
+    `result.json` are the last value of each, and under `initial/…` the value at step 0. A fit of several seeds leaves
+    the files of each in a directory of its own.
 
     Args:
         parser: parser that dumps the config.
@@ -45,84 +138,133 @@ class Recorder(SaveConfigCallback):
         stored_config: the same config as plain mappings, to be written.
     """
 
+    stackable: ClassVar[bool] = True
+
     def __init__(
         self, parser: LightningArgumentParser, config: Any, run_dir: Path, stored_config: dict[str, Any]
     ) -> None:
         super().__init__(parser, config, save_to_log_dir=False)
-        self.run_dir = run_dir
-        self.stored_config = stored_config
-        # Seeds trained in one fit, this one among them.
-        self.stack = 1
-        self.measures: dict[str, float] = {}
+        self.runs = [RunRecord(run_dir, stored_config)]
         self.applied = Applied()
-        # Whether the run goes on from a checkpoint, and how many bytes of its rows were there when that was written.
+        # Whether the fit is resumed from a checkpoint.
         self.resumed = False
-        self.written = 0
+        # Names that callbacks log by themselves; Lightning shows their last values among the module's.
+        self.by_callbacks: set[str] = set()
+        self._ended: Mapping[int, tuple[int, int]] = {}
+        self._trainer: Trainer | None = None
         self._started = time.perf_counter()
         self._sealed = False
-        # What the last validation of this epoch gave: the trainer forgets it when a fit is cut off.
-        self._validation: dict[str, float] = {}
-        self._sound = True
-
-    @property
-    def config_hash(self) -> str:
-        """Fingerprint of what decides the run's result."""
-        return records.config_hash(self.stored_config)
+        # Of the runs, those whose test counts.
+        self.tested: set[int] = {0}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Write `config.yaml` before the first step of a fit; other stages leave no files."""
+        """Listen; write `config.yaml` before the first step of a fit; other stages leave no files."""
+        self._trainer = trainer
+        self._ended = pl_module.ended if isinstance(pl_module, Stack) else {}
+        if not any(isinstance(logger, RowLogger) for logger in trainer.loggers):
+            trainer.loggers = [*trainer.loggers, RowLogger(self)]
         if stage == "fit" and not self.already_saved:
             super().setup(trainer, pl_module, stage)
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write the config so that `fit --config` on it repeats this run; rows of an unfinished one give way."""
-        if not self.resumed:
-            (self.run_dir / records.METRICS).unlink(missing_ok=True)
-        _write_yaml(self.run_dir / records.CONFIG, self.stored_config)
-        for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                # What it would write itself; trying each value first, as it does, takes as long as many steps.
-                _write_yaml(Path(logger.log_dir) / logger.NAME_HPARAMS_FILE, dict(pl_module.hparams_initial))
+        for run in self.runs:
+            if not self.resumed:
+                (run.directory / records.METRICS).unlink(missing_ok=True)
+            _write_yaml(run.directory / records.CONFIG, run.config)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look at what is applied."""
         self.applied.start(trainer, pl_module)
 
-    def go_on(self) -> None:
-        """Forget the rows that were written after the checkpoint that the run goes on from."""
-        path = self.run_dir / records.METRICS
-        if not self.written:
-            path.unlink(missing_ok=True)
-        elif path.is_file():
-            os.truncate(path, self.written)
+    def takes_part(self, index: int, epoch: int) -> bool:
+        """Whether a run was still trained in an epoch."""
+        return index not in self._ended or self._ended[index][0] > epoch
+
+    def hear(self, index: int, numbers: Mapping[str, float], epoch: int, step: int, final: bool) -> None:
+        """Keep what an instrument has measured of a run; see `NetworkLogger.log_networks`."""
+        run = self.runs[index]
+        if self._trainer is not None and self._trainer.state.fn == "test":
+            run.measures.update(numbers if index in self.tested and not self._sealed else {})
+        elif final or self.takes_part(index, epoch):
+            place = self._ended.get(index, (epoch, step)) if final else (epoch, step)
+            run.rows += [(*place, name, value) for name, value in numbers.items()]
+
+    def hear_callback(self, numbers: Mapping[str, float], step: int) -> None:
+        """Keep what a callback has logged of the only run."""
+        self.by_callbacks.update(numbers)
+        epoch = self._trainer.current_epoch if self._trainer else 0
+        self.runs[0].rows += [(epoch, step, name, float(value)) for name, value in numbers.items()]
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Remember what it gave; a check before the training counts for no epoch."""
-        found = {} if trainer.sanity_checking else trainer.callback_metrics
-        self._validation = {name: float(value) for name, value in found.items() if name.startswith("val/")}
+        for run, logged in zip(self.runs, self._logged(trainer, pl_module), strict=True):
+            found = {} if trainer.sanity_checking else logged
+            run.validation = {name: value for name, value in found.items() if name.startswith("val/")}
+        if not trainer.sanity_checking:
+            self._show(trainer, pl_module, lambda name: name.startswith("val/"), trainer.global_step)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the rows of the epoch: the module's, which are complete now, and the instruments'."""
+        """Write the rows of the epoch: the module's, which are complete now, and the callbacks'."""
         epoch, step = trainer.current_epoch, trainer.global_step
-        # Where validation is not done every epoch, Lightning still shows the numbers of the last one.
-        shown = {n: float(v) for n, v in trainer.callback_metrics.items() if not n.startswith("val/")}
-        metrics, self._validation = {**self._validation, **shown}, {}
-        self._write([*(Row(epoch, step, n, v) for n, v in metrics.items()), *self._drain(trainer)])
+        for index, (run, logged) in enumerate(zip(self.runs, self._logged(trainer, pl_module), strict=True)):
+            # Where validation is not done every epoch, Lightning still shows the numbers of the last one.
+            shown = {name: value for name, value in logged.items() if not name.startswith("val/")}
+            metrics, run.validation = {**run.validation, **shown}, {}
+            rows, run.rows = run.rows, []
+            if self.takes_part(index, epoch):
+                run.rate = self.applied.last
+                run.write([*((epoch, step, n, v) for n, v in metrics.items()), *rows])
+        self._show(trainer, pl_module, lambda name: not name.startswith(("val/", "test/")), step - 1)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write what the instruments recorded after the last epoch's rows were written; look at what was learnt."""
+        """Write what was measured after the last epoch; look at what was learnt."""
         self.applied.stop()
-        # A gradient that is no number leaves such weights, also where no validation sees them.
-        self._sound = all(bool(parameter.isfinite().all()) for parameter in pl_module.parameters())
-        self._write(self._drain(trainer))
+        modules = pl_module.plain if isinstance(pl_module, Stack) else [pl_module]
+        for run, module in zip(self.runs, modules, strict=True):
+            # A gradient that is not finite leaves such weights, also where no validation sees them.
+            run.sound = all(bool(parameter.isfinite().all()) for parameter in module.parameters())
+            rows, run.rows = run.rows, []
+            run.write(rows)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the test metrics, which are numbers of the run and not of one of its epochs."""
-        if not self._sealed:
-            self.measures.update({name: float(value) for name, value in trainer.callback_metrics.items()})
+        if self._sealed:
+            return
+        for index, logged in enumerate(self._logged(trainer, pl_module)):
+            new = {name: value for name, value in logged.items() if name != "lr" and not name.startswith(TRAINING)}
+            self.hear(index, new, trainer.current_epoch, trainer.global_step, True)
+        self._show(trainer, pl_module, lambda name: name.startswith("test/"), trainer.global_step, final=True)
+
+    def _logged(self, trainer: Trainer, pl_module: LightningModule) -> list[dict[str, float]]:
+        """What the module of each run has logged last."""
+        if isinstance(pl_module, Stack):
+            names = list(pl_module.network_metrics)
+            columns = [pl_module.network_metrics[name].tolist() for name in names]
+            return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)] or [{} for _ in self.runs]
+        return [{n: float(v) for n, v in trainer.callback_metrics.items() if n not in self.by_callbacks}]
+
+    def _show(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        chosen: Callable[[str], bool],
+        step: int,
+        *,
+        final: bool = False,
+    ) -> None:
+        """Hand what a stack has logged to the loggers of its seeds; the trainer does that for a plain module."""
+        loggers = [logger for logger in trainer.loggers if isinstance(logger, SeedLoggers)]
+        logged = pl_module.network_metrics if isinstance(pl_module, Stack) else {}
+        names = [name for name in logged if chosen(name)]
+        if not (loggers and names):
+            return
+        epoch = torch.full((len(self.runs),), float(trainer.current_epoch))
+        values = torch.stack([*(logged[name].double().cpu() for name in names), epoch], dim=1)
+        log_networks(loggers, [*names, "epoch"], values, epoch=trainer.current_epoch, step=step, final=final)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Leave a failed run with its status and error; an interrupted one is to be gone on with."""
+        """Leave a failed run with its status and error; an interrupted one can be resumed."""
         if isinstance(exception, Exception) and self.already_saved:
             # A disk that is full takes no result either; the first error is the one to be told.
             with contextlib.suppress(OSError):
@@ -131,69 +273,58 @@ class Recorder(SaveConfigCallback):
             self._seal("interrupted", trainer)
         _close_wandb(trainer)
 
-    def finish(self, trainer: Trainer, datamodule: LightningDataModule | None) -> None:
-        """Write `result.json`: from now on the run counts as finished."""
-        for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                logger.log_hyperparams(dict(trainer.lightning_module.hparams), self.headline())
-                logger.save()
-        for logger in trainer.loggers:
+    def diverged_at(self, trainer: Trainer, index: int = 0) -> int | None:
+        """The step at which a run stopped being a result one can test; None if it is sound."""
+        for callback in callbacks_of(trainer, Divergence):
+            if callback.diverged_at(index) is not None:
+                return callback.diverged_at(index)
+        return None if self.runs[index].finite else self._place(trainer, index)[1]
+
+    def _place(self, trainer: Trainer, index: int) -> tuple[int, int]:
+        """Epochs and steps of a run."""
+        return self._ended.get(index, (trainer.current_epoch, trainer.global_step))
+
+    def finish(self, trainer: Trainer, modules: Sequence[LightningModule], data: Sequence[Any]) -> None:
+        """Write `result.json` of each run: from now on it counts as finished."""
+        loggers = [logger.loggers for logger in trainer.loggers if isinstance(logger, SeedLoggers)] or [
+            [trainer.loggers]
+        ]
+        for run, module, own in zip(self.runs, modules, loggers[0], strict=True):
+            for logger in own:
+                if isinstance(logger, TensorBoardLogger):
+                    logger.log_hyperparams(dict(module.hparams), run.headline)
+                    logger.save()
+        for logger in (logger for own in loggers[0] for logger in own):
             logger.finalize("success")
         _close_wandb(trainer)
-        step = self.diverged_at(trainer)
-        self._seal("ok" if step is None else "diverged", trainer, diverged_at_step=step, data=_describe(datamodule))
+        self._seal("ok", trainer, data=data)
 
-    def headline(self) -> dict[str, float]:
-        """The measures of outcome, without the instruments': what a table of hyper-parameters shows."""
-        return {n: v for n, v in self.measures.items() if n.startswith(JUDGED) and math.isfinite(v)}
-
-    def _drain(self, trainer: Trainer) -> list[Row]:
-        rows = [row for instrument in callbacks_of(trainer, Instrument) for row in instrument.drain()]
-        by_step: dict[int, dict[str, float]] = {}
-        for row in rows:
-            by_step.setdefault(row.step, {})[row.name] = row.value
-        for step, values in by_step.items():
-            log_scalars(trainer.loggers, {n: v for n, v in values.items() if _is_for_dashboards(n)}, step)
-        return rows
-
-    def _write(self, rows: list[Row]) -> None:
-        if not rows:
-            return
-        path = self.run_dir / records.METRICS
-        records.append_metrics(path, rows)
-        self.written = path.stat().st_size
-        for row in rows:
-            self.measures[row.name] = row.value
-            if row.step == 0:
-                self.measures.setdefault(f"initial/{row.name}", row.value)
-
-    def diverged_at(self, trainer: Trainer) -> int | None:
-        """The step at which the run stopped being a result one can test; None if it is sound."""
-        for callback in callbacks_of(trainer, Divergence):
-            if callback.diverged_at_step is not None:
-                return callback.diverged_at_step
-        finite = (math.isfinite(value) for name, value in self.measures.items() if name.startswith(JUDGED))
-        return None if self._sound and all(finite) else trainer.global_step
-
-    def _seal(self, status: str, trainer: Trainer, **more: Any) -> None:
+    def _seal(self, status: str, trainer: Trainer, data: Sequence[Any] = (), **more: Any) -> None:
         self._sealed = True
-        records.write_json(
-            self.run_dir / records.RESULT,
-            {
-                "status": status,
-                "config_hash": self.config_hash,
-                "seed": self.stored_config["seed_everything"],
-                "stack": self.stack,
-                "epochs": trainer.current_epoch,
-                "steps": trainer.global_step,
-                "applied": self.applied.section(),
-                **more,
-                "measures": dict(sorted(self.measures.items())),
-                # A seed's share of the time of its stack.
-                "wall_seconds": round((time.perf_counter() - self._started) / self.stack, 3),
-                "environment": ledger.environment(str(trainer.strategy.root_device)),
-            },
-        )
+        # A seed's share of the time of its stack.
+        seconds = round((time.perf_counter() - self._started) / len(self.runs), 3)
+        environment = ledger.environment(str(trainer.strategy.root_device))
+        for index, run in enumerate(self.runs):
+            (epochs, steps), own = self._place(trainer, index), dict(more)
+            if status == "ok":
+                own |= {"diverged_at_step": self.diverged_at(trainer, index), "data": _describe(data[index])}
+            diverged = own.get("diverged_at_step") is not None
+            records.write_json(
+                run.directory / records.RESULT,
+                {
+                    "status": "diverged" if diverged else status,
+                    "config_hash": run.config_hash,
+                    "seed": run.config["seed_everything"],
+                    "stack": len(self.runs),
+                    "epochs": epochs,
+                    "steps": steps,
+                    "applied": self.applied.section(index, run.rate),
+                    **own,
+                    "measures": dict(sorted(run.measures.items())),
+                    "wall_seconds": seconds,
+                    "environment": environment,
+                },
+            )
 
 
 def _write_yaml(path: Path, content: dict[str, Any]) -> None:
@@ -207,11 +338,6 @@ def _yaml(mapping: str) -> str:
     return text
 
 
-def _is_for_dashboards(name: str) -> bool:
-    """Whether a number means something as a curve of its own: not a bin of a histogram, nor one weight of many."""
-    return "/histogram/" not in name and not name.startswith("parameter/")
-
-
 def _close_wandb(trainer: Trainer) -> None:
     """End the run of Weights & Biases: the next run of this process would go on writing into it."""
     if any(isinstance(logger, WandbLogger) for logger in trainer.loggers):
@@ -220,7 +346,7 @@ def _close_wandb(trainer: Trainer) -> None:
         wandb.finish()
 
 
-def _describe(datamodule: LightningDataModule | None) -> dict[str, Any]:
+def _describe(datamodule: Any) -> dict[str, Any]:
     """What the statistics need to know about the data: content, sizes, whether seeds share test samples."""
     if not isinstance(datamodule, InMemoryDataModule):
         return {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,9 +10,8 @@ from lightning import LightningModule, Trainer
 from torch import Tensor
 
 from datamodules.base import InMemoryDataModule
-from datamodules.stack import StackedData
-from experiments.core.callbacks.evaluation import placed
-from experiments.core.callbacks.instrument import Instrument, ends_step
+from experiments.core.callbacks.evaluation import data_of_each, placed
+from experiments.core.callbacks.instrument import Instrument, ends_step, stop
 from lightning_modules.base import LectureModule
 from lightning_modules.stack import Stack
 
@@ -32,7 +30,7 @@ class TimeToTarget(Instrument):
         target: loss to reach.
         resolution: largest share by which the number of steps grows between two looks, > 0.
         samples: size of the fixed part; the whole training split if it has no more.
-        stop: end the training on arrival.
+        stop: end the training with the epoch of the arrival.
 
     Raises:
         ValueError: a number is out of range.
@@ -50,79 +48,72 @@ class TimeToTarget(Instrument):
         self.resolution = resolution
         self.samples = samples
         self.stop = stop
-        self._begin()
-
-    def _begin(self) -> None:
         self._used = 0
         self._last_look = -1
-        # Steps and samples at the first look at or below the target.
-        self._arrival: tuple[int, int] | None = None
+        # (networks, 2): steps and samples at the first look at or below the target; -1 where there was none.
+        self._arrival = torch.empty(0)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Refuse a module without a loss on labelled samples, or data whose training split is not in memory."""
         if stage != "fit":
             return
-        if not isinstance(pl_module, LectureModule):
+        if not isinstance(pl_module, LectureModule | Stack):
             raise ValueError(f"TimeToTarget needs a LectureModule, not a {type(pl_module).__name__}")
-        data = trainer.datamodule  # type: ignore[attr-defined]
-        if not isinstance(data, InMemoryDataModule):
-            raise ValueError(f"TimeToTarget needs a training split in memory, not a {type(data).__name__}")
+        for data in data_of_each(trainer) or [None]:
+            if not isinstance(data, InMemoryDataModule):
+                raise ValueError(f"TimeToTarget needs a training split in memory, not a {type(data).__name__}")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look at the initial loss."""
-        self._begin()
+        self._used, self._last_look, self._arrival = 0, -1, torch.empty(0)
         self._look(trainer, pl_module)
-
-    def hooks_for_all(self, stack: Stack) -> Sequence[str]:
-        """Look at all seeds in one pass."""
-        return ("on_train_batch_end",)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count the samples, and look if enough steps have gone by."""
-        samples = batch[0].shape[1 if isinstance(pl_module, Stack) else 0]
-        for *_, own in self.each(trainer, pl_module):
-            own._used += samples
+        self._used += batch[0].shape[1 if isinstance(pl_module, Stack) else 0]
         due = math.ceil(self._last_look * (1 + self.resolution) - 1e-9)
         if ends_step(trainer, batch_idx) and trainer.global_step >= max(self._last_look + 1, due):
             self._look(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """End what has arrived."""
+        super().on_train_epoch_end(trainer, pl_module)
+        if self.stop:
+            stop(trainer, pl_module, self._arrival[:, 0] >= 0)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record when the target was reached."""
         if self._last_look < trainer.global_step:
             self._look(trainer, pl_module)
-        steps, used = self._arrival or (trainer.global_step, self._used)
-        values = {"arrived": float(self._arrival is not None), "steps": steps, "samples": used}
-        self.record(trainer, [f"target/{name}" for name in values], [torch.tensor(v) for v in values.values()])
+        arrived = self._arrival[:, 0] >= 0
+        end = torch.tensor([trainer.global_step, self._used])
+        steps, used = torch.where(arrived.unsqueeze(1), self._arrival, end).unbind(1)
+        self.record(trainer, ["target/arrived", "target/steps", "target/samples"], [arrived, steps, used])
+        super().on_train_end(trainer, pl_module)
 
     def _look(self, trainer: Trainer, pl_module: LightningModule) -> None:
         losses = self._losses(trainer, pl_module)
         self._last_look = trainer.global_step
-        for index, own_trainer, own in self.each(trainer, pl_module):
-            own._note(own_trainer, losses[index])
-
-    def _note(self, trainer: Trainer, loss: Tensor) -> None:
-        self._last_look = trainer.global_step
-        self.record(trainer, ["sample/loss"], [loss])
-        if self._arrival is None and float(loss) <= self.target:
-            self._arrival = (trainer.global_step, self._used)
-            trainer.should_stop = trainer.should_stop or self.stop
+        self.record(trainer, ["sample/loss"], [losses])
+        if not len(self._arrival):
+            self._arrival = torch.full((len(losses), 2), -1)
+        new = (losses.cpu() <= self.target) & (self._arrival[:, 0] < 0)
+        self._arrival = torch.where(new.unsqueeze(1), torch.tensor([trainer.global_step, self._used]), self._arrival)
 
     def _losses(self, trainer: Trainer, pl_module: LightningModule) -> Tensor:
         """The loss of every network, (networks,)."""
-        assert isinstance(pl_module, LectureModule | Stack)  # as `setup` has seen
-        data = trainer.datamodule  # type: ignore[attr-defined]
-        parts = data.parts if isinstance(data, StackedData) else [data]
-        pairs = [placed(pl_module, [tensor[: self.samples] for tensor in part.train]) for part in parts]
+        assert isinstance(pl_module, LectureModule | Stack)  # `setup` lets no other pass
+        parts = [[tensor[: self.samples] for tensor in data.train] for data in data_of_each(trainer)]
         training = pl_module.training
         pl_module.eval()
         with torch.no_grad():
             if isinstance(pl_module, Stack):
-                inputs, targets = (torch.stack(tensors) for tensors in zip(*pairs, strict=True))
+                inputs, targets = placed(pl_module, [torch.stack(tensors) for tensors in zip(*parts, strict=True)])
                 losses = pl_module.criterion.mean(pl_module.network(inputs), targets)
             else:
-                ((inputs, targets),) = pairs
-                losses = pl_module.criterion.mean(pl_module(inputs), targets).unsqueeze(0)
+                inputs, targets = placed(pl_module, parts[0])
+                losses = pl_module.criterion.mean(pl_module(inputs), targets).reshape(1)
         pl_module.train(training)
         return losses

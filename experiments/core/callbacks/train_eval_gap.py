@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from experiments.core.callbacks.evaluation import draws_kept
-from experiments.core.callbacks.instrument import Instrument, ends_step
+from experiments.core.callbacks.instrument import LAYERWISE, Instrument, ends_step
 from lightning_modules.base import LectureModule
 from lightning_modules.stack import Stack, StackedNetwork
 
@@ -30,16 +29,18 @@ class TrainEvalGap(Instrument):
         every_n_steps: optimiser steps between two records, beginning with step 0.
     """
 
-    def hooks_for_all(self, stack: Stack) -> Sequence[str]:
-        """Compare for all seeds at once, where their networks are one."""
-        return ("on_train_batch_start",) if stack.network.layerwise else ()
+    stackable = LAYERWISE
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse a module that does not say what it learns from."""
+        if not isinstance(pl_module, LectureModule | Stack):
+            raise ValueError(f"TrainEvalGap needs a network with inputs and targets, not {type(pl_module).__name__}")
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Compare the modes before a recorded step, and before no other."""
         if not (self.is_due(trainer) and ends_step(trainer, batch_idx)):
             return
-        if not isinstance(pl_module, LectureModule | Stack):
-            raise ValueError(f"TrainEvalGap needs a network with inputs and targets, not {type(pl_module).__name__}")
+        assert isinstance(pl_module, LectureModule | Stack)  # `setup` lets no other pass
         inputs, targets = batch
         training, evaluation = (_outputs(pl_module, inputs, training) for training in (True, False))
         before, after = (pl_module.criterion.mean(outputs, targets).reshape(-1) for outputs in (training, evaluation))
@@ -50,7 +51,7 @@ class TrainEvalGap(Instrument):
 
         change = (means((evaluation - training).double().square()) / means(evaluation.double().square())).sqrt()
         names = ["modes/changed", "modes/output_change", "modes/loss_gap"]
-        self.record_each(trainer, pl_module, names, [means(changed), change, after - before])
+        self.record(trainer, names, [means(changed), change, after - before])
 
 
 @torch.no_grad()

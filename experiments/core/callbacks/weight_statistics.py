@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import torch
 from lightning import LightningModule, Trainer
-from torch import Tensor
+from torch import Tensor, nn
 
+from experiments.core.callbacks.evaluation import stacked
 from experiments.core.callbacks.instrument import Instrument
 from lightning_modules.penalties import penalized
+from lightning_modules.stack import Stack
 
 # Weights below it count as gone: 1 % of a usual initial one, 1 / √100.
 NEGLIGIBLE = 1e-3
@@ -33,13 +35,19 @@ class WeightStatistics(Instrument):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record what training made of them."""
         self._record(trainer, pl_module)
+        super().on_train_end(trainer, pl_module)
 
     def _record(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        w = torch.cat([weight.detach().flatten() for weight in penalized(pl_module)]).abs()
-        shares = magnitude_shares(w)
-        names = ["weight/norm", "weight/sum", "weight/negligible"]
-        names += [f"weight/histogram/bin_{index:02d}" for index in range(len(shares))]
-        self.record(trainer, names, [w.norm(), w.sum(), (w < NEGLIGIBLE).double().mean(), *shares])
+        modules = pl_module.plain if isinstance(pl_module, Stack) else [pl_module]
+        columns = stacked([_statistics(module) for module in modules])
+        self.record(trainer, list(columns), list(columns.values()))
+
+
+def _statistics(module: nn.Module) -> dict[str, Tensor]:
+    w = torch.cat([weight.detach().flatten() for weight in penalized(module)]).abs()
+    found = {"weight/norm": w.norm(), "weight/sum": w.sum(), "weight/negligible": (w < NEGLIGIBLE).double().mean()}
+    shares = magnitude_shares(w)
+    return found | {f"weight/histogram/bin_{index:02d}": share for index, share in enumerate(shares)}
 
 
 def magnitude_shares(weights: Tensor) -> Tensor:
