@@ -13,7 +13,7 @@ from torch.func import functional_call
 from datamodules.base import InMemoryDataModule
 from experiments.core import records
 from experiments.core.callbacks.parameters import parameter_names
-from experiments.core.classes import find_class, module_for
+from experiments.core.classes import build
 from experiments.core.errors import UserError
 from experiments.core.results import Run
 from experiments.core.yaml_files import load_yaml
@@ -27,7 +27,9 @@ def data_of(run: Run) -> InMemoryDataModule:
     Raises:
         UserError: the run's config, which may be somebody else's, does not describe them.
     """
-    data = _data(run, _config(run, "data"))
+    stored = _config(run, "data")
+    with _one_line(run):
+        data: InMemoryDataModule = build("data", stored["data"], run.seed)
     data.setup()
     return data
 
@@ -39,17 +41,9 @@ def network_of(run: Run) -> nn.Module:
         UserError: the run's config, which may be somebody else's, does not describe it.
     """
     stored = _config(run, "data", "model")
-    data, model = _data(run, stored), stored["model"]
     with _one_line(run):
-        return module_for(data, model["class_path"], {**model["init_args"], "seed": run.seed}).network
-
-
-def _data(run: Run, stored: dict[str, Any]) -> InMemoryDataModule:
-    section = stored["data"]
-    build: Any = find_class("data", section["class_path"])
-    with _one_line(run):
-        data: InMemoryDataModule = build(**section["init_args"], seed=run.seed)
-    return data
+        network: nn.Module = build("model", stored["model"], run.seed, build("data", stored["data"], run.seed)).network
+    return network
 
 
 def recorded_weights(run: Run, network: nn.Module) -> dict[int, Weights]:

@@ -183,6 +183,7 @@ class Recorder(SaveConfigCallback):
                 "status": status,
                 "config_hash": self.config_hash,
                 "seed": self.stored_config["seed_everything"],
+                "settings": records.settings_of(self.stored_config),
                 "stack": self.stack,
                 "epochs": trainer.current_epoch,
                 "steps": trainer.global_step,
