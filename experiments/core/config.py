@@ -96,9 +96,7 @@ def read_command(args: Sequence[str], *, fits: bool = True) -> Command:
     files = tuple(Path(value) for name, value in options if name in CONFIG)
     helping = [(name, value) for name, value in options if name in ("--help", "-h") or name.endswith(".help")]
     printing = [value for name, value in options if name == "--print_config"]
-    kinds = [
-        ({"callbacks": "callback"}.get(word := name.split(".")[-2], word), v) for name, v in helping if "." in name
-    ]
+    kinds = [(KINDS.get(word := name[2:].split(".")[-2], word), value) for name, value in helping if "." in name]
     described = tuple((kind, name) for kind, name in kinds if kind in KNOWN_CLASSES and name)
     for kind, name in kinds:
         if kind in KNOWN_CLASSES and name:
@@ -116,6 +114,8 @@ def read_command(args: Sequence[str], *, fits: bool = True) -> Command:
                 raise UserError(f"config file '{file}': unknown key '{key}'; {hint}")
         _note_dropped(dropped, config, content)
         config = merge(config, content)
+        # A list that a later file replaces is read as well.
+        _check_parts(config)
     if config:
         config = with_defaults(config)
     for name, value in options:
@@ -299,13 +299,18 @@ def check_config(config: Mapping[str, Any], *, fits: bool = True) -> None:
             raise UserError(f"unknown key 'trainer.{key}'; {_elsewhere(key, config) or nearest(key, arguments)}")
         _check_value(f"trainer.{key}", Trainer, key, value)
         _check_paths(value, named=key in NAMING)
+    _check_parts(config)
+    check_training(trainer, fits=fits)
+
+
+def _check_parts(config: Mapping[str, Any]) -> None:
+    """Check the callbacks and loggers of a trainer."""
     for key, kind in KINDS.items():
-        given = trainer.get(key)
+        given = _mapping("trainer", config.get("trainer")).get(key)
         for index, part in enumerate(given if isinstance(given, list) else [given]):
             if isinstance(given, list) or not isinstance(given, bool | None):
                 place = f"trainer.{key}[{index}]" if isinstance(given, list) else f"trainer.{key}"
                 _check_class(kind, part, place, config)
-    check_training(trainer, fits=fits)
 
 
 def check_seed(seed: Any) -> None:
