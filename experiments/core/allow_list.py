@@ -50,5 +50,10 @@ def check_allowed(path: str) -> None:
         UserError: it is on no list, and nobody has allowed it.
     """
     if not any(f"{path}.".startswith(f"{name}.") for name in importable()):
-        hint = f"; {OPTION} {path.partition('.')[0]} allows it" if PATH.fullmatch(path) else ""
-        raise UserError(f"class path '{path}' is neither this project's nor Lightning's, and is not imported{hint}")
+        raise UserError(refusal(path))
+
+
+def refusal(path: str) -> str:
+    """What is said of a dotted path that is on no list."""
+    hint = f"; {OPTION} {path.partition('.')[0]} allows it" if PATH.fullmatch(path) else ""
+    return f"class path '{path}' is neither this project's nor Lightning's, and is not imported{hint}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import csv
 import functools
 import itertools
@@ -41,6 +42,7 @@ from lightning_modules.base import LectureModule
 from lightning_modules.stack import NotStackableError
 
 RUNS = Path("runs")
+LONGEST = 350  # letters of a report of the parser that nothing shorter stands for
 
 
 def link(parser: LightningArgumentParser) -> None:
@@ -49,6 +51,14 @@ def link(parser: LightningArgumentParser) -> None:
         parser.link_arguments(f"data.{size}", f"model.init_args.{size}", apply_on="instantiate")
     for section in ("model", "data"):
         parser.link_arguments("seed_everything", f"{section}.init_args.seed")
+
+
+class _Parser(LightningArgumentParser):
+    """Takes a text in the place of a class for the name of the class, and never for that of a file."""
+
+    def add_class_arguments(self, *args: Any, **kwargs: Any) -> list[str]:
+        """Add the arguments of a class, none of which is read from a file of its own."""
+        return super().add_class_arguments(*args, **{**kwargs, "sub_configs": False})
 
 
 class ParsedConfig(LightningCLI):
@@ -85,7 +95,9 @@ class ParsedConfig(LightningCLI):
                 "allow_abbrev": False,
             },
             run=False,
-            args=dict(config) if isinstance(config, Mapping) else list(config),
+            parser_class=_Parser,
+            # The parser changes what it is given.
+            args=copy.deepcopy(dict(config)) if isinstance(config, Mapping) else list(config),
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -310,6 +322,24 @@ def _parts(value: Any) -> list[Namespace]:
 QUIET = {"enable_progress_bar": False, "enable_model_summary": False}
 
 
+def build_fit(config: Mapping[str, Any], seed: int, directory: Path) -> LectureCLI:
+    """Build all that a fit needs which shows nothing on a terminal.
+
+    Args:
+        config: of a condition; its seed is replaced.
+        seed: of the run.
+        directory: of the run.
+
+    Raises:
+        UserError: something asked for is wrong.
+    """
+    quieten()
+    torch.set_num_threads(1)
+    check_config(config)
+    trainer = {**(config.get("trainer") or {}), **QUIET, "default_root_dir": str(directory)}
+    return LectureCLI(with_defaults({**config, "seed_everything": seed, "trainer": trainer}))
+
+
 def fit_seeds(config: Mapping[str, Any], seeds: Sequence[int], directories: Sequence[Path]) -> str:
     """Train one condition with one seed, or with several in one fit; each run leaves what `fit` alone would leave.
 
@@ -324,19 +354,13 @@ def fit_seeds(config: Mapping[str, Any], seeds: Sequence[int], directories: Sequ
     Raises:
         UserError: something asked for is wrong.
     """
-    quieten()
-    torch.set_num_threads(1)
-    check_config(config)
-    own = {**QUIET, "default_root_dir": str(directories[0])}
-    asked = with_defaults({**config, "seed_everything": seeds[0], "trainer": {**(config.get("trainer") or {}), **own}})
-    cli = LectureCLI(asked)
+    cli = build_fit(config, seeds[0], directories[0])
     if len(seeds) == 1:
         cli.train()
         cli.after_fit()
         return ""
     try:
-        members = cli.members(seeds, directories)
-        fit_stack(cli.trainer, members)
+        fit_stack(cli.trainer, cli.members(seeds, directories))
     except NotStackableError as error:
         return str(error)
     return ""
@@ -420,6 +444,9 @@ def quieten() -> None:
 
 def condense(message: str) -> str:
     """Reduce a parser's report, tens of lines for one wrong value, to the key, what was expected and what was given."""
+    denied = re.search(r"Importing '([^']+)' is not allowed", message)
+    if denied:
+        return allow_list.refusal(denied[1])
     keys = re.findall(r'[Kk]ey "([^"]+)"', message)
     missing = re.search(r"class_path '(?:\w+\.)*(\w+)':\s+the following arguments are required: ([^\n]+)", message)
     if keys and missing:
@@ -434,7 +461,8 @@ def condense(message: str) -> str:
     if keys and strange:
         return f"unknown key '{keys[0]}.{strange[2]}' of {strange[1]}"
     if not (expected and given):
-        return " ".join(message.split())
+        said = " ".join(message.partition("Given value")[0].split())
+        return said if len(said) < LONGEST else f"{said[:LONGEST]} …"
     named = r"<class '(?:\w+\.)*(\w+)'>|typing\.|Literal\[(.+)\]"
     wanted = " or ".join(dict.fromkeys(re.sub(named, r"\1\2", word) for word in expected))
     nested = re.fullmatch(r"NestedArg\(key='[^']+', val=(.+)\)", given[1])

@@ -235,7 +235,8 @@ def with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
         [CHECKPOINT] if trainer.get("enable_checkpointing") is not False and not _has(callbacks, Checkpoint) else []
     )
     complete = {"logger": LOGGER, **trainer, "callbacks": [*callbacks, *added]}
-    return copy.deepcopy({**config, "trainer": complete})
+    named = {kind: _block(config[kind]) for kind in ("model", "data") if kind in config}
+    return copy.deepcopy({**config, **named, "trainer": complete})
 
 
 def _has(callbacks: Sequence[Any], base: type) -> bool:

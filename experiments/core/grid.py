@@ -209,7 +209,7 @@ def laid(config: Mapping[str, Any], values: Mapping[str, Value]) -> tuple[dict[s
         section, _, name = key.replace(".init_args.", ".").partition(".")
         part = new[section]
         if section != "trainer":
-            part = part["init_args"] = dict(part["init_args"])
+            part["init_args"] = part = dict(part["init_args"])
         same = same and type(part.get(name)) is type(value)
         part[name] = value
     return new, same
