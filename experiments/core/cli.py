@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from jsonargparse import Namespace, set_parsing_settings
 from lightning import LightningDataModule, LightningModule, Trainer, seed_everything
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -384,12 +385,11 @@ def run_cli(subcommand: str, args: Sequence[str]) -> None:
         print(f"{description(find_class(kind, name))}\n")
     if command.help:
         ParsedConfig(command.help, subcommand)  # prints it, and ends the process
-    if command.print_config is not None and not command.config:
-        ParsedConfig(["--print_config"], subcommand)
+    if command.print_config and not command.config:
+        ParsedConfig(["--print_config"], subcommand)  # of a config to fill in
     config = with_defaults(command.config)
-    if command.print_config is not None:
-        parsed = ParsedConfig(config, subcommand)
-        print(parsed.parser.dump(parsed.config, skip_unset=False), end="")
+    if command.print_config:
+        print(yaml.safe_dump(ParsedConfig(config, subcommand).resolved, sort_keys=False, allow_unicode=True), end="")
         return
     if subcommand != "fit" and command.checkpoint is None:
         raise UserError(f"{subcommand} needs the weights of a run: give --ckpt_path <run>/checkpoints/best.ckpt")

@@ -75,8 +75,7 @@ class Command:
     # Words that ask for help, and kind and name of each class that `--KIND.help NAME` asks about.
     help: tuple[str, ...]
     described: tuple[tuple[str, str], ...]
-    # What `--print_config` says; None where it is not there.
-    print_config: str | None
+    print_config: bool
 
 
 def read_command(args: Sequence[str], *, fits: bool = True) -> Command:
@@ -95,7 +94,7 @@ def read_command(args: Sequence[str], *, fits: bool = True) -> Command:
         allow_list.allow(value)
     files = tuple(Path(value) for name, value in options if name in CONFIG)
     helping = [(name, value) for name, value in options if name in ("--help", "-h") or name.endswith(".help")]
-    printing = [value for name, value in options if name == "--print_config"]
+    printing = any(name == "--print_config" for name, _ in options)
     kinds = [(KINDS.get(word := name[2:].split(".")[-2], word), value) for name, value in helping if "." in name]
     described = tuple((kind, name) for kind, name in kinds if kind in KNOWN_CLASSES and name)
     for kind, name in kinds:
@@ -130,7 +129,7 @@ def read_command(args: Sequence[str], *, fits: bool = True) -> Command:
         _check_is_there(checkpoint)
     words = tuple(word for name, value in helping for word in ([name, value] if value else [name]))
     path = None if checkpoint is None else Path(str(checkpoint))
-    return Command(config, files, path, words, described, printing[0] if printing else None)
+    return Command(config, files, path, words, described, printing)
 
 
 def _options(args: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -146,6 +145,8 @@ def _options(args: Sequence[str]) -> Iterator[tuple[str, str]]:
             if not queue:
                 raise UserError(f"option {name} has no value")
             value = queue.pop(0)
+        if equals and name in FLAGS:
+            raise UserError(f"option {name} takes no value")
         yield name, value
 
 

@@ -75,13 +75,13 @@ def judge(plan: Plan, tuned: Mapping[Condition, float], pool: Pool) -> Results:
     found = find(plan, tuned)
     runs, checks = found.runs, found.checks
     if found.outdated:
-        print(f"outdated, and not judged: {found.outdated} made by another version of config or check; {plan.command}")
+        print(f"outdated, and not judged: {found.outdated} runs or checks of another version; again: {plan.command}")
     if not (runs or checks):
         raise UserError(f"'{plan.directory}' holds no finished run; first: {plan.command}")
     claims = [claim for claim in plan.grid.experiment.claims if claim.measure and not claim.check]
     shown = list(dict.fromkeys([*plan.grid.experiment.measures, *(claim.measure for claim in claims)]))
     runs = _derived(plan.grid.name, [*shown, *(claim.arrived for claim in claims if claim.arrived)], runs, pool)
-    frame = table(plan.grid.name, runs, shown, checks)
+    frame = table(plan.grid.name, runs, shown, checks, complete=not found.outdated)
     records.write_atomically(plan.directory / "results.csv", frame.to_csv(index=False))
     collected = samples.collect(plan, runs, checks)
     judged = verdicts.judge(

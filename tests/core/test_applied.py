@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import one_fit
 import pytest
 from lightning.pytorch.callbacks import Callback
-from one_fit import asked
 
 from experiments.core.applied import Applied
 from experiments.core.callbacks import GradientClipping
@@ -152,7 +152,7 @@ SMALL = (
 
 def alone(seed: int, directory: Path, *options: str) -> dict[str, Any]:
     """Fit one run of a condition, and ask it."""
-    cli, probe = build_fit(asked([*SMALL, *options]), seed, directory), Probe()
+    cli, probe = build_fit(one_fit.asked([*SMALL, *options]), seed, directory), Probe()
     cli.trainer.callbacks.append(probe)
     cli.trainer.fit(cli.model, cli.datamodule)
     return probe.section
@@ -171,7 +171,7 @@ def test_a_run_says_that_its_order_is_fixed(here):
 
 def test_in_a_stack_each_run_says_the_same_as_alone(here):
     seeds, directories = [7, 8, 9], [here / name for name in "abc"]
-    cli = build_fit(asked(SMALL), seeds[0], directories[0])
+    cli = build_fit(one_fit.asked(SMALL), seeds[0], directories[0])
     members = cli.members(seeds, directories)
     probes = [Probe() for _ in members]
     for member, probe in zip(members, probes, strict=True):

@@ -348,8 +348,10 @@ def test_later_configs_lie_over_earlier_ones_and_append_callbacks(here, base_yam
     config = resolve([f"--config={base_yaml}", "--config=a.yaml", "--config=b.yaml", "--model.width=16"])
     arguments = config["model"]["init_args"]
     assert (arguments["depth"], arguments["width"], arguments["activation"]) == (6, 16, "sigmoid")
-    assert config["trainer"]["callbacks"][:-1] == below["trainer"]["callbacks"]
-    assert config["trainer"]["callbacks"][-1]["class_path"].endswith(".GradientBySaturation")
+    # Divergence and ModelCheckpoint are added last.
+    *named, added, divergence, checkpoint = config["trainer"]["callbacks"]
+    assert [*named, divergence, checkpoint] == below["trainer"]["callbacks"]
+    assert added["class_path"].endswith(".GradientBySaturation")
 
 
 @pytest.mark.parametrize(
