@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 from experiments.core import records, summary
-from experiments.core.execution import Pool, check_function
+from experiments.core.execution import Pool, Task, check_function
 from experiments.core.grid import Condition
-from experiments.core.plan import Options, Plan, check_tasks, make_plan
+from experiments.core.plan import Options, Plan, Planner, check_tasks, make_plan
 from experiments.core.results import Results
 
 EPOCHS, STEPS = 3, 10
@@ -43,19 +43,19 @@ def build(runs: Path, *, wanted: Wanted = everything, **choice: object) -> Resul
     """
     plan = make_plan("vanishing", Options(runs=runs, **choice))  # type: ignore[arg-type]
     tuned = {c: TUNED_LR for c in plan.grid.conditions if c.overrides.get("lr") == "tuned"}
-    for place, (condition, seeds) in enumerate(plan.run_seeds.items()):
-        for seed in seeds:
-            if wanted(condition.name, seed) and (condition.name, seed) != MISSING:
-                _write_run(plan, condition, seed, np.random.default_rng([place, seed]))
+    for place, (condition, tasks) in enumerate(Planner(plan).run_tasks(tuned).items()):
+        for task in tasks:
+            if wanted(condition.name, task.seed) and (condition.name, task.seed) != MISSING:
+                _write_run(task, condition, np.random.default_rng([place, task.seed]))
     for task in check_tasks(plan):
-        content = {"status": "ok", "seed": task.seed, "measures": check_function(task.check)(task.seed)}
+        content = {"status": "ok", "seed": task.seed, "config_hash": task.config_hash, "measures": check_function(task.check)(task.seed)}
         records.write_json(task.directory / records.RESULT, content)
     _write_tuning(plan, list(tuned))
     return summary.judge(plan, tuned, Pool(jobs=1))
 
 
-def _write_run(plan: Plan, condition: Condition, seed: int, rng: np.random.Generator) -> None:
-    directory = plan.directory / condition.name / f"seed={seed}"
+def _write_run(task: Task, condition: Condition, rng: np.random.Generator) -> None:
+    directory, seed = task.directory, task.seed
     directory.mkdir(parents=True)
     overrides = condition.overrides
     at_start = overrides.get("config") == "initialization"
@@ -100,7 +100,15 @@ def _write_run(plan: Plan, condition: Condition, seed: int, rng: np.random.Gener
     environment = {"versions": {"python": "3.11.7", "torch": "2.15.0"}, "device": "cpu", "threads": 1}
     records.write_json(
         directory / records.RESULT,
-        {"status": status, "seed": seed, "measures": measures, "data": data, "environment": environment},
+        {
+            "status": status,
+            "config_hash": task.config_hash,
+            "seed": seed,
+            "settings": records.settings_of(task.config),
+            "measures": measures,
+            "data": data,
+            "environment": environment,
+        },
     )
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import csv
+import functools
 import itertools
 import json
 import logging
 import re
-import shutil
 import sys
 import time
 import warnings
@@ -18,163 +19,241 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jsonargparse import Namespace
+import yaml
+from jsonargparse import Namespace, set_parsing_settings
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, instantiate_class
+from lightning.pytorch.loggers import Logger
 
 from datamodules.base import InMemoryDataModule
 from datamodules.files import DISK
-from experiments.core import records
+from datamodules.stack import StackedData
+from experiments.core import allow_list, records
 from experiments.core.callbacks.instrument import callbacks_of
-from experiments.core.callbacks.recorder import Recorder
-from experiments.core.checkpoints import CheckpointFiles, forget, prepare
-from experiments.core.classes import SIZES, description, find_class
-from experiments.core.consistency import check_built
+from experiments.core.callbacks.recorder import Recorder, RunRecord
+from experiments.core.checkpoints import CheckpointFiles
+from experiments.core.classes import description, find_class
+from experiments.core.config import Command, check_config, read_command, with_defaults
+from experiments.core.contradictions import check_built
 from experiments.core.errors import UserError
 from experiments.core.foreign import read_checkpoint
-from experiments.core.strict import check_request
-from experiments.core.trust import HELP, OPTION, ReadBefore
+from experiments.core.stacking import fit, refuse, stack_of, test_and_seal
 from lightning_modules.base import LectureModule
+from lightning_modules.stack import NotStackableError, Stack
 
 RUNS = Path("runs")
+LONGEST = 350  # letters of a report of the parser that nothing shorter stands for
 
 
-class LectureCLI(LightningCLI):
-    """The Lightning CLI with linked sizes and seeds, one directory a run, and a result at its end."""
+class _Parser(LightningArgumentParser):
+    """Takes a text in the place of a class for the name of the class, and never for that of a file."""
 
-    # The only subcommand whose parser is built: each costs a tenth of a second.
-    wanted = "fit"
-    # Set by `run_cli`: the stem of the config file, which names the run's directory when nobody gave one.
-    stem = "fit"
-    checkpoint: Path | None = None
-    # What files and options say about the trainer, in their own types.
-    asked: Mapping[str, Any] = {}
-    run_dir: Path
+    def add_class_arguments(self, *args: Any, **kwargs: Any) -> list[str]:
+        """Add the arguments of a class, none of which is read from a file of its own."""
+        return super().add_class_arguments(*args, **{**kwargs, "sub_configs": False})
 
-    @classmethod
-    def subcommands(cls) -> dict[str, set[str]]:
-        """The subcommand that was called, with the arguments that the CLI gives it itself."""
-        return {cls.wanted: LightningCLI.subcommands()[cls.wanted]}
+
+class ParsedConfig(LightningCLI):
+    """A config as the Lightning CLI's parser understands it: types checked, defaults filled in, nothing built.
+
+    Args:
+        config: as the files and options say it; or words for the parser's own help.
+        subcommand: fit, validate, test or predict.
+
+    Raises:
+        UserError: the parser does not accept it.
+    """
+
+    def __init__(self, config: Mapping[str, Any] | Sequence[str], subcommand: str = "fit") -> None:
+        self.stage = subcommand
+        trainer = (config.get("trainer") or {}) if isinstance(config, Mapping) else {}
+        # Which of int and float the parser tries first depends on which of the equal types `int | float` and
+        # `float | int` any package has written first; 1 is a batch, and 1.0 all of them.
+        self.numbers = {key: value for key, value in trainer.items() if type(value) in (int, float)}
+        set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=allow_list.importable())
+        super().__init__(
+            LightningModule,
+            LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_callback=Recorder,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            # A config has to name a seed; the default only keeps `--help` from inventing one.
+            seed_everything_default=False,
+            parser_kwargs={
+                "prog": f"python -m experiments {subcommand}",
+                "exit_on_error": False,
+                "allow_abbrev": False,
+            },
+            run=False,
+            parser_class=_Parser,
+            # The parser changes what it is given.
+            args=copy.deepcopy(dict(config)) if isinstance(config, Mapping) else list(config),
+        )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Take the sizes from the data set and every seed from `seed_everything`."""
-        for size in SIZES:
-            parser.link_arguments(f"data.{size}", f"model.init_args.{size}", apply_on="instantiate")
-        for section in ("model", "data"):
-            parser.link_arguments("seed_everything", f"{section}.init_args.seed")
-        parser.add_argument(OPTION, action=ReadBefore, metavar="NAME", help=HELP)
+        """Add, for the help, what is read before the parser."""
+        parser.add_argument("--ckpt_path", type=str | None, help="checkpoint to begin from, or to evaluate")
+        parser.add_argument(allow_list.OPTION, type=str | None, metavar="NAME", help=allow_list.HELP)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parse; what the strict pass leaves to the parser (wrong types above all) becomes one line."""
+        """Parse; what is wrong becomes one line."""
         try:
-            self.config = parser.parse_args(args)  # type: ignore[arg-type]
+            self.config = parser.parse_object(args) if isinstance(args, dict) else parser.parse_args(args)  # type: ignore[arg-type]
         except argparse.ArgumentError as error:
             raise UserError(condense(str(error))) from None
-        records.keep_number_types(self.chosen.trainer, self.asked)
+        for function in _functions(self.config):
+            raise UserError(f"a config names classes and no functions, such as {function}")
 
-    @property
-    def chosen(self) -> Namespace:
-        """The config of the subcommand, or the only one there is."""
-        chosen: Namespace = self.config.get(self.wanted, self.config)
-        return chosen
+    @functools.cached_property
+    def resolved(self) -> dict[str, Any]:
+        """The config as plain mappings that say nothing of where they are run."""
+        plain: dict[str, Any] = json.loads(
+            self.parser.dump(self.config, skip_unset=False, skip_validation=True, format="json")
+        )
+        trainer = {**plain["trainer"], **self.numbers, "default_root_dir": None}
+        return {name: plain[name] for name in ("seed_everything", "model", "data")} | {"trainer": trainer}
 
-    def portable_config(self) -> dict[str, Any]:
-        """The resolved config as plain mappings that say nothing of where they are run."""
-        plain = json.loads(self.parser.dump(self.config, skip_unset=False, format="json"))
-        plain = plain.get(self.wanted, plain)
-        plain.pop("config", None)
-        records.keep_number_types(plain["trainer"], self.chosen.trainer)
-        plain["trainer"]["default_root_dir"] = None
-        return plain  # type: ignore[no-any-return]
+    def instantiate_classes(self) -> None:
+        """Build nothing."""
+
+
+def _functions(value: Any) -> Iterator[str]:
+    """The functions in a parsed config, by name."""
+    if isinstance(value, Namespace | dict):
+        for item in (vars(value) if isinstance(value, Namespace) else value).values():
+            yield from _functions(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _functions(item)
+    elif callable(value):
+        yield getattr(value, "__qualname__", str(value))
+
+
+def resolve(config: Mapping[str, Any], *, build: bool = False) -> dict[str, Any]:
+    """Give a config with every default filled in, as plain mappings: what a run stores as its `config.yaml`.
+
+    A process resolves the same config once; nobody changes what is given.
+
+    Args:
+        config: as files and options say it.
+        build: build network, data module, callbacks and loggers as well, which finds values out of range.
+
+    Raises:
+        UserError: the first mistake found.
+    """
+    return _resolve(json.dumps(config), build, allow_list.allowed())
+
+
+@functools.lru_cache(maxsize=256)
+def _resolve(text: str, build: bool, allowed: str) -> dict[str, Any]:
+    del allowed  # what is refused without it must not be found here
+    quieten()
+    config = json.loads(text)
+    check_config(config)
+    parsed = ParsedConfig(with_defaults(config))
+    if build:
+        with one_line():
+            parsed.parser.instantiate_classes(parsed.config)
+    return parsed.resolved
+
+
+def load_data(section: Mapping[str, Any], seed: int) -> None:
+    """Build the data module of a resolved config and set it up, whatever that has to fetch.
+
+    Raises:
+        UserError: the data are neither on this machine nor to be had.
+    """
+    with one_line():
+        data = find_class("data", section["class_path"])(**{**section["init_args"], "seed": seed})
+        data.setup("fit")
+
+
+class LectureCLI(ParsedConfig):
+    """The Lightning CLI with one directory a run, and a result at its end.
+
+    Args:
+        config: see `ParsedConfig`; `trainer.default_root_dir` is the directory of the run.
+        subcommand: fit, validate, test or predict.
+        checkpoint: to begin from, or to evaluate.
+
+    Raises:
+        UserError: something asked for is wrong; nothing was written.
+    """
+
+    def __init__(self, config: Mapping[str, Any], subcommand: str = "fit", checkpoint: Path | None = None) -> None:
+        self.checkpoint = checkpoint
+        super().__init__(config, subcommand)
 
     def before_instantiate_classes(self) -> None:
-        """Choose the run's directory and place what loggers and callbacks write inside it."""
-        config = self.chosen
-        if self.checkpoint is not None:
-            config.ckpt_path, config.weights_only = str(self.checkpoint), True
-        self.run_dir = Path(config.trainer.default_root_dir or self._new_directory(config.seed_everything))
-        self.save_config_kwargs = {"run_dir": self.run_dir, "stored_config": self.portable_config()}
-        if self.wanted != "fit":
-            config.trainer.logger = False
+        """Place what loggers and callbacks write inside the run's directory."""
+        trainer = self.config.trainer
+        self.run_dir = Path(trainer.default_root_dir or ".")
+        self.save_config_kwargs = {"run_dir": self.run_dir, "stored_config": self.resolved}
+        if self.stage != "fit":
+            trainer.logger = False
             return
         if (records.read_result(self.run_dir) or {"status": "interrupted"})["status"] != "interrupted":
             raise UserError(f"'{self.run_dir}' already holds a run; delete it or choose another directory")
-        records.check_writable(self.run_dir)
-        config.trainer.default_root_dir = str(self.run_dir)
-        if config.trainer.logger is False:
-            config.trainer.callbacks = records.without_rate_monitor(config.trainer.callbacks)
-        for part in (config.trainer.logger, config.trainer.callbacks, config.trainer.profiler):
-            records.place_inside(part, self.run_dir)
-
-    def _new_directory(self, seed: int) -> Path:
-        parent, name = RUNS / "cli" / self.stem, f"{time.strftime('%Y-%m-%dT%H-%M-%S')}-seed={seed}"
-        # Two runs may begin within one second.
-        names = itertools.chain([name], (f"{name}-{count}" for count in itertools.count(2)))
-        return next(parent / name for name in names if not (parent / name).exists())
+        self.unplaced = self.config.clone()
+        _place(trainer, self.run_dir)
 
     def instantiate_classes(self) -> None:
         """Build everything and load the data: a mistake shows here, before anything is written."""
         with one_line():
-            super().instantiate_classes()
+            LightningCLI.instantiate_classes(self)
             if self.datamodule is not None:
                 self.datamodule.prepare_data()
-                self.datamodule.setup(self.wanted)
+                self.datamodule.setup(self.stage)
+            if isinstance(self.model, LectureModule):
+                self.model.take_sizes(self.datamodule)
             if isinstance(self.model, LectureModule) and isinstance(self.datamodule, InMemoryDataModule):
                 self.model.check_batch(self.datamodule.smallest_batch())
-                check_built(self.trainer, self.model, self.datamodule, self.chosen.trainer.precision)
+                check_built(self.trainer, self.model, self.datamodule, self.config.trainer.precision)
         if self.checkpoint is not None:
-            _check_checkpoint(self.checkpoint, self.model, self.wanted == "fit")
+            _check_checkpoint(self.checkpoint, self.model, self.stage == "fit")
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Hand the trainer its numbers in the types they were given in: building may convert them like parsing does."""
-        numbers = {key: value for key, value in vars(self.chosen.trainer).items() if type(value) in (int, float)}
-        plugins = self.config_init.get(self.wanted, self.config_init).trainer.plugins or []
+        """Hand the trainer its numbers in the types they were given in, and the writer of whole checkpoints."""
+        plugins = self.config_init.trainer.plugins or []
         plugins = [*(plugins if isinstance(plugins, list) else [plugins]), CheckpointFiles()]
-        return super().instantiate_trainer(**numbers, plugins=plugins, **kwargs)
+        return super().instantiate_trainer(**self.numbers, plugins=plugins, **kwargs)
 
-    def train(self, **arguments: Any) -> None:
-        """Train, from where an earlier call in the same directory was cut off."""
-        begun = prepare(self.trainer, self.model)
-        if begun is not None:
-            arguments |= {"ckpt_path": str(begun), "weights_only": True}
-        self.trainer.fit(**arguments)
-
-    def fit(self, **arguments: Any) -> None:
+    def fit(self) -> None:
         """Train; what shows before the first step only, or at the first look at a metric, is a user's mistake too."""
-        new = [path for path in (self.run_dir, *self.run_dir.parents) if not path.exists()]
         try:
-            self.train(**arguments)
+            fit(self.trainer, self.model, self.datamodule, self.checkpoint)
         except (ValueError, MisconfigurationException) as error:
             before = self.trainer.global_step == 0
             if not before and not isinstance(error, MisconfigurationException):
                 raise
-            if before and new:
-                shutil.rmtree(self.run_dir, ignore_errors=True)
-                with contextlib.suppress(OSError):  # another run has begun beside it
-                    for parent in new[1:]:
-                        parent.rmdir()
+            if before and self.run_dir.is_dir():
+                records.empty(self.run_dir)
             raise UserError(" ".join(str(error).split())) from error
+        self.after_fit()
 
     def after_fit(self) -> None:
         """Test the best weights, if some were kept, and seal the run."""
-        recorders = callbacks_of(self.trainer, Recorder)
-        if not recorders:  # fast_dev_run leaves no files
-            return
-        best = [c.best_model_path for c in callbacks_of(self.trainer, ModelCheckpoint) if c.best_model_path]
-        if best and recorders[0].diverged_at(self.trainer) is None:
-            self.trainer.test(self.model, self.datamodule, ckpt_path=best[0], verbose=False, weights_only=True)
-        recorders[0].finish(self.trainer, self.datamodule)
-        forget(self.run_dir)
-        step = recorders[0].diverged_at(self.trainer)
-        if step is not None:
-            print(f"diverged: the loss is no number from step {step} on", file=sys.stderr)
-        print(self.run_dir)
+        for recorder in callbacks_of(self.trainer, Recorder):  # fast_dev_run leaves no files
+            test_and_seal(self.trainer, self.model, self.datamodule)
+            step = recorder.diverged_at(self.trainer)
+            if step is not None:
+                print(f"diverged: the loss is not finite from step {step} on", file=sys.stderr)
+            print(self.run_dir)
 
-    def predict(self, **arguments: Any) -> None:
-        """Predict, and write the class and the outputs of each sample to `predictions.csv` in the run's directory."""
-        batches: Any = self.trainer.predict(**arguments)
+    def validate(self) -> None:
+        """Evaluate the checkpoint on the validation split."""
+        self.trainer.validate(self.model, self.datamodule, ckpt_path=self.checkpoint, weights_only=True)
+
+    def test(self) -> None:
+        """Evaluate the checkpoint on the test split."""
+        self.trainer.test(self.model, self.datamodule, ckpt_path=self.checkpoint, weights_only=True)
+
+    def predict(self) -> None:
+        """Write the class and the outputs of each test sample to `predictions.csv` in the run's directory."""
+        batches: Any = self.trainer.predict(self.model, self.datamodule, ckpt_path=self.checkpoint, weights_only=True)
         outputs = torch.cat(batches)
         path = self.run_dir / "predictions.csv"
         with records.replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
@@ -183,9 +262,92 @@ class LectureCLI(LightningCLI):
             writer.writerows([i, int(row.argmax()), *row.tolist()] for i, row in enumerate(outputs))
         print(path)
 
+    def stack(self, seeds: Sequence[int], directories: Sequence[Path]) -> tuple[Stack, StackedData]:
+        """Put other seeds beside the CLI's own, the first, to be trained by its trainer.
+
+        Raises:
+            NotStackableError: the seeds cannot be trained in one fit.
+        """
+        refuse(self.trainer, self.model)
+        modules, data = [self.model], [self.datamodule]
+        for seed in seeds[1:]:
+            part = type(self.datamodule)(**{**self.datamodule.hparams, "seed": seed})
+            part.prepare_data()
+            part.setup("fit")
+            data.append(part)
+            modules.append(type(self.model)(**{**self.model.hparams, "seed": seed}))
+        runs = [
+            RunRecord(directory, {**self.resolved, "seed_everything": seed})
+            for seed, directory in zip(seeds, directories, strict=True)
+        ]
+        loggers = [self.trainer.loggers, *(self._loggers(directory) for directory in directories[1:])]
+        return stack_of(self.trainer, modules, data, runs, loggers)
+
+    def _loggers(self, directory: Path) -> list[Logger]:
+        """Build the loggers of another seed."""
+        config = self.unplaced.clone()
+        _place(config.trainer, directory)
+        given = config.trainer.logger
+        parts = given if isinstance(given, list) else [given] if given else []
+        return [instantiate_class((), part.as_dict()) for part in parts]
+
+
+def _place(trainer: Namespace, directory: Path) -> None:
+    """Have a run's loggers, callbacks and profiler write inside its directory."""
+    trainer.default_root_dir = str(directory)
+    for part in (trainer.logger, trainer.callbacks, trainer.profiler):
+        records.place_inside(part, directory)
+
+
+QUIET = {"enable_progress_bar": False, "enable_model_summary": False}
+
+
+def build_fit(config: Mapping[str, Any], seed: int, directory: Path) -> LectureCLI:
+    """Build all that a fit needs which shows nothing on a terminal.
+
+    Args:
+        config: of a condition; its seed is replaced.
+        seed: of the run.
+        directory: of the run.
+
+    Raises:
+        UserError: something asked for is wrong.
+    """
+    quieten()
+    torch.set_num_threads(1)
+    check_config(config)
+    trainer = {**(config.get("trainer") or {}), **QUIET, "default_root_dir": str(directory)}
+    return LectureCLI(with_defaults({**config, "seed_everything": seed, "trainer": trainer}))
+
+
+def fit_seeds(config: Mapping[str, Any], seeds: Sequence[int], directories: Sequence[Path]) -> str:
+    """Train one condition with one seed, or with several in one fit; each run leaves what `fit` alone would leave.
+
+    Args:
+        config: of the condition; its seed is replaced.
+        seeds: of the runs.
+        directories: of the runs, one a seed.
+
+    Returns:
+        Why the seeds cannot be trained in one fit, and were not; an empty text if they were.
+
+    Raises:
+        UserError: something asked for is wrong.
+    """
+    cli = build_fit(config, seeds[0], directories[0])
+    model, data = cli.model, cli.datamodule
+    if len(seeds) > 1:
+        try:
+            model, data = cli.stack(seeds, directories)
+        except NotStackableError as error:
+            return str(error)
+    fit(cli.trainer, model, data)
+    test_and_seal(cli.trainer, model, data)
+    return ""
+
 
 def run_cli(subcommand: str, args: Sequence[str]) -> None:
-    """Run one Lightning CLI command; the only call by which anything in this project is trained.
+    """Run one Lightning CLI command, as a person types it.
 
     Args:
         subcommand: fit, validate, test or predict.
@@ -197,42 +359,55 @@ def run_cli(subcommand: str, args: Sequence[str]) -> None:
     quieten()
     # One thread: a sum split over threads rounds otherwise, and a run must repeat bit for bit wherever it is run.
     torch.set_num_threads(1)
-    request = check_request(subcommand, args)
-    asks_for_help = any(
-        word in ("--help", "-h") or word.startswith(("--print_config", "--model.help")) for word in args
-    )
-    if subcommand != "fit" and request.checkpoint is None and not asks_for_help:
-        raise UserError(f"{subcommand} needs the weights of a run: give --ckpt_path <run>/checkpoints/best.ckpt")
-    for kind, name in request.described:
+    command = read_command(args, fits=subcommand == "fit")
+    for kind, name in command.described:
         print(f"{description(find_class(kind, name))}\n")
-    LectureCLI.wanted = subcommand
-    LectureCLI.stem = re.sub(r"[^\w.,=+-]", "-", request.files[-1].stem) if request.files else subcommand
-    LectureCLI.checkpoint = request.checkpoint
-    LectureCLI.asked = request.config.get("trainer") or {}
-    # Told of a checkpoint, Lightning lays the hyper-parameters in it over the config without a word.
-    hidden = ["--ckpt_path=null"] if request.checkpoint else []
-    raising = {"exit_on_error": False}
-    parsers = {"prog": "python -m experiments", **raising, subcommand: dict(raising)}
+    if command.help:
+        ParsedConfig(command.help, subcommand)  # prints it, and ends the process
+    if command.print_config and not command.config:
+        ParsedConfig(["--print_config"], subcommand)  # of a config to fill in
+    config = with_defaults(command.config)
+    if command.print_config:
+        print(yaml.safe_dump(ParsedConfig(config, subcommand).resolved, sort_keys=False, allow_unicode=True), end="")
+        return
+    if subcommand != "fit" and command.checkpoint is None:
+        raise UserError(f"{subcommand} needs the weights of a run: give --ckpt_path <run>/checkpoints/best.ckpt")
+    with _directory(subcommand, command) as directory:
+        trainer = {**config["trainer"], "default_root_dir": directory and str(directory)}
+        try:
+            cli = LectureCLI({**config, "trainer": trainer}, subcommand, command.checkpoint)
+            getattr(cli, subcommand)()
+        except SystemExit as end:
+            # Lightning answers Ctrl-C with an exit code like any other.
+            if isinstance(end.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt from None
+            raise
+
+
+@contextlib.contextmanager
+def _directory(subcommand: str, command: Command) -> Iterator[Path | None]:
+    """Make the directory of a command that writes, which reserves it; what is empty at the end is removed again."""
+    if subcommand in ("validate", "test"):
+        yield None
+        return
+    given = (command.config.get("trainer") or {}).get("default_root_dir")
+    stem = re.sub(r"[^\w.,=+-]", "-", command.files[-1].stem) if command.files else subcommand
+    seed = command.config["seed_everything"]
+    directory = Path(given) if given else RUNS / "cli" / stem / f"{time.strftime('%Y-%m-%dT%H-%M-%S')}-seed={seed}"
+    records.check_writable(directory)
+    new = [path for path in (directory, *directory.parents) if not path.exists()]
+    for count in itertools.count(2):
+        try:
+            directory.mkdir(parents=True, exist_ok=given is not None)
+            break
+        except FileExistsError:  # of a run that began within the same second
+            directory = directory.with_name(f"{directory.name.partition('+')[0]}+{count}")
     try:
-        LectureCLI(args=[subcommand, *args, *hidden], parser_kwargs=parsers, **CLI_SETTINGS)
-    except SystemExit as end:
-        # Lightning answers Ctrl-C with an exit code like any other.
-        if isinstance(end.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from None
-        raise
-
-
-CLI_SETTINGS: dict[str, Any] = {
-    "model_class": LightningModule,
-    "datamodule_class": LightningDataModule,
-    "subclass_mode_model": True,
-    "subclass_mode_data": True,
-    "save_config_callback": Recorder,
-    "auto_configure_optimizers": False,
-    "load_from_checkpoint_support": False,
-    # The strict pass asks for a seed; the default only keeps `--help` from inventing one.
-    "seed_everything_default": False,
-}
+        yield directory
+    finally:
+        for path in dict.fromkeys([directory, *new]) if new else ():
+            with contextlib.suppress(OSError):  # it holds a run, or that of another
+                path.rmdir()
 
 
 def quieten() -> None:
@@ -248,6 +423,9 @@ def quieten() -> None:
 
 def condense(message: str) -> str:
     """Reduce a parser's report, tens of lines for one wrong value, to the key, what was expected and what was given."""
+    denied = re.search(r"Importing '([^']+)' is not allowed", message)
+    if denied:
+        return allow_list.refusal(denied[1])
     keys = re.findall(r'[Kk]ey "([^"]+)"', message)
     missing = re.search(r"class_path '(?:\w+\.)*(\w+)':\s+the following arguments are required: ([^\n]+)", message)
     if keys and missing:
@@ -262,7 +440,8 @@ def condense(message: str) -> str:
     if keys and strange:
         return f"unknown key '{keys[0]}.{strange[2]}' of {strange[1]}"
     if not (expected and given):
-        return " ".join(message.split())
+        said = " ".join(message.partition("Given value")[0].split())
+        return said if len(said) < LONGEST else f"{said[:LONGEST]} …"
     named = r"<class '(?:\w+\.)*(\w+)'>|typing\.|Literal\[(.+)\]"
     wanted = " or ".join(dict.fromkeys(re.sub(named, r"\1\2", word) for word in expected))
     nested = re.fullmatch(r"NestedArg\(key='[^']+', val=(.+)\)", given[1])

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from experiments.core import catalogue, trust
+from experiments.core import allow_list, catalogue
 from experiments.core.errors import TERMINATED, UserError, check_known, nearest
 from experiments.core.interrupts import interrupts_wait
 
@@ -52,7 +52,7 @@ RUN_OPTIONS: dict[str, dict[str, Any]] = {
     "--data": {"help": "one of the experiment's data sets (default: its first)"},
     "--first-seed": {"type": _seed, "default": 1000, "help": "other seeds than the official ones (default: 1000)"},
     "--runs": {"default": "runs", "help": "where results are kept (default: runs)"},
-    trust.OPTION: {"default": "", "metavar": "NAME", "help": trust.HELP},
+    allow_list.OPTION: {"default": "", "metavar": "NAME", "help": allow_list.HELP},
 }
 
 EXPERIMENT = ("run", "report", "reference", "verify")
@@ -86,7 +86,7 @@ def main(args: Sequence[str]) -> int:
 
     After SIGTERM, by which a scheduler asks a process to end, it is 143, and what was trained is saved.
     """
-    trust.allow("")
+    allow_list.allow("")
     try:
         return _dispatch(list(args))
     except UserError as error:
@@ -168,7 +168,7 @@ def _dispatch(args: list[str]) -> int:
     check_known("experiment", options.experiment, [*catalogue.names(), catalogue.ALL])
     from experiments.core import plan, runner
 
-    trust.allow(options.allow_import)
+    allow_list.allow(options.allow_import)
     choice = plan.Options(
         scale=options.scale,
         seeds=options.seeds,

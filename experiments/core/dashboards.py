@@ -74,7 +74,9 @@ def _write_tensorboard(results: Results, figures: Mapping[str, Drawing]) -> None
             outcomes = _outcomes(results, condition)
             for metric, value in outcomes.items():
                 writer.add_scalar(metric, value)
-            _write_hyperparameters(writer, runs[0], [*outcomes, *(m for m in lines if m in LEARNING)])
+            # What the config files and the condition say; the rest are defaults.
+            settings = {name: runs[0].settings.get(name) for name in results.plan.grid.settings(runs[0].condition)}
+            _write_hyperparameters(writer, settings, [*outcomes, *(m for m in lines if m in LEARNING)])
         shown.update(lines)
     with SummaryWriter(str(folder / "figures")) as writer:
         for name, drawing in figures.items():
@@ -116,12 +118,12 @@ def _layout(metrics: Iterable[str]) -> dict[str, dict[str, list[Any]]]:
     return layout
 
 
-def _write_hyperparameters(writer: Any, run: Run, metrics: list[str]) -> None:
+def _write_hyperparameters(writer: Any, settings: Mapping[str, Any], metrics: list[str]) -> None:
     from torch.utils.tensorboard.summary import hparams
 
-    settings = {k: v for k, v in run.settings.items() if isinstance(v, str | int | float | bool)}
+    plain = {k: v for k, v in settings.items() if isinstance(v, str | int | float | bool)}
     # `add_hparams` would put them into another run below this one.
-    for summary in hparams(settings, dict.fromkeys(metrics, 0.0)):  # type: ignore[no-untyped-call]
+    for summary in hparams(plain, dict.fromkeys(metrics, 0.0)):  # type: ignore[no-untyped-call]
         writer.file_writer.add_summary(summary)
 
 

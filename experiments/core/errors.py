@@ -12,6 +12,10 @@ TERMINATED = 143
 class UserError(Exception):
     """A mistake in what was asked for: printed as one line, exit code 2, no stack trace."""
 
+    def __init__(self, message: str) -> None:
+        # What was asked for may hold a new line, or what a terminal obeys.
+        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in message))
+
 
 def nearest(given: str, valid: Iterable[str]) -> str:
     """Return the ending of an error message: the nearest valid word, or all of them when none is near."""

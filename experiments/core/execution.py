@@ -16,9 +16,9 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from multiprocessing.context import BaseContext
 from pathlib import Path
@@ -39,14 +39,15 @@ T = TypeVar("T")
 class Task:
     """One run or one check: everything a worker needs, and how to tell that it is done.
 
-    A check names a function (`module:function`) instead of a command line.
+    A check names a function (`module:function`) instead of a config.
     """
 
     label: str
     directory: Path
     seed: int
     config_hash: str
-    args: tuple[str, ...] = ()
+    # Resolved; but for the seed, which is the task's own.
+    config: Mapping[str, Any] = field(default_factory=dict, hash=False)
     check: str = ""
     # A file pattern that the logger leaves in a finished run.
     logger_files: str = "result.json"
@@ -97,7 +98,7 @@ def groups(tasks: Sequence[Task]) -> list[Group]:
     found: dict[tuple[object, ...], list[Task]] = {}
     for task in tasks:
         together = task.stack and not task.check
-        key = (task.directory.parent, task.args, task.seed // STACK) if together else (task.directory,)
+        key = (task.directory.parent, task.seed // STACK) if together else (task.directory,)
         found.setdefault(key, []).append(task)
     return [tuple(group) for group in found.values()]
 
@@ -142,12 +143,9 @@ def _run(group: Group) -> str:
     if task.check:
         _run_check(task)
         return ""
-    from experiments.core.conditions import run_seed, run_stack
+    from experiments.core.cli import fit_seeds
 
-    if len(group) > 1:
-        return run_stack(task.args, [task.seed for task in group], [task.directory for task in group])
-    run_seed(task.args, task.seed, task.directory)
-    return ""
+    return fit_seeds(task.config, [task.seed for task in group], [task.directory for task in group])
 
 
 def _status(task: Task) -> str:
@@ -228,7 +226,7 @@ def _start_worker(directory: str) -> None:
     sys.argv = ["python -m experiments"]
     # What has been imported stays: set aside, it no longer puts off the search for what runs leave until hundreds have
     # been. The collector takes note of that when it is called.
-    importlib.import_module("experiments.core.conditions")
+    importlib.import_module("experiments.core.cli")
     gc.freeze()
     gc.collect()
 

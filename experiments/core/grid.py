@@ -1,15 +1,16 @@
-"""From a definition to runs: conditions, their names, their seeds, the command of each."""
+"""From a definition to runs: conditions, their names, and the config of each."""
 
 from __future__ import annotations
 
 import difflib
+import functools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from experiments.core import catalogue
+from experiments.core import catalogue, records
 from experiments.core.definitions import TUNED, Axes, Claim, Experiment, Overrides, Value
 from experiments.core.errors import UserError
 from experiments.core.yaml_files import load_yaml, merge
@@ -78,7 +79,7 @@ class Grid:
 
     def condition(self, overrides: Overrides) -> Condition:
         """The condition that a set of overrides means: those that repeat the config below them are dropped."""
-        below = self._merged(self._files(overrides))
+        below = merged_files(tuple(self._files(overrides)))
         kept = {k: v for k, v in overrides.items() if k == "config" or _value(below, k) != v}
         return Condition(tuple(sorted(kept.items(), key=lambda item: (item[0] != "config", item[0]))))
 
@@ -118,24 +119,35 @@ class Grid:
         if not is_safe(name):
             raise UserError(f"config {name!r} of '{self.name}' cannot be the name of a file")
         own = [self.folder / f"{name}.yaml"] if "config" in overrides else []
-        if own and set(load_yaml(own[0])) >= WHOLE:
+        if own and set(merged_files((own[0],))) >= WHOLE:
             # Laid over the base, it would keep arguments of the base's classes.
             return [*own, *scale, *both]
         return [self.folder / "base.yaml", *data, *own, *scale, *both]
 
-    def _merged(self, files: Iterable[Path]) -> dict[str, Any]:
-        merged: dict[str, Any] = {}
-        for path in files:
-            merged = merge(merged, load_yaml(path))
-        return merged
-
     def settings(self, condition: Condition) -> dict[str, Any]:
         """Values a condition runs with, by the last word of their key, before tuning."""
-        return {**leaves(self.merged(condition)), **{last_word(key): value for key, value in condition.items}}
+        return {
+            **records.settings_of(self.merged(condition)),
+            **{last_word(key): value for key, value in condition.items},
+        }
 
     def merged(self, condition: Condition) -> dict[str, Any]:
         """The config files of a condition laid over each other, before its overrides."""
-        return self._merged(self.files(condition))
+        return merged_files(tuple(self.files(condition)))
+
+
+def merged_files(paths: tuple[Path, ...]) -> dict[str, Any]:
+    """Config files laid over each other; a process reads and merges the same ones once, and nobody changes them."""
+    return _merged(
+        paths, tuple((at.st_mtime_ns, at.st_size) for path in paths if path.exists() for at in [path.stat()])
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def _merged(paths: tuple[Path, ...], changed: tuple[tuple[int, int], ...]) -> dict[str, Any]:
+    if len(paths) < 2:
+        return load_yaml(paths[0])
+    return merge(_merged(paths[:-1], changed[:-1]), _merged(paths[-1:], changed[-1:]))
 
 
 def check_claims(grid: Grid) -> None:
@@ -154,15 +166,6 @@ def checked(claims: Sequence[Claim]) -> list[Claim]:
     return [claim for claim in claims if claim.check]
 
 
-def leaves(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of a config by the last word of their key: arguments of model and data, and the Trainer's."""
-    return {
-        **{k: v for k, v in (config.get("trainer") or {}).items() if not isinstance(v, Mapping | list)},
-        **((config.get("data") or {}).get("init_args") or {}),
-        **((config.get("model") or {}).get("init_args") or {}),
-    }
-
-
 def last_word(key: str) -> str:
     """What a key is called where its section is clear: `depth` for `model.depth`."""
     return key.rpartition(".")[2]
@@ -170,33 +173,50 @@ def last_word(key: str) -> str:
 
 def _value(config: Mapping[str, Any], key: str) -> Any:
     section = key.partition(".")[0]
-    return leaves({section: config.get(section)} if "." in key else config).get(last_word(key))
+    return records.settings_of({section: config.get(section)} if "." in key else config).get(last_word(key))
 
 
-def options(condition: Condition, sections: Mapping[str, set[str]], tuned: Mapping[str, float]) -> list[str]:
-    """Command line options of a condition's overrides.
+def chosen_values(condition: Condition, tuned: Mapping[str, float]) -> dict[str, Value]:
+    """The overrides of a condition, with the values that tuning chose.
 
     Args:
         condition: the condition.
-        sections: names that model, data and trainer take.
         tuned: value of each override that tuning chooses.
 
     Raises:
-        UserError: no section, or more than one, takes a name, or nothing tunes it.
+        UserError: nothing tunes an override.
     """
-    result = []
-    for key, value in condition.items:
-        if key == "config":
-            continue
+    found = {key: value for key, value in condition.items if key != "config"}
+    for key, value in found.items():
         if value == TUNED and key not in tuned:
             raise UserError(f"condition '{condition.name}' has {key} tuned, which the experiment's tuning does not do")
-        chosen = tuned[key] if value == TUNED else value
-        result.append(f"--{full_key(key, sections)}={str(chosen).lower() if isinstance(chosen, bool) else chosen}")
-    return result
+    return {key: tuned[key] if value == TUNED else value for key, value in found.items()}
+
+
+def laid(config: Mapping[str, Any], values: Mapping[str, Value]) -> tuple[dict[str, Any], bool]:
+    """Lay values over a resolved config.
+
+    Args:
+        config: with a value for every argument.
+        values: by their full key: `model.depth`.
+
+    Returns:
+        The new config, and whether it is resolved too: every value is of the type that it replaces.
+    """
+    new = {**config, **{name: dict(config[name]) for name in ("model", "data", "trainer")}}
+    same = True
+    for key, value in values.items():
+        section, _, name = key.replace(".init_args.", ".").partition(".")
+        part = new[section]
+        if section != "trainer":
+            part["init_args"] = part = dict(part["init_args"])
+        same = same and type(part.get(name)) is type(value)
+        part[name] = value
+    return new, same
 
 
 def full_key(key: str, sections: Mapping[str, set[str]]) -> str:
-    """The Lightning CLI key of an axis: `depth` is `model.depth` where only the model takes a depth."""
+    """The key of an axis in a config: `depth` is `model.depth` where only the model takes a depth."""
     if "." in key:
         return key
     takers = [section for section, names in sections.items() if key in names]

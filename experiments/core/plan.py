@@ -8,11 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.core import catalogue, records, trust
+from experiments.core import allow_list, catalogue, records
 from experiments.core.definitions import CHECKED, Claim, DefinitionError
 from experiments.core.errors import UserError, check_known
 from experiments.core.execution import Task, check_hash
-from experiments.core.grid import FIRST_SEED, Condition, Grid, check_claims, checked, last_word, options
+from experiments.core.grid import (
+    FIRST_SEED,
+    Condition,
+    Grid,
+    check_claims,
+    checked,
+    chosen_values,
+    full_key,
+    laid,
+    merged_files,
+)
 from experiments.core.interrupts import interrupts_wait
 from experiments.core.verdicts import check_claims as check_thresholds
 from experiments.core.yaml_files import parse_value
@@ -51,12 +61,6 @@ class Plan:
     first_seed: int = FIRST_SEED
 
     @property
-    def override_values(self) -> dict[str, Any]:
-        """The values of the overrides, by the last word of their key."""
-        pairs = [override.split("=", 1) for override in self.overrides]
-        return {last_word(key): parse_value(text) for key, text in pairs}
-
-    @property
     def official(self) -> bool:
         """Whether data, scale, seeds and overrides are the frozen ones; each claim's n is looked at besides."""
         frozen = self.grid.data == self.grid.experiment.data[0] and self.grid.scale == "quick"
@@ -84,7 +88,7 @@ class Plan:
         words = ["python -m experiments run", self.grid.name, f"--scale {self.grid.scale}", f"--seeds {self.seeds}"]
         words += [f"--first-seed {self.first_seed}"] if self.other_seeds else []
         words += [f"--data {self.grid.data}", *self.overrides]
-        words += [f"{trust.OPTION} {trust.allowed()}"] if trust.allowed() else []
+        words += [f"{allow_list.OPTION} {allow_list.allowed()}"] if allow_list.allowed() else []
         return " ".join(words)
 
     def seeds_of(self, claim: Claim) -> range:
@@ -152,45 +156,63 @@ class Planner:
 
     def __init__(self, plan: Plan) -> None:
         with interrupts_wait():
-            from experiments.core.conditions import ConditionCLI, condition
-            from experiments.core.strict import argument_names
+            from experiments.core import cli, config
 
         self.plan = plan
-        self._condition = condition
-        self._parse = ConditionCLI
-        self._argument_names = argument_names
+        self._cli, self._config = cli, config
 
     def tasks(
         self, condition: Condition, seeds: Sequence[int], tuned: Mapping[str, float], directory: Path
     ) -> list[Task]:
         """The runs of a condition, one for each seed."""
-        grid = self.plan.grid
-        merged = grid.merged(condition)
-        sections = {s: self._argument_names(s, merged) for s in ("model", "data", "trainer")}
-        files = tuple(f"--config={path}" for path in [*grid.files(condition), *self._logger_file()])
-        chosen = options(condition, sections, tuned)
-        axes = {option.partition("=")[0] for option in chosen}
-        for override in self.plan.overrides:
-            if override.partition("=")[0].replace(".init_args.", ".") in axes:
-                raise UserError(f"'{override}' cannot hold for every run: the grid of '{grid.name}' varies it")
-        args = [*files, *chosen, *self.plan.overrides]
-        if self.plan.overrides:
-            # What the definition asks for is tried by its runs, what a person adds before any of them.
-            self._parse(args).build()
-        config = self._condition(args).portable_config()
+        config = self.config(condition, tuned)
         return [
             Task(
                 label=f"{directory.name} seed={seed}",
                 directory=directory / f"seed={seed}",
                 seed=seed,
                 config_hash=records.config_hash({**config, "seed_everything": seed}),
-                args=tuple(args),
+                config=config,
                 logger_files=LOGGER_FILES[self.plan.logger],
                 cost=float(config["trainer"]["max_epochs"] or 0),
-                stack=grid.experiment.stack,
+                stack=self.plan.grid.experiment.stack,
             )
             for seed in seeds
         ]
+
+    def run_tasks(self, chosen: Mapping[Condition, float]) -> dict[Condition, list[Task]]:
+        """Every run of the grid by its condition, with the values that tuning chose."""
+        place, axis = self.plan.directory, self.plan.tuned_axis
+        return {
+            condition: self.tasks(condition, seeds, {axis: chosen.get(condition, 0.0)}, place / condition.name)
+            for condition, seeds in self.plan.run_seeds.items()
+        }
+
+    def config(self, condition: Condition, tuned: Mapping[str, float]) -> dict[str, Any]:
+        """The resolved config of a condition.
+
+        Raises:
+            UserError: the files, the axes or the overrides are wrong.
+        """
+        base = self._base(condition)
+        arguments = {"model": base["model"]["init_args"], "data": base["data"]["init_args"], "trainer": base["trainer"]}
+        sections = {name: set(found) for name, found in arguments.items()}
+        values = {full_key(key, sections): value for key, value in chosen_values(condition, tuned).items()}
+        for override in self.plan.overrides:
+            if override.partition("=")[0].removeprefix("--").replace(".init_args.", ".") in values:
+                name = self.plan.grid.name
+                raise UserError(f"'{override}' cannot hold for every run: the grid of '{name}' varies it")
+        config, is_resolved = laid(base, values)
+        return config if is_resolved else self._cli.resolve(config)
+
+    def _base(self, condition: Condition) -> dict[str, Any]:
+        """What the files of a condition and a person's overrides say, resolved; the latter are tried by building."""
+        files = (*self.plan.grid.files(condition), *self._logger_file())
+        config: dict[str, Any] = self._config.with_defaults(merged_files(files))
+        for override in self.plan.overrides:
+            option, _, text = override.partition("=")
+            self._config.lay(config, option, parse_value(text))
+        return self._cli.resolve(config, build=bool(self.plan.overrides))
 
     def load_data(self) -> None:
         """Read every data set here, once: if one is missing, no worker needs to find out, and no two download it.
@@ -198,20 +220,9 @@ class Planner:
         Raises:
             UserError: one is neither on this machine nor to be had.
         """
-        from datamodules.files import DISK
-        from experiments.core.classes import find_class
-
-        grid = self.plan.grid
-        by_class = {grid.merged(condition)["data"]["class_path"]: condition for condition in reversed(grid.conditions)}
-        for condition in by_class.values():
-            files = [f"--config={path}" for path in grid.files(condition)]
-            config = self._condition([*files, *self.plan.overrides]).portable_config()["data"]
-            try:
-                find_class("data", config["class_path"])(**config["init_args"], seed=self.plan.first_seed).setup()
-            except (OSError, ValueError) as error:
-                if isinstance(error, OSError) and error.errno in DISK:
-                    raise
-                raise UserError(str(error)) from None
+        sections = [self._base(condition)["data"] for condition in reversed(self.plan.grid.conditions)]
+        for section in {section["class_path"]: section for section in sections}.values():
+            self._cli.load_data(section, self.plan.first_seed)
 
     def _logger_file(self) -> list[Path]:
         path = catalogue.folder("core") / "configs" / f"{self.plan.logger}.yaml"

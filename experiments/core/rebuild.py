@@ -13,10 +13,11 @@ from torch.func import functional_call
 from datamodules.base import InMemoryDataModule
 from experiments.core import records
 from experiments.core.callbacks.parameters import parameter_names
-from experiments.core.classes import find_class, module_for
+from experiments.core.classes import find_class
 from experiments.core.errors import UserError
 from experiments.core.results import Run
 from experiments.core.yaml_files import load_yaml
+from lightning_modules.base import LectureModule
 
 Weights = dict[str, Tensor]
 
@@ -27,7 +28,8 @@ def data_of(run: Run) -> InMemoryDataModule:
     Raises:
         UserError: the run's config, which may be somebody else's, does not describe them.
     """
-    data = _data(run, _config(run, "data"))
+    stored = _config(run, "data")
+    data: InMemoryDataModule = _build(run, "data", stored)
     data.setup()
     return data
 
@@ -39,17 +41,15 @@ def network_of(run: Run) -> nn.Module:
         UserError: the run's config, which may be somebody else's, does not describe it.
     """
     stored = _config(run, "data", "model")
-    data, model = _data(run, stored), stored["model"]
+    module: LectureModule = _build(run, "model", stored)
     with _one_line(run):
-        return module_for(data, model["class_path"], {**model["init_args"], "seed": run.seed}).network
+        module.take_sizes(_build(run, "data", stored))
+    return module.network
 
 
-def _data(run: Run, stored: dict[str, Any]) -> InMemoryDataModule:
-    section = stored["data"]
-    build: Any = find_class("data", section["class_path"])
+def _build(run: Run, kind: str, stored: dict[str, Any]) -> Any:
     with _one_line(run):
-        data: InMemoryDataModule = build(**section["init_args"], seed=run.seed)
-    return data
+        return find_class(kind, stored[kind]["class_path"])(**{**stored[kind]["init_args"], "seed": run.seed})
 
 
 def recorded_weights(run: Run, network: nn.Module) -> dict[int, Weights]:

@@ -91,19 +91,13 @@ def leads_out(directory: Path, name: str | Path) -> bool:
     return "\0" in str(name) or not (directory / name).resolve().is_relative_to(directory.resolve())
 
 
-def keep_number_types(trainer: Any, asked: Any) -> None:
-    """Undo a conversion between whole numbers and fractions: `limit_train_batches` 1 is a batch, and 1.0 all of them.
-
-    Which of int and float a parser tries first depends on which of the two equal types `int | float` and `float | int`
-    any imported package has written first, because Python keeps only one of them.
-
-    Args:
-        trainer: the trainer's arguments, mended in place.
-        asked: the same, or some of them, in the types that they were given in.
-    """
-    for key, value in asked.items():
-        if type(value) in (int, float) and type(trainer.get(key)) in (int, float) and trainer[key] == value:
-            trainer[key] = value
+def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of a config by the last word of their key: arguments of model and data, and the Trainer's."""
+    return {
+        **{k: v for k, v in (config.get("trainer") or {}).items() if not isinstance(v, Mapping | list)},
+        **((config.get("data") or {}).get("init_args") or {}),
+        **((config.get("model") or {}).get("init_args") or {}),
+    }
 
 
 def check_writable(directory: Path) -> None:
@@ -190,7 +184,8 @@ def read_result(directory: Path) -> dict[str, Any] | None:
 
 
 def _is_result(content: Mapping[str, Any]) -> bool:
-    kinds = {"status": str, "measures": dict, "seed": int, "stack": int, "environment": dict, "data": dict}
+    kinds: dict[str, type] = dict.fromkeys(("measures", "environment", "data", "settings"), dict)
+    kinds |= {"status": str, "config_hash": str, "seed": int, "stack": int}
     data, measures = content.get("data") or {}, content.get("measures", {})
     return (
         "status" in content

@@ -124,11 +124,23 @@ def derive(experiment: str, names: Sequence[str], runs: Sequence[Run]) -> list[d
 
 
 def table(
-    experiment: str, runs: Sequence[Run], derived: Sequence[str], checks: Mapping[str, Sequence[Run]]
+    experiment: str,
+    runs: Sequence[Run],
+    derived: Sequence[str],
+    checks: Mapping[str, Sequence[Run]],
+    *,
+    complete: bool = True,
 ) -> pd.DataFrame:
     """One row a run: condition, its overrides, seed, status, stack, derived measures, recorded measures.
 
     Below them, one row a check and seed: `check=<its function>` as condition, and the numbers it came to.
+
+    Args:
+        experiment: name of the experiment.
+        runs: the finished runs.
+        derived: names of measures.
+        checks: the finished checks, by the name of their function.
+        complete: whether a measure that no run has recorded is a mistake; else its runs may be missing.
 
     Raises:
         UserError: a derived measure is neither defined nor recorded by any run.
@@ -136,7 +148,7 @@ def table(
     rows = []
     known = {name for run in runs for name in run.recorded}
     for name in derived:
-        if find_measure(experiment, name) is None and runs and name not in known:
+        if complete and runs and name not in known and find_measure(experiment, name) is None:
             functions = public_functions(catalogue.part(experiment, "measures"))
             raise UserError(f"unknown measure '{name}'; {nearest(name, [*functions, *known])}")
     for run in runs:

@@ -19,7 +19,7 @@ from experiments.core.locks import locked
 from experiments.core.plan import Options, Plan, Planner, check_tasks, make_plan
 from experiments.core.progress import follow
 from experiments.core.samples import check_contrasts
-from experiments.core.summary import VERDICTS, finished_runs
+from experiments.core.summary import VERDICTS, find
 
 if TYPE_CHECKING:
     from experiments.core.reference import Reference
@@ -164,7 +164,7 @@ def _run(name: str, choice: Options, pool: Pool) -> Steps[int]:
         yield
         chosen, done = _to_end(training)
         # Where everything failed there is nothing to judge.
-        if not done["failed"] or finished_runs(plan, chosen):
+        if not done["failed"] or find(plan, chosen).runs:
             show(plan, chosen, pool, redraw=done.total() > 0)
         return 1 if done["failed"] else 0
 
@@ -303,11 +303,7 @@ def _judged(plan: Plan) -> list[bytes]:
 
 def run_tasks(plan: Plan, planner: Planner, chosen: Mapping[Condition, float]) -> list[Task]:
     """Every run of the grid, with the values that tuning chose."""
-    tasks = []
-    for condition, seeds in plan.run_seeds.items():
-        tuned = {plan.tuned_axis: chosen.get(condition, 0.0)}
-        tasks += planner.tasks(condition, seeds, tuned, plan.directory / condition.name)
-    return tasks
+    return [task for tasks in planner.run_tasks(chosen).values() for task in tasks]
 
 
 def begin_missing(pool: Pool, planner: Planner, tasks: Sequence[Task], title: str) -> Callable[[], Counter[str]]:

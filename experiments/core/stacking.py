@@ -20,13 +20,16 @@ from lightning_modules.base import LectureModule
 from lightning_modules.stack import NotStackableError, Stack, refuse_own_rules
 
 
-def fit(trainer: Trainer, model: LightningModule, data: LightningDataModule | None) -> None:
+def fit(
+    trainer: Trainer, model: LightningModule, data: LightningDataModule | None, checkpoint: Path | None = None
+) -> None:
     """Train, from where an earlier call in the same directory was cut off.
 
     Args:
         trainer: with a recorder, unless it leaves no files.
         model: a plain module, or a stack.
         data: of the module, or of the stack.
+        checkpoint: to begin from, where no earlier call was cut off.
     """
     begun: Path | None = None
     for recorder in callbacks_of(trainer, Recorder):
@@ -34,7 +37,8 @@ def fit(trainer: Trainer, model: LightningModule, data: LightningDataModule | No
         trainer.callbacks.append(point)  # type: ignore[attr-defined]
         begun = find(point.directory, point.key)
         recorder.resumed = begun is not None
-    trainer.fit(model, datamodule=data, ckpt_path=begun, weights_only=True if begun else None)
+    start = begun or checkpoint
+    trainer.fit(model, datamodule=data, ckpt_path=start, weights_only=True if start else None)
 
 
 def test_and_seal(trainer: Trainer, model: LightningModule, data: LightningDataModule | None) -> None:

@@ -2,47 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from experiments.core import records, samples, verdicts
 from experiments.core.errors import UserError
-from experiments.core.execution import Pool
+from experiments.core.execution import Pool, Task
 from experiments.core.grid import Condition
-from experiments.core.plan import Plan, check_tasks
+from experiments.core.plan import Plan, Planner, check_tasks
 from experiments.core.results import Results, Run, derive, table
 
 VERDICTS = "verdicts.json"
 
 
-def finished_runs(plan: Plan, chosen: Mapping[Condition, float]) -> list[Run]:
-    """Read every finished run of the grid, in the order of conditions and seeds."""
-    found = []
-    for condition, seeds in plan.run_seeds.items():
-        settings = {**plan.grid.settings(condition), **plan.override_values}
-        if condition in chosen:
-            settings[plan.tuned_axis] = chosen[condition]
-        for seed in seeds:
-            found.append(_read(condition, seed, plan.directory / condition.name / f"seed={seed}", settings))
-    return [run for run in found if run is not None]
+@dataclass(frozen=True)
+class Found:
+    """The finished runs and checks in the directory of a plan."""
+
+    # Those that the plan would make today, in the order of conditions and seeds.
+    runs: list[Run]
+    # The same, by the name of their function.
+    checks: dict[str, list[Run]]
+    # How many others there are, made by another version of the config.
+    outdated: int
 
 
-def finished_checks(plan: Plan) -> dict[str, list[Run]]:
-    """Read every finished check, by the name of its function."""
-    found: dict[str, list[Run]] = {}
-    for task in check_tasks(plan):
-        run = _read(Condition(()), task.seed, task.directory, {})
-        if run is not None:
-            found.setdefault(task.check.partition(":")[2], []).append(run)
-    return found
+def find(plan: Plan, chosen: Mapping[Condition, float]) -> Found:
+    """Read what is finished, and tell apart by its hash what does not fit the plan.
+
+    Args:
+        plan: what was run.
+        chosen: what tuning chose.
+    """
+    planner, runs, checks, outdated = Planner(plan), [], dict[str, list[Run]](), 0
+    for condition, tasks in planner.run_tasks(chosen).items():
+        # The name of a config file is the condition's, and stands in no config.
+        named = {key: value for key, value in condition.items if key == "config"}
+        for task, result in _finished(tasks):
+            if result["config_hash"] == task.config_hash:
+                settings = {**result.get("settings", {}), **named}
+                runs.append(Run(condition, task.seed, task.directory, settings, result))
+            else:
+                outdated += 1
+    for task, result in _finished(check_tasks(plan)):
+        if result["config_hash"] == task.config_hash:
+            run = Run(Condition(()), task.seed, task.directory, {}, result)
+            checks.setdefault(task.check.partition(":")[2], []).append(run)
+        else:
+            outdated += 1
+    return Found(runs, checks, outdated)
 
 
-def _read(condition: Condition, seed: int, directory: Path, settings: Mapping[str, object]) -> Run | None:
-    result = records.read_result(directory)
-    if result is None or result.get("status") not in ("ok", "diverged"):
-        return None
-    return Run(condition, seed, directory, settings, result)  # type: ignore[arg-type]
+def _finished(tasks: Sequence[Task]) -> Iterator[tuple[Task, dict[str, Any]]]:
+    for task in tasks:
+        result = records.read_result(task.directory)
+        if result is not None and result.get("status") in ("ok", "diverged"):
+            yield task, {"config_hash": "", **result}
 
 
 def judge(plan: Plan, tuned: Mapping[Condition, float], pool: Pool) -> Results:
@@ -56,13 +72,16 @@ def judge(plan: Plan, tuned: Mapping[Condition, float], pool: Pool) -> Results:
     Raises:
         UserError: no run is finished, or a measure does not exist.
     """
-    runs, checks = finished_runs(plan, tuned), finished_checks(plan)
+    found = find(plan, tuned)
+    runs, checks = found.runs, found.checks
+    if found.outdated:
+        print(f"outdated, and not judged: {found.outdated} runs or checks of another version; again: {plan.command}")
     if not (runs or checks):
         raise UserError(f"'{plan.directory}' holds no finished run; first: {plan.command}")
     claims = [claim for claim in plan.grid.experiment.claims if claim.measure and not claim.check]
     shown = list(dict.fromkeys([*plan.grid.experiment.measures, *(claim.measure for claim in claims)]))
     runs = _derived(plan.grid.name, [*shown, *(claim.arrived for claim in claims if claim.arrived)], runs, pool)
-    frame = table(plan.grid.name, runs, shown, checks)
+    frame = table(plan.grid.name, runs, shown, checks, complete=not found.outdated)
     records.write_atomically(plan.directory / "results.csv", frame.to_csv(index=False))
     collected = samples.collect(plan, runs, checks)
     judged = verdicts.judge(

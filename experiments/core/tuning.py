@@ -30,13 +30,16 @@ class Trial:
     def score(self, plan: Plan, minimize: str) -> float:
         """Mean over the tuning seeds of what is minimised; infinite if a run diverged or is missing."""
         metric = minimize.removeprefix("-")
-        settings = {**plan.grid.settings(self.condition), **plan.override_values, plan.tuned_axis: self.value}
         scores = []
         for task in self.tasks:
             result = records.read_result(task.directory) or {}
             if result.get("status") != "ok":
                 return math.inf
-            value = value_of(plan.grid.name, metric, Run(self.condition, task.seed, task.directory, settings, result))
+            value = value_of(
+                plan.grid.name,
+                metric,
+                Run(self.condition, task.seed, task.directory, result.get("settings", {}), result),
+            )
             scores.append(value if metric == minimize else -value)
         mean = sum(scores) / len(scores)
         return mean if math.isfinite(mean) else math.inf

@@ -1,4 +1,4 @@
-"""YAML as the experiments use it: no key twice, errors in one line, overlays merged key by key."""
+"""YAML as the experiments use it: bounded, no key twice, errors in one line, overlays merged key by key."""
 
 from __future__ import annotations
 
@@ -11,55 +11,121 @@ import yaml
 
 from experiments.core.errors import UserError, nearest
 
+# A config of this project has two hundred lines; a file beyond these bounds is a mistake or an attack.
+LARGEST_FILE = 1_000_000  # bytes
+DEEPEST = 40  # mappings and lists within each other
+LARGEST_CONTENT = 100_000  # keys and values, every alias counted as what it stands for
 
-class _StrictLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+_TAG = "tag:yaml.org,2002:"
+
+
+class StrictLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """A safe loader that refuses a key given twice, where YAML itself would silently keep the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Build a mapping of words, each of them once."""
         seen: set[str] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
+            if key_node.tag == f"{_TAG}merge":
+                continue
+            key, line = self.construct_object(key_node, deep=True), key_node.start_mark.line + 1
             if not isinstance(key, str):
-                line = key_node.start_mark.line + 1
                 raise UserError(f"line {line}: a key must be a word; put {key!r} in quotes if it is one")
             if key in seen:
-                raise UserError(f"line {key_node.start_mark.line + 1}: key '{key}' is given twice")
+                raise UserError(f"line {line}: key '{key}' is given twice")
             seen.add(key)
         mapping: dict[Hashable, Any] = super().construct_mapping(node, deep=deep)
         return mapping
 
 
-# YAML 1.1 reads 1e-3 as a string; like jsonargparse, read it as the number that is meant.
-_StrictLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+# Numbers are what a person means: 1e-3 is one, and 12:00:00 is neither a date nor a number to the base 60.
+_REPLACED = {f"{_TAG}{kind}" for kind in ("timestamp", "int", "float")}
+StrictLoader.yaml_implicit_resolvers = {
+    first: [pair for pair in pairs if pair[0] not in _REPLACED]
+    for first, pairs in StrictLoader.yaml_implicit_resolvers.items()
+}
+StrictLoader.add_implicit_resolver(
+    f"{_TAG}int",
+    re.compile(r"^[-+]?(0b[01_]+|0x[\da-fA-F_]+|0[0-7_]*|[1-9][\d_]*)$"),
+    list("-+0123456789"),
+)
+StrictLoader.add_implicit_resolver(
+    f"{_TAG}float",
+    re.compile(
+        r"^([-+]?(\d[\d_]*\.[\d_]*|\.\d[\d_]*)([eE][-+]?\d+)?|[-+]?\d+[eE][-+]?\d+|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"
+    ),
     list("-+0123456789."),
 )
+
+
+def parse_yaml(text: str) -> Any:
+    """Read YAML whose size is bounded before any of it is built.
+
+    Raises:
+        UserError: a key is given twice or is no word, or the text is no YAML that a config needs; the message begins
+            with the line.
+    """
+    try:
+        _check_bounds(text)
+        return yaml.load(text, Loader=StrictLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}: " if mark else ""
+        raise UserError(f"{where}not YAML: {' '.join(str(getattr(error, 'problem', error)).split())}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"not YAML: {' '.join(str(error).split())}") from None
+
+
+def _check_bounds(text: str) -> None:
+    """Walk through the events of a text, of which none takes memory, and count what they would build."""
+    sizes: dict[str, int] = {}  # of what an anchor stands for
+    open_parts: list[tuple[str | None, int]] = []  # anchor, and the size before it
+    total = 0
+    for event in yaml.parse(text, Loader=StrictLoader):
+        line, anchor = event.start_mark.line + 1, getattr(event, "anchor", None)
+        if getattr(event, "tag", None) is not None:
+            raise UserError(f"line {line}: '{event.tag}' is a tag, and a config has none")
+        if isinstance(event, yaml.AliasEvent):
+            if event.anchor not in sizes:
+                raise UserError(f"line {line}: '*{event.anchor}' stands for nothing that ends before it")
+            total += sizes[event.anchor]
+        elif isinstance(event, yaml.CollectionStartEvent):
+            open_parts.append((anchor, total))
+            total += 1
+            if len(open_parts) > DEEPEST:
+                raise UserError(f"line {line}: more than {DEEPEST} mappings and lists within each other")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = open_parts.pop()
+            if anchor:
+                sizes[anchor] = total - before
+        elif isinstance(event, yaml.ScalarEvent):
+            total += 1
+            if anchor:
+                sizes[anchor] = 1
+        if total > LARGEST_CONTENT:
+            raise UserError(f"line {line}: more than {LARGEST_CONTENT} keys and values")
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
     """Read one YAML file whose top level is a mapping.
 
     Raises:
-        UserError: the file does not exist, is not YAML, is not a mapping, or has a key twice.
+        UserError: the file does not exist, is too large, is not YAML, is not a mapping, or has a key twice.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    if not path.exists():
         siblings = [str(other) for other in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
         hint = f"; {nearest(str(path), siblings)}" if siblings else ""
-        raise UserError(f"config file '{path}' does not exist{hint}") from None
+        raise UserError(f"config file '{path}' does not exist{hint}")
+    if not path.is_file():
+        raise UserError(f"config file '{path}' is {'a directory' if path.is_dir() else 'no file'}")
+    if path.stat().st_size > LARGEST_FILE:
+        raise UserError(f"config file '{path}' has more than {LARGEST_FILE} bytes")
+    try:
+        content = parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"config file '{path}' cannot be read: {error}") from None
-    try:
-        content = yaml.load(text, Loader=_StrictLoader)
     except UserError as error:
         raise UserError(f"config file '{path}', {error}") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        problem = " ".join(str(getattr(error, "problem", error)).split())
-        raise UserError(f"config file '{path}' is not YAML{where}: {problem}") from None
     if not isinstance(content, dict):
         raise UserError(f"config file '{path}' holds no mapping of keys to values")
     return content
@@ -79,9 +145,7 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
             parts = (merged.get(key[:-1]), value)
             if any(isinstance(part, int | float) for part in parts) or value is None:
                 raise UserError(f"'{key}' appends to a list; '{key[:-1]}' is {parts[0]!r}, and what is added {value!r}")
-            merged[key[:-1]] = [
-                item for part in parts for item in (part if isinstance(part, list) else [part] if part else [])
-            ]
+            merged[key[:-1]] = [item for part in parts for item in as_list(part)]
         elif isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
             other_class = "class_path" in value and value["class_path"] != merged[key].get("class_path")
             merged[key] = merge({} if other_class else merged[key], value)
@@ -91,9 +155,19 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def as_list(value: Any) -> list[Any]:
+    """A list, of one item where a single one is given, of none where there is nothing."""
+    return list(value) if isinstance(value, list) else [value] if value else []
+
+
 def parse_value(text: str) -> Any:
-    """Read the value of a command line option as values in the files are read; what is not YAML stays text."""
+    """Read the value of a command line option as values in the files are read; what is not YAML stays text.
+
+    So does a word in braces, which is the pattern of a file name: `{epoch}`.
+    """
     try:
-        return yaml.load(text, Loader=_StrictLoader)
-    except yaml.YAMLError:
+        value = parse_yaml(text)
+    except UserError:
         return text
+    is_pattern = isinstance(value, dict) and bool(value) and all(part is None for part in value.values())
+    return text if is_pattern else value

@@ -18,7 +18,7 @@ from experiments.core.drawing import Drawing, End, Words
 from experiments.core.results import Results, Run
 from experiments.core.statistics import Floats
 from experiments.one_cycle.measures import CHANCE, TARGET
-from lightning_modules.optimization import schedule_factor
+from lightning_modules.optimization import learning_rates
 
 COLORS = {"one_cycle": d.VERMILLION, "constant": d.BLACK, "cosine": d.BLUE, "linear": d.GREEN}
 NAMES = {"one_cycle": "one cycle", "constant": "constant", "cosine": "cosine", "linear": "linear"}
@@ -128,7 +128,7 @@ def schedules(results: Results) -> Drawing:
     # Where each name stands: at this step, to the right of its line or to the left.
     places = {"one_cycle": (150, "left"), "constant": (700, "left"), "cosine": (420, "left"), "linear": (300, "right")}
     for name, color in COLORS.items():
-        factors = np.array([schedule_factor(name, 0.0, step, STEPS) for step in steps])
+        factors = np.array(learning_rates(name, 0.0, STEPS))
         left.plot(steps, factors, color=color, gid=f"schedule/{name}")
         at, side = places[name]
         offset = (10, 6) if side == "left" else (-6, -24)
@@ -141,8 +141,8 @@ def schedules(results: Results) -> Drawing:
         left.plot(*zip(*rates, strict=True), "o", color=d.VERMILLION, markersize=5, gid="logged/one_cycle")
     left.set(xlabel=f"step of {STEPS:,}", ylabel="share of the largest rate", ylim=(0, 1.12))
     high, low = TORCH_BETA1
-    start = schedule_factor("one_cycle", 0.0, 0, STEPS)
-    rising = np.array([schedule_factor("one_cycle", 0.0, step, STEPS) for step in steps])
+    rising = np.array(learning_rates("one_cycle", 0.0, STEPS))
+    start = rising[0]
     floor = np.where(np.arange(STEPS) <= 0.3 * STEPS - 1, start, rising[-1])
     share = (rising - floor) / (1 - floor)
     right.plot(steps, high - (high - low) * share, ":", color=d.VERMILLION, gid="beta1/torch")
@@ -154,10 +154,10 @@ def schedules(results: Results) -> Drawing:
         figure,
         Words("The rate over a training, and the momentum", "Le taux au fil de l'entraînement, et l'inertie"),
         Words(
-            "Left: closed forms of the step; dots: what a run with the cycle logged at the end of each epoch. The "
+            "Left: torch's schedules; dots: what a run with the cycle logged at the end of each epoch. The "
             "cycle starts at 1/25 of its largest rate, whatever rate the optimiser was given. Right: the cycle used "
             "here moves the rate alone; torch's, by default, also lowers β₁ from .95 to .85 and raises it again.",
-            "À gauche : formes closes du pas ; points : ce qu'un entraînement avec le cycle a noté à la fin de chaque "
+            "À gauche : les calendriers de torch ; points : ce qu'un entraînement avec le cycle a noté à la fin de chaque "
             "époque. Le cycle commence à 1/25 de son taux maximal, quel que soit le taux donné à l'optimiseur. À "
             "droite : le cycle utilisé ici ne change que le taux ; celui de torch abaisse aussi β₁ de 0,95 à 0,85, "
             "puis le relève.",

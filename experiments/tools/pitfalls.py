@@ -17,7 +17,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from lightning_modules import FullyConnected
-from lightning_modules.base import EpochMeans
+from lightning_modules.metrics import MeanLoss
 
 DRAWS = 20
 CLASSES = 10
@@ -104,11 +104,10 @@ def batch_means(seed: int) -> dict[str, float]:
     generator, errors, off = Generator().manual_seed(seed), [], []
     for _ in range(DRAWS):
         losses = _normal(generator, 65).exp()
-        truth, epoch, means = float(losses.mean()), EpochMeans(), []
-        for batch in (losses[:64], losses[64:]):
-            epoch.add(len(batch), means={"loss": batch.mean()}, totals={})
-            means.append(float(batch.mean()))
-        errors.append(_error(float(epoch.compute()["loss"]), truth))
+        truth, epoch = float(losses.mean()), MeanLoss()
+        means = [float(batch.mean()) for batch in (losses[:64], losses[64:])]
+        epoch.update(torch.tensor(means), torch.tensor([64, 1]))
+        errors.append(_error(float(epoch.compute()), truth))
         off.append(abs(sum(means) / len(means) / truth - 1))
     return _gallery(errors, sum(error > VISIBLE for error in off), 100 * max(errors), 100 * sum(off) / DRAWS)
 

@@ -1,4 +1,4 @@
-"""Code from outside this project, Lightning and torch is imported only where `--allow-import` names it."""
+"""Code from outside this project and Lightning is imported only where `--allow-import` names it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from experiments.core import trust
+from experiments.core import allow_list
 from experiments.core.errors import UserError
 
 # Its import leaves a file.
@@ -62,7 +62,7 @@ def outside(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     yield here / "imported"
     sys.modules.pop("outside", None)
-    trust.allow("")
+    allow_list.allow("")
 
 
 PLACES = {
@@ -96,7 +96,7 @@ def test_nothing_from_outside_is_imported_wherever_it_is_named(command, base_yam
     answer = command("fit", "--config", base_yaml, *PLACES[place], *([allowed] if allowed else []), *QUIET[:2])
     assert answer.code == 2
     path = PLACES[place][-1].partition("outside.")[2].rstrip("]}")
-    line = f"error: class path 'outside.{path}' lies outside this project, Lightning and torch, and is not imported; "
+    line = f"error: class path 'outside.{path}' is neither this project's nor Lightning's, and is not imported; "
     assert answer.err == f"{line}--allow-import outside allows it\n"
     assert not outside.exists()
     assert "outside" not in sys.modules
@@ -134,10 +134,10 @@ def test_a_config_cannot_allow_itself(command, here, base_yaml, outside):
 
 
 def test_one_call_allows_nothing_for_the_next(command, base_yaml, outside):
-    trust.allow("outside")
+    allow_list.allow("outside")
     answer = command("fit", "--config", base_yaml, "--model=outside.Net")
     assert answer.code == 2
-    assert trust.allowed() == ""
+    assert allow_list.allowed() == ""
 
 
 @pytest.mark.parametrize("name", ["a b", "outside.", ".outside", "out-side", "a,,b", "../outside"])
@@ -150,20 +150,52 @@ def test_only_names_can_be_allowed(command, here, base_yaml, line, name):
 
 
 @pytest.mark.parametrize(
-    "path", ["torchvision.models.ResNet", "torch_evil.X", "lightningx.Y", "sklearn.svm.SVC", "os.system"]
+    "path",
+    [
+        *("torchvision.models.ResNet", "torch.nn.Linear", "lightningx.Y", "sklearn.svm.SVC", "os.system"),
+        *("lightning_modules_evil.X", "lightning.pytorch.demos.BoringModel", "experiments.core.records.empty"),
+    ],
 )
 def test_nobody_else_is_trusted(path):
-    with pytest.raises(UserError, match="lies outside"):
-        trust.check_trusted(path)
+    with pytest.raises(UserError, match="is neither this project's nor Lightning's"):
+        allow_list.check_allowed(path)
 
 
 def test_workers_know_what_is_allowed():
-    trust.allow("outside")
+    allow_list.allow("outside")
     try:
-        program = "from experiments.core.trust import check_trusted; check_trusted('outside.Net')"
-        subprocess.run([sys.executable, "-c", program], check=True, env=os.environ, cwd=Path(trust.__file__).parents[2])
+        program = "from experiments.core.allow_list import check_allowed; check_allowed('outside.Net')"
+        subprocess.run([sys.executable, "-c", program], check=True, env=os.environ, cwd=Path(allow_list.__file__).parents[2])
     finally:
-        trust.allow("")
+        allow_list.allow("")
+
+
+FUNCTIONS = [
+    *("torch.os.system", "torch.hub.load", "torch.hub.shutil.rmtree", "lightning.pytorch.cli.instantiate_class"),
+    *("lightning.pytorch.loggers.tensorboard.os.system", "datamodules.files.hashlib.sha256", "datamodules.files.verified"),
+]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("allowed", [[], ["--allow-import=torch"]])
+def test_no_function_is_named_whoever_wrote_it(command, here, base_yaml, function, allowed):
+    words = ["--trainer.callbacks+=LambdaCallback", f"--trainer.callbacks.on_fit_start={function}"]
+    answer = command("fit", "--config", base_yaml, *words, *allowed)
+    assert answer.code == 2
+    assert answer.err.count("\n") == 1
+    assert "is not imported" in answer.err or "a config names classes and no functions" in answer.err
+    assert not list(here.iterdir())
+
+
+@pytest.mark.parametrize("words", [["--data", "Digits"], ["--data=Digits"], ["--data.class_path=Digits"]])
+def test_a_file_called_like_a_class_is_not_opened(command, here, base_yaml, outside, words):
+    (here / "Digits").write_text("class_path: outside.Data\ninit_args: {batch_size: 64}\n")
+    for name in ("FullyConnected", "CSVLogger", "GradientBySaturation"):
+        (here / name).write_text("class_path: outside.Net\n")
+    more = ["--trainer.logger=CSVLogger", "--trainer.logger.save_dir=.", "--trainer.callbacks+=GradientBySaturation"]
+    answer = command("fit", "--config", base_yaml, *words, "--model=FullyConnected", *more, *SMALL[:2], *QUIET[:2])
+    assert answer.code == 0, answer.err
+    assert not outside.exists()
 
 
 @pytest.mark.parametrize("words", ["fit --help", "test --help", "run --help", "verify --help"])

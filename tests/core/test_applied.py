@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import one_fit
 import pytest
 from lightning.pytorch.callbacks import Callback
 
 from experiments.core.applied import Applied
 from experiments.core.callbacks import GradientClipping
-from experiments.core.conditions import ConditionCLI
+from experiments.core.cli import build_fit
 from experiments.core.stacking import fit_stack
 from lightning_modules.optimization import schedule_factor
 
@@ -151,8 +152,7 @@ SMALL = (
 
 def alone(seed: int, directory: Path, *options: str) -> dict[str, Any]:
     """Fit one run of a condition, and ask it."""
-    cli, probe = ConditionCLI([*SMALL, *options]), Probe()
-    cli.build_for(seed, directory)
+    cli, probe = build_fit(one_fit.asked([*SMALL, *options]), seed, directory), Probe()
     cli.trainer.callbacks.append(probe)
     cli.trainer.fit(cli.model, cli.datamodule)
     return probe.section
@@ -170,11 +170,13 @@ def test_a_run_says_that_its_order_is_fixed(here):
 
 
 def test_in_a_stack_each_run_says_the_same_as_alone(here):
-    trainer, members = ConditionCLI(SMALL).build_stack([7, 8, 9], [here / name for name in "abc"])
+    seeds, directories = [7, 8, 9], [here / name for name in "abc"]
+    cli = build_fit(one_fit.asked(SMALL), seeds[0], directories[0])
+    members = cli.members(seeds, directories)
     probes = [Probe() for _ in members]
     for member, probe in zip(members, probes, strict=True):
         member.callbacks.append(probe)
-    fit_stack(trainer, members)
+    fit_stack(cli.trainer, members)
     together, expected = [probe.section for probe in probes], alone(17, here / "d")
     assert [section.pop("seed") for section in together] == [{"model": seed, "data": seed} for seed in (7, 8, 9)]
     assert expected.pop("seed") == {"model": 17, "data": 17}

@@ -72,13 +72,13 @@ FIT_OPTIONS = {
     "--optimizer=SGD": "unknown option '--optimizer'",
     "--lr_scheduler=OneCycleLR": "unknown option '--lr_scheduler'",
     # Classes from elsewhere
-    "--model=sklearn.svm.SVC": "class path 'sklearn.svm.SVC' lies outside this project, Lightning and torch",
-    "--trainer.profiler=evil.Profiler": "class path 'evil.Profiler' lies outside this project, Lightning and torch",
-    "--trainer.strategy.class_path=evil.Strategy": "class path 'evil.Strategy' lies outside this project",
-    "--trainer.logger.init_args.x.class_path=evil.Logger": "class path 'evil.Logger' lies outside this project",
-    "--trainer.profiler.help=evil.Profiler": "class path 'evil.Profiler' lies outside this project",
-    "--model=os.system": "class path 'os.system' lies outside this project, Lightning and torch",
-    "--model=torch.nn.Linear": "class path 'torch.nn.Linear' is no LightningModule; valid: Convolutional, ",
+    "--model=sklearn.svm.SVC": "class path 'sklearn.svm.SVC' is neither this project's nor Lightning's",
+    "--trainer.profiler=evil.Profiler": "class path 'evil.Profiler' is neither this project's nor Lightning's",
+    "--trainer.strategy.class_path=evil.Strategy": "class path 'evil.Strategy' is neither this project's nor Lightning's",
+    "--trainer.logger.init_args.x.class_path=evil.Logger": "class path 'evil.Logger' is neither this project's nor Lightning's",
+    "--trainer.profiler.help=evil.Profiler": "class path 'evil.Profiler' is neither this project's nor Lightning's",
+    "--model=os.system": "class path 'os.system' is neither this project's nor Lightning's",
+    "--model=torch.nn.Linear": "class path 'torch.nn.Linear' is neither this project's nor Lightning's",
     "--model=lightning_modules.FullyConected": "does not exist; did you mean 'FullyConnected'?",
     # Types
     "--model.depth=abc": "model.depth: expected int; it is abc",
@@ -139,7 +139,7 @@ FIT_OPTIONS = {
     "--model.nesterov=true --model.momentum=0": "nesterov=True needs a momentum > 0, not 0",
     "--model.dropout_mask=batch": "dropout_mask=batch has no effect: dropout is 0",
     "--model.initialization=zero --model.gain=2": "gain=2.0 has no effect: initialization is zero",
-    "--weights_only=true": "weights_only has no effect",
+    "--weights_only=true": "unknown option '--weights_only'",
     "--trainer.precision=16": "trainer.precision 16 is not to be had on this device; it would be bf16-mixed",
     # Names that something looks for in vain
     "--trainer.callbacks.monitor=val/los": "monitors 'val/los', which is not logged; did you mean 'val/loss'?",
@@ -147,9 +147,9 @@ FIT_OPTIONS = {
     "--trainer.callbacks.filename={val/los:.2f}": "filename '{val/los:.2f}' has no 'val/los'; did you mean 'val/loss'?",
     "--trainer.callbacks.filename={epoch": "filename '{epoch' is no pattern: expected '}' before end of string",
     # What another class was given, and this one would keep
-    "--data=Iris": "data.batch_size=64 was given to another class, and Iris would keep it: give it again",
-    "--model=LinearModel": "model.optimizer=sgd was given to another class, and LinearModel would keep it",
-    "--model.class_path=Recurrent": "was given to another class, and Recurrent would keep it: give it again",
+    "--data=Iris": "data.batch_size=64 was given to another class, and Iris has it too: give it again",
+    "--model=LinearModel": "model.optimizer=sgd was given to another class, and LinearModel has it too",
+    "--model.class_path=Recurrent": "was given to another class, and Recurrent has it too: give it again",
     "--model=LinearModel --model.optimizer=sgd --model.lr=1 --model.momentum=0": "has no module named 'activation'",
     "--trainer.num_nodes=2": "trainer.num_nodes must be 1: data in memory feed one device; it is 2",
     "--trainer.devices=[0,1]": "trainer.devices must be 1: data in memory feed one device; it is [0, 1]",
@@ -213,10 +213,12 @@ def test_what_an_overlay_would_keep_of_another_class(refused, here, base_yaml):
 def test_predictions_are_written(refused, base_yaml, trained):
     best = trained / "checkpoints" / "best.ckpt"
     words = ("--config", trained / "config.yaml", "--ckpt_path", best)
-    assert "return_predictions must be true" in refused("predict", *words, "--return_predictions=false")
-    assert "weights_only has no effect" in refused("test", *words, "--weights_only=false")
+    assert "unknown option '--return_predictions'" in refused("predict", *words, "--return_predictions=false")
+    assert "unknown option '--weights_only'" in refused("test", *words, "--weights_only=false")
 
 
+MONITOR = "{class_path: LearningRateMonitor, init_args: {logging_interval: step}}"
+LOGGER = "max_epochs: 10\n  logger: {{class_path: TensorBoardLogger, init_args: {{save_dir: ., {}}}}}"
 YAML_EDITS = {
     ("depth: 8", "dpeth: 8"): "unknown key 'model.dpeth' of FullyConnected; did you mean 'depth'?",
     ("trainer:\n", "trainr:\n"): "config file 'edited.yaml': unknown key 'trainr'; did you mean 'trainer'?",
@@ -240,12 +242,12 @@ YAML_EDITS = {
     ("max_norm: 10.0, ", ""): "trainer.callbacks: GradientClipping needs max_norm",
     ("GradientFlow,", "GradientFlo,"): "unknown callback 'GradientFlo'; did you mean 'GradientFlow'?",
     ("class_path: Digits", "class_path: Digit"): "unknown data set 'Digit'; did you mean 'Digits'?",
-    ("class_path: FullyConnected", "class_path: os.path.join"): "lies outside this project, Lightning and torch",
+    ("class_path: FullyConnected", "class_path: os.path.join"): "is neither this project's nor Lightning's",
     ("  class_path: FullyConnected\n", ""): "model needs a class_path; valid: Convolutional, FullyConnected",
     (
         "max_epochs: 10",
         "max_epochs: 10\n  plugins: [{class_path: evil.Plugin}]",
-    ): "class path 'evil.Plugin' lies outside",
+    ): "class path 'evil.Plugin' is neither this project's nor Lightning's",
     ("seed_everything: 1000", "seed_everything: 1000\nmax_epochs: 3"): "did you mean 'trainer.max_epochs'?",
     ("seed_everything: 1000", "seed_everything: 1000\nlr: 3"): "unknown key 'lr'; did you mean 'model.lr'?",
     ("seed_everything: 1000", "seed_everything: 1000\ncallbacks+: []"): "did you mean 'trainer.callbacks'?",
@@ -258,26 +260,26 @@ YAML_EDITS = {
         "class_path: FullyConnected\n  lr: 3",
     ): "unknown key 'model.lr'; did you mean 'model.init_args.lr'?",
     (
-        "{class_path: Divergence}",
+        MONITOR,
         "{class_path: Divergence, every_n_steps: 3}",
     ): "did you mean 'trainer.callbacks[3].init_args.every_n_steps'?",
-    ("{class_path: Divergence}", "{class_path: Divergence, init_args: null}"): "init_args must be a mapping",
-    ("{class_path: Divergence}", "null"): "trainer.callbacks[3] needs a class_path; valid ones begin",
+    (MONITOR, "{class_path: Divergence, init_args: null}"): "init_args must be a mapping",
+    (MONITOR, "null"): "trainer.callbacks[3] needs a class_path; valid ones begin",
     ("max_epochs: 10", "max_epochs+: 10"): "'max_epochs+' appends to a list",
     ("depth: 8", "depth+: 8"): "'depth+' appends to a list",
-    ("depth: 8", "depth+: [8]"): "unknown key 'model.depth+' of FullyConnected",
+    ("depth: 8", "depth+: [8]"): "model.depth: expected int; it is [8]",
     ("residual: false", "residual: null"): "model.residual: expected bool; it is null",
     ("activation: sigmoid", "activation: null"): "model.activation: expected str; it is null",
     ("class_path: Digits", "class_path: [Digits]"): "data.class_path must be the name of a class; it is ['Digits']",
     ("class_path: Digits", "class_path: null"): "data.class_path must be the name of a class; it is None",
-    ("max_queue: 1000", "max_queue: many"): "trainer.logger.max_queue: expected int; it is many",
-    ("max_queue", "max_queu"): "unknown key 'trainer.logger.max_queu' of TensorBoardLogger; did you mean 'max_queue'?",
-    ("monitor: val/loss", "monitor: train/los"): "which is not logged; did you mean 'train/loss'?",
+    ("max_epochs: 10", LOGGER.format("max_queue: many")): "trainer.logger.max_queue: expected int; it is many",
+    ("max_epochs: 10", LOGGER.format("max_queu: 1")): "unknown key 'trainer.logger.max_queu' of TensorBoardLogger; did you mean 'max_queue'?",
+    (MONITOR, "{class_path: EarlyStopping, init_args: {monitor: train/los}}"): "which is not logged; did you mean 'train/loss'?",
     ("seed_everything: 1000\n", ""): "seed_everything must be a whole number >= 0, for example 1000; it is None",
     ("seed_everything: 1000", "seed_everything: true"): "seed_everything must be a whole number >= 0",
     ("max_epochs: 10", "max_epochs: 10\n  gradient_clip_val: 1.0"): "both clip the gradient: give one of them",
     ("seed_everything: 1000", "on: 1\nseed_everything: 1000"): "line 3: a key must be a word; put True in quotes",
-    ("model:\n", "model: [\n"): "config file 'edited.yaml' is not YAML, line",
+    ("model:\n", "model: [\n"): "config file 'edited.yaml', line 6: not YAML: ",
 }
 
 
@@ -292,8 +294,8 @@ FILES = {
     "": "config file 'bad.yaml' holds no mapping of keys to values",
     "just text": "config file 'bad.yaml' holds no mapping of keys to values",
     "- a\n- b\n": "config file 'bad.yaml' holds no mapping of keys to values",
-    "a: [1": "config file 'bad.yaml' is not YAML, line",
-    "\x00": "config file 'bad.yaml' is not YAML",
+    "a: [1": "config file 'bad.yaml', line 2: not YAML: ",
+    "\x00": "config file 'bad.yaml', not YAML: ",
     "? [1]\n: 2\n": "config file 'bad.yaml', line 1: a key must be a word",
     "seed_everything: 1\nmodel: 3\ndata: Digits\n": "model must be a mapping of keys to values; it is 3",
     "seed_everything: 1\nmodel: FullyConnected\ndata: Digits\ntrainer: [1]\n": "trainer must be a mapping",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from one_fit import run_stack
 import torch
 
 from experiments.core.callbacks import Divergence
-from experiments.core.conditions import run_stack
 from lightning_modules import FullyConnected, losses
 
 

@@ -17,12 +17,13 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from one_fit import asked, resolve
 
 from datamodules import Digits
 from datamodules.images import FashionMNIST
 from experiments.core import catalogue, records
 from experiments.core.callbacks import Divergence
-from experiments.core.conditions import ConditionCLI
+from experiments.core.cli import LectureCLI
 
 BASES = sorted(catalogue.ROOT.glob("*/base.yaml"))
 # Files that name their own model stand alone; the others lie on a base.
@@ -33,11 +34,6 @@ OVERLAYS = [path for path in OTHERS if path not in WHOLE]
 OF_VANISHING = [path for path in OVERLAYS if path.parent.name == "vanishing"]
 LOGGERS = sorted((catalogue.ROOT / "core" / "configs").glob("*.yaml"))
 OUTCOMES = {f"{split}/{name}" for split in ("train", "val", "test") for name in ("loss", "accuracy")}
-
-
-def resolve(args: list[str]) -> dict[str, Any]:
-    """What `fit` with these arguments would store as its config."""
-    return ConditionCLI(args).portable_config()
 
 
 def label(path: Path) -> str:
@@ -114,9 +110,8 @@ def test_the_base_config_leaves_outcomes_weights_and_curves(fit, result, base_ya
 
 def test_the_trainer_is_given_one_batch_even_if_building_makes_it_all_batches(base_yaml, tmp_path):
     # Which of int and float is tried first depends on what was imported before: the conversion is made here by hand.
-    cli = ConditionCLI([f"--config={base_yaml}", "--trainer.limit_train_batches=1", "--trainer.limit_val_batches=1.0"])
-    cli.save_config_kwargs = {"run_dir": tmp_path, "stored_config": {}}
-    cli.config_init = cli.parser.instantiate(cli.config)
+    options = ["--trainer.limit_train_batches=1", "--trainer.limit_val_batches=1.0"]
+    cli = LectureCLI(asked([f"--config={base_yaml}", *options, f"--trainer.default_root_dir={tmp_path}"]))
     cli.config_init.trainer.limit_train_batches, cli.config_init.trainer.limit_val_batches = 1.0, 1
     trainer = cli.instantiate_trainer()
     assert repr([trainer.limit_train_batches, trainer.limit_val_batches]) == "[1, 1.0]"
@@ -353,8 +348,10 @@ def test_later_configs_lie_over_earlier_ones_and_append_callbacks(here, base_yam
     config = resolve([f"--config={base_yaml}", "--config=a.yaml", "--config=b.yaml", "--model.width=16"])
     arguments = config["model"]["init_args"]
     assert (arguments["depth"], arguments["width"], arguments["activation"]) == (6, 16, "sigmoid")
-    assert config["trainer"]["callbacks"][:-1] == below["trainer"]["callbacks"]
-    assert config["trainer"]["callbacks"][-1]["class_path"].endswith(".GradientBySaturation")
+    # Divergence and ModelCheckpoint are added last.
+    *named, added, divergence, checkpoint = config["trainer"]["callbacks"]
+    assert [*named, divergence, checkpoint] == below["trainer"]["callbacks"]
+    assert added["class_path"].endswith(".GradientBySaturation")
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 
 import pytest
 
 from experiments.core.errors import UserError
-from experiments.core.grid import SAFE_NAME, Condition, full_key, options
+from experiments.core.grid import SAFE_NAME, Condition, chosen_values, full_key, laid
 
 SECTIONS = {"model": {"depth", "lr", "seed", "residual"}, "data": {"batch_size", "seed"}, "trainer": {"max_epochs"}}
 
@@ -87,13 +88,32 @@ def test_minus_says_only_what_differs(tiny):
     assert tuned.used_conditions == [{"depth": 3, "lr": 0.2}, {"depth": 3, "lr": 0.1}]
 
 
-def test_options_of_a_condition():
+def test_values_of_a_condition():
     condition = Condition((("config", "x"), ("lr", "tuned"), ("residual", True), ("trainer.max_epochs", 3)))
-    assert options(condition, SECTIONS, {"lr": 0.25}) == [
-        "--model.lr=0.25",
-        "--model.residual=true",
-        "--trainer.max_epochs=3",
-    ]
+    assert chosen_values(condition, {"lr": 0.25}) == {"lr": 0.25, "residual": True, "trainer.max_epochs": 3}
+
+
+RESOLVED = {
+    "seed_everything": 1,
+    "model": {"class_path": "M", "init_args": {"depth": 8, "lr": 0.1, "momentum": None}},
+    "data": {"class_path": "D", "init_args": {"batch_size": 64}},
+    "trainer": {"max_epochs": 3, "callbacks": []},
+}
+
+
+def test_values_are_laid_over_a_resolved_config_which_stays_as_it_was():
+    before = copy.deepcopy(RESOLVED)
+    values = {"model.init_args.depth": 2, "model.lr": 0.2, "data.batch_size": 8, "trainer.max_epochs": 1}
+    config, is_resolved = laid(RESOLVED, values)
+    assert RESOLVED == before
+    assert is_resolved
+    assert config["model"] == {"class_path": "M", "init_args": {"depth": 2, "lr": 0.2, "momentum": None}}
+    assert (config["data"]["init_args"], config["trainer"]["max_epochs"]) == ({"batch_size": 8}, 1)
+
+
+@pytest.mark.parametrize("values", [{"model.lr": 1}, {"model.momentum": 0.9}, {"data.batch_size": "full"}])
+def test_a_value_of_another_type_is_left_to_the_parser(values):
+    assert not laid(RESOLVED, values)[1]
 
 
 def test_keys_find_their_section():

@@ -121,19 +121,17 @@ def condition(plan, **overrides):
     return plan.grid.condition(overrides)
 
 
-def test_a_task_is_the_command_of_its_run(tiny):
+def test_a_task_holds_the_config_of_its_run(tiny):
     plan = tiny.plan(scale="smoke", logger="csv", overrides=("--data.num_train=128",))
     place = plan.directory / "x"
     one, two = Planner(plan).tasks(condition(plan, activation="relu", lr="tuned"), [1000, 1001], {"lr": 0.25}, place)
-    names = [Path(arg.removeprefix("--config=")).name for arg in one.args if arg.startswith("--config=")]
-    assert names == ["base.yaml", "smoke.yaml", "csv.yaml"]
-    assert [arg for arg in one.args if not arg.startswith("--config=")] == [
-        "--model.activation=relu",
-        "--model.lr=0.25",
-        "--data.num_train=128",
-    ]
+    model, data, trainer = one.config["model"]["init_args"], one.config["data"]["init_args"], one.config["trainer"]
+    assert (model["depth"], model["activation"], model["lr"]) == (2, "relu", 0.25)
+    assert (data["batch_size"], data["num_train"]) == (32, 128)
+    assert trainer["max_epochs"] == 1  # of smoke.yaml
+    assert trainer["logger"]["class_path"].endswith(".CSVLogger")
     assert (one.seed, one.directory) == (1000, place / "seed=1000")
-    assert one.args == two.args
+    assert one.config == two.config
     assert one.config_hash != two.config_hash
 
 
@@ -184,7 +182,7 @@ def test_every_candidate_is_tried_on_the_tuning_seeds(trials):
         "activation=relu,lr=0.1",
         "activation=relu,lr=1e+30",
     ]
-    assert all("--model.lr=0.1" in task.args for task in tried[1].tasks)
+    assert all(task.config["model"]["init_args"]["lr"] == 0.1 for task in tried[1].tasks)
     evaluation = {seed for found in plan.run_seeds.values() for seed in found}
     assert evaluation.isdisjoint({900, 901})
 

@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.core import records, samples, summary
+from experiments.core import records, samples, summary, tuning
 from experiments.core.errors import UserError
 from experiments.core.grid import Condition
 from experiments.core.measures import largest_deviation
+from experiments.core.plan import Planner
 from experiments.core.results import Run, find_measure, public_functions, table, value_of
 
 DATA = {"train": 60, "test": 30, "disjoint_test": False}
@@ -194,29 +195,62 @@ def test_the_table_names_a_measure_that_does_not_exist(tiny):
         table("tiny", runs, ["twice_acuracy"], {})
 
 
-def test_settings_of_a_run_hold_overlays_overrides_and_tuning(tiny):
-    """Measures read them: what a person adds on the command line must be seen there too."""
+def finish(task, **content) -> None:
+    """Leave the result that a run of a task leaves."""
+    task.directory.mkdir(parents=True)
+    found = {"status": "ok", "measures": {}, "config_hash": task.config_hash, **content}
+    (task.directory / "result.json").write_text(json.dumps(found))
+
+
+def test_settings_of_a_run_are_what_it_says_itself(tiny):
     plan = tiny.plan(overrides=("--model.width=32", "--model.init_args.gain=1e1"))
-    for condition in plan.run_seeds:
-        directory = plan.directory / condition.name / "seed=1000"
-        directory.mkdir(parents=True)
-        (directory / "result.json").write_text(json.dumps({"status": "ok", "measures": {}}))
     tuned = plan.grid.condition({"activation": "relu", "lr": "tuned"})
-    runs = {run.condition.name: run for run in summary.finished_runs(plan, {tuned: 0.25})}
-    assert runs["base"].settings["width"] == 32
-    assert runs["base"].settings["gain"] == 10.0
-    assert runs["base"].settings["lr"] == 0.1
-    assert runs["activation=relu,lr=tuned"].settings["lr"] == 0.25
+    for first, *_ in Planner(plan).run_tasks({tuned: 0.25}).values():
+        finish(first, settings=records.settings_of(first.config))
+    runs = {run.condition.name: run for run in summary.find(plan, {tuned: 0.25}).runs}
+    assert (runs["base"].settings["width"], runs["base"].settings["gain"]) == (32, 10.0)
+    assert (runs["base"].settings["lr"], runs["activation=relu,lr=tuned"].settings["lr"]) == (0.1, 0.25)
     assert runs["start"].settings["limit_val_batches"] == 0
+    assert (runs["start"].settings["config"], "config" in runs["base"].settings) == ("start", False)
+    # Whatever the config files say by now.
+    assert runs["base"].settings["batch_size"] == 32
+
+
+def test_a_run_stores_its_settings_and_they_are_read_from_nowhere_else(tiny):
+    assert tiny.run("--scale=smoke").code == 0
+    plan = tiny.plan(scale="smoke", logger="csv")
+    found = summary.find(plan, tuning.untuned(plan))
+    assert (len(found.runs), found.outdated) == (10, 0)
+    stored = {run.condition.name: run.settings for run in found.runs}
+    assert (stored["base"]["width"], stored["start"]["width"], stored["start,activation=relu"]["activation"]) == (
+        *(8, 16),
+        "relu",
+    )
+    assert (stored["base"]["max_epochs"], stored["base"]["batch_size"]) == (1, 32)
+
+
+def test_runs_of_another_config_are_outdated_and_judge_nothing(tiny):
+    """Of a run with another width, nothing is told under today's name, and nothing is official."""
+    assert tiny.run().code == 0
+    before = json.loads(Path("runs/tiny/verdicts.json").read_text())
+    assert {verdict["id"] for verdict in before if verdict["effect"] is not None} >= {"L1-difference", "L2-sum"}
+    tiny.edit("base.yaml", "width: 8", "width: 99")
+    answer = tiny.call("report", "tiny", "--logger=csv")
+    assert answer.code == 0, answer.err
+    # Every run but those of `start`, which says its own width.
+    assert answer.out.startswith("outdated, and not judged: 10 runs or checks of another version; again: python -m ")
+    after = {verdict["id"]: verdict for verdict in json.loads(Path("runs/tiny/verdicts.json").read_text())}
+    assert "failed or is missing" in after["L1-difference"]["undecidable"]
+    assert after["L2-sum"] == next(verdict for verdict in before if verdict["id"] == "L2-sum")
+    frame = pd.read_csv("runs/tiny/results.csv")
+    assert set(frame["condition"]) == {"start", "start,activation=relu", "check=zero"}
 
 
 @pytest.mark.parametrize(("status", "kept"), [("ok", True), ("diverged", True), ("failed", False)])
 def test_failed_runs_are_not_results(tiny, status, kept):
     plan = tiny.plan()
-    directory = plan.directory / "base" / "seed=1000"
-    directory.mkdir(parents=True)
-    (directory / "result.json").write_text(json.dumps({"status": status, "measures": {}}))
-    assert bool(summary.finished_runs(plan, {})) == kept
+    finish(Planner(plan).run_tasks({}).popitem()[1][0], status=status)
+    assert bool(summary.find(plan, {}).runs) == kept
 
 
 # The files of a run.

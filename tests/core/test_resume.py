@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 import torch
+from one_fit import run_seed, run_stack
 import yaml
 
 from experiments.core import checkpoints, commands, records
 from experiments.core.checkpoints import LAST, PREVIOUS, ResumePoint, find, give_back, is_plain, snapshot
-from experiments.core.conditions import run_seed, run_stack
 
 SEEDS = (1000, 1001, 1002)
 INSTRUMENTS = [

@@ -18,6 +18,7 @@ import torch
 from experiments.core import checkpoints, foreign, rebuild, records, summary
 from experiments.core.errors import UserError
 from experiments.core.grid import Condition
+from experiments.core.plan import Planner
 from experiments.core.report import page
 from experiments.core.results import Run
 
@@ -169,9 +170,9 @@ def run_in(directory: Path) -> Run:
 
 
 CONFIGS = {
-    "model: !!python/object/apply:os.system ['touch mark']\n": "is not YAML",
-    "model: !!python/object/new:pathlib.Path [mark]\n": "is not YAML",
-    "data: {class_path: os.path.join, init_args: {}}": "lies outside this project",
+    "model: !!python/object/apply:os.system ['touch mark']\n": "is a tag, and a config has none",
+    "model: !!python/object/new:pathlib.Path [mark]\n": "is a tag, and a config has none",
+    "data: {class_path: os.path.join, init_args: {}}": "is neither this project's nor Lightning's",
     "data: {class_path: Digits, init_args: {no_such: 1}}": "is not the config of a run",
     "data: {class_path: Digits, init_args: 3}": "is not the config of a run: it names no data",
     "data: 3": "is not the config of a run: it names no data",
@@ -252,10 +253,11 @@ def test_metrics_of_others_are_one_line(here: Path, text):
 
 def test_a_run_with_an_absurd_result_is_missing(tiny, here: Path):
     plan = tiny.plan(scale="smoke")
-    place = plan.directory / "base" / "seed=1000"
+    (task, *_), *_ = Planner(plan).run_tasks({}).values()
     for value, found in (("<script>", 0), (0.5, 1)):
-        records.write_json(place / "result.json", {"status": "ok", "measures": {"a": value}})
-        assert len(summary.finished_runs(plan, {})) == found
+        content = {"status": "ok", "config_hash": task.config_hash, "measures": {"a": value}}
+        records.write_json(task.directory / "result.json", content)
+        assert len(summary.find(plan, {}).runs) == found
 
 
 @pytest.mark.parametrize("text", ["a\n1\n", "condition,lr,loss\nx,y,z\n", "condition,lr,loss,chosen,at_edge\nx\n"])

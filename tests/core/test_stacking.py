@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from one_fit import asked, run_seed, run_stack
 
 from experiments.core import records
 from experiments.core.callbacks import GradientFlow
-from experiments.core.conditions import condition, run_seed, run_stack
+from experiments.core.cli import build_fit
 from lightning_modules.optimization import OPTIMIZERS, SCHEDULES
 from lightning_modules.stack import Metrics, clip_each, may_exceed
 
@@ -261,8 +262,7 @@ def test_a_checkpoint_of_a_stack_loads_into_the_plain_module(here):
     args = [write(here), "--model.normalization=batch"]
     run_stack(args, SEEDS, directories)
     for seed, directory in zip(SEEDS, directories, strict=True):
-        plain = condition(args)
-        plain.build_for(seed, here / "new" / f"seed={seed}")
+        plain = build_fit(asked(args), seed, here / "new" / f"seed={seed}")
         stored = torch.load(directory / "checkpoints" / "best.ckpt", weights_only=True)
         assert plain.model.load_state_dict(stored["state_dict"], strict=True).missing_keys == []
 

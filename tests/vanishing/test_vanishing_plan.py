@@ -6,20 +6,21 @@ import sys
 import pytest
 
 from experiments.core import records
-from experiments.core.conditions import ConditionCLI
+from experiments.core.cli import ParsedConfig
 from experiments.core.plan import Options, Planner, make_plan
 
 IMPORTS_FIRST = """
 import {first}
 import sys
 sys.argv = sys.argv[:1]
-from experiments.core.conditions import ConditionCLI
-trainer = ConditionCLI([
+from experiments.core.cli import resolve
+from experiments.core.config import read_command
+trainer = resolve(read_command([
     "--config=experiments/vanishing/base.yaml",
     "--config=experiments/vanishing/initialization.yaml",
     "--trainer.limit_train_batches=1",
     "--trainer.limit_test_batches=1.0",
-]).portable_config()["trainer"]
+]).config)["trainer"]
 print(repr([trainer[name] for name in ("limit_train_batches", "limit_val_batches", "limit_test_batches")]))
 """
 
@@ -30,7 +31,7 @@ def test_conditions_that_share_files_are_resolved_as_if_each_were_parsed_alone(t
     hashes = set()
     for condition in plan.grid.conditions:
         (task,) = planner.tasks(condition, [1007], {"lr": 0.2}, tmp_path / condition.name)
-        alone = records.config_hash({**ConditionCLI(task.args).portable_config(), "seed_everything": 1007})
+        alone = records.config_hash(ParsedConfig({**task.config, "seed_everything": 1007}).resolved)
         assert task.config_hash == alone, condition.name
         hashes.add(alone)
     assert len(hashes) == len(plan.grid.conditions)

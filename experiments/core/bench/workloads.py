@@ -27,7 +27,7 @@ from datamodules.augmentation import Augmentation, parse_operations
 from datamodules.base import InMemoryDataModule
 from datamodules.stack import StackedData
 from experiments.core.classes import find_class
-from experiments.core.conditions import ConditionCLI, condition, run_seed, run_stack
+from experiments.core.cli import build_fit, fit_seeds
 from experiments.core.execution import Pool, Task
 from experiments.core.stacking import train_stack
 from lightning_modules.fully_connected import FullyConnectedNetwork
@@ -234,17 +234,10 @@ def _fit_bare(workload: Workload, module: _Bare, data: lightning.LightningDataMo
     return time.perf_counter() - started
 
 
-def _parsed(workload: Workload, folder: Path) -> ConditionCLI:
-    path = folder / "config.yaml"
-    path.write_text(yaml.safe_dump(workload.config()), encoding="utf-8")
-    return condition([f"--config={path}"])
-
-
 def ours(workload: Workload) -> float:
     """Seconds of this project's fit of one seed."""
     with tempfile.TemporaryDirectory() as folder:
-        cli = _parsed(workload, Path(folder))
-        cli.build_for(SEED, Path(folder) / "run")
+        cli = build_fit(workload.config(), SEED, Path(folder) / "run")
         started = time.perf_counter()
         cli.trainer.fit(cli.model, cli.datamodule)
         seconds = time.perf_counter() - started
@@ -261,11 +254,11 @@ def _close(loggers: Sequence[Logger]) -> None:
 def stacked(workload: Workload, seeds: int) -> float:
     """Seconds of this project's fit of so many seeds as one stack, all together."""
     with tempfile.TemporaryDirectory() as folder:
-        cli = _parsed(workload, Path(folder))
         directories = [Path(folder) / f"seed={seed}" for seed in range(SEED, SEED + seeds)]
-        lead, members = cli.build_stack(range(SEED, SEED + seeds), directories)
+        cli = build_fit(workload.config(), SEED, directories[0])
+        members = cli.members(range(SEED, SEED + seeds), directories)
         started = time.perf_counter()
-        train_stack(lead, members)
+        train_stack(cli.trainer, members)
         seconds = time.perf_counter() - started
         _close([logger for member in members for logger in member.loggers])
         return seconds
@@ -351,10 +344,7 @@ def instrumented(path: Path, with_instruments: bool) -> float:
         callbacks = content["trainer"]["callbacks"]
         content["trainer"]["callbacks"] = [c for c in callbacks if c["class_path"] not in INSTRUMENTS]
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "config.yaml"
-        copy.write_text(yaml.safe_dump(content), encoding="utf-8")
-        cli = condition([f"--config={copy}"])
-        cli.build_for(SEED, Path(folder) / "run")
+        cli = build_fit(content, SEED, Path(folder) / "run")
         started = time.perf_counter()
         cli.trainer.fit(cli.model, cli.datamodule)
         return time.perf_counter() - started
@@ -363,10 +353,8 @@ def instrumented(path: Path, with_instruments: bool) -> float:
 def grid(workload: Workload, runs: int, jobs: int) -> float:
     """Seconds of so many runs, none stacked, on so many worker processes that are there already."""
     with tempfile.TemporaryDirectory() as folder, Pool(jobs) as pool:
-        path = Path(folder) / "config.yaml"
-        path.write_text(yaml.safe_dump(workload.config()), encoding="utf-8")
         tasks = [
-            Task(f"seed={seed}", Path(folder) / f"seed={seed}", seed, "", args=(f"--config={path}",))
+            Task(f"seed={seed}", Path(folder) / f"seed={seed}", seed, "", config=workload.config())
             for seed in range(SEED, SEED + runs)
         ]
         # The first task of a worker pays for its imports.
@@ -382,13 +370,11 @@ def grid(workload: Workload, runs: int, jobs: int) -> float:
 def conditions(workload: Workload, count: int) -> float:
     """Seconds of so many conditions of ten seeds each, one stack after another in this process."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "config.yaml"
-        path.write_text(yaml.safe_dump(workload.config()), encoding="utf-8")
         started = time.perf_counter()
         for index in range(count):
             seeds = range(SEED + 10 * index, SEED + 10 * index + 10)
             with contextlib.redirect_stdout(None):
-                run_stack([f"--config={path}"], seeds, [Path(folder) / f"{index}" / f"seed={seed}" for seed in seeds])
+                fit_seeds(workload.config(), seeds, [Path(folder) / f"{index}" / f"seed={seed}" for seed in seeds])
         return time.perf_counter() - started
 
 
@@ -403,11 +389,9 @@ def memory(workload: Workload, runs: int) -> tuple[float, float]:
 def _memory(workload: Workload, runs: int) -> tuple[float, float]:
     sizes = []
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "config.yaml"
-        path.write_text(yaml.safe_dump(workload.config()), encoding="utf-8")
         for seed in range(SEED, SEED + runs):
             with contextlib.redirect_stdout(None):
-                run_seed([f"--config={path}"], seed, Path(folder) / f"seed={seed}")
+                fit_seeds(workload.config(), [seed], [Path(folder) / f"seed={seed}"])
             sizes.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10)
     return sizes[-1], sizes[runs // 10]
 

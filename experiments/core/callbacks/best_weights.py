@@ -23,7 +23,7 @@ class BestWeights(Checkpoint):
     Networks that are trained in a stack have their own best, and their own file.
 
     Args:
-        monitor: what is compared after each validation.
+        monitor: what is compared after each validation; None for the weights of the last one.
         mode: min or max: which of two values is better.
         dirpath: where the file is written; the default root directory's `checkpoints` if not given.
         filename: without its ending.
@@ -35,7 +35,7 @@ class BestWeights(Checkpoint):
     stackable: ClassVar[bool] = True
 
     def __init__(
-        self, monitor: str = "val/loss", mode: str = "min", dirpath: str | None = None, filename: str = "best"
+        self, monitor: str | None = "val/loss", mode: str = "min", dirpath: str | None = None, filename: str = "best"
     ) -> None:
         if mode not in SIGNS:
             raise ValueError(f"mode must be min or max, not {mode!r}")
@@ -54,9 +54,13 @@ class BestWeights(Checkpoint):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep what has become better."""
-        if trainer.sanity_checking or (not trainer.training and not trainer.validating) or trainer.state.fn != "fit":
+        if trainer.sanity_checking or trainer.state.fn != "fit":
             return
-        values = SIGNS[self.mode] * monitored(trainer, pl_module, self.monitor, self)
+        if self.monitor is None:
+            networks = len(pl_module.plain) if isinstance(pl_module, Stack) else 1
+            values = torch.full((networks,), -float(trainer.global_step))
+        else:
+            values = SIGNS[self.mode] * monitored(trainer, pl_module, self.monitor, self)
         if not len(self.scores):
             self.scores = torch.full_like(values, torch.inf)
         ended = pl_module.ended if isinstance(pl_module, Stack) else {}

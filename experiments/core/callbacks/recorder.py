@@ -26,7 +26,7 @@ from experiments.core import ledger, records
 from experiments.core.applied import Applied
 from experiments.core.callbacks.divergence import Divergence
 from experiments.core.callbacks.instrument import callbacks_of
-from experiments.core.callbacks.loggers import NetworkLogger, SeedLoggers, log_networks
+from experiments.core.callbacks.loggers import NetworkLogger, SeedLoggers, by_network, log_networks
 from lightning_modules.stack import Stack
 
 # What a run is judged by: one of these that is not finite makes it a diverged one.
@@ -286,16 +286,12 @@ class Recorder(SaveConfigCallback):
 
     def finish(self, trainer: Trainer, modules: Sequence[LightningModule], data: Sequence[Any]) -> None:
         """Write `result.json` of each run: from now on it counts as finished."""
-        loggers = [logger.loggers for logger in trainer.loggers if isinstance(logger, SeedLoggers)] or [
-            [trainer.loggers]
-        ]
-        for run, module, own in zip(self.runs, modules, loggers[0], strict=True):
-            for logger in own:
+        for run, module, loggers in zip(self.runs, modules, by_network(trainer.loggers), strict=True):
+            for logger in loggers:
                 if isinstance(logger, TensorBoardLogger):
                     logger.log_hyperparams(dict(module.hparams), run.headline)
                     logger.save()
-        for logger in (logger for own in loggers[0] for logger in own):
-            logger.finalize("success")
+                logger.finalize("success")
         _close_wandb(trainer)
         self._seal("ok", trainer, data=data)
 
@@ -315,6 +311,7 @@ class Recorder(SaveConfigCallback):
                     "status": "diverged" if diverged else status,
                     "config_hash": run.config_hash,
                     "seed": run.config["seed_everything"],
+                    "settings": records.settings_of(run.config),
                     "stack": len(self.runs),
                     "epochs": epochs,
                     "steps": steps,

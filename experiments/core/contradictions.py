@@ -1,0 +1,178 @@
+"""What a config asks for and cannot get: numbers out of range, keys without effect, names that nothing logs."""
+
+from __future__ import annotations
+
+import math
+import string
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from lightning import Trainer
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+
+from datamodules.base import InMemoryDataModule
+from experiments.core.allow_list import OURS
+from experiments.core.callbacks import GradientClipping
+from experiments.core.callbacks.instrument import callbacks_of
+from experiments.core.classes import find_class
+from experiments.core.errors import UserError, nearest
+from experiments.core.yaml_files import as_list
+from lightning_modules.base import LectureModule
+
+MINIMUM = {
+    "max_epochs": 1,
+    "max_steps": 1,
+    "min_epochs": 1,
+    "min_steps": 1,
+    "check_val_every_n_epoch": 1,
+    "accumulate_grad_batches": 1,
+    "limit_val_batches": 0,
+    "limit_test_batches": 0,
+    "log_every_n_steps": 1,
+    "num_sanity_val_steps": -1,
+}
+POSITIVE = ("limit_train_batches", "gradient_clip_val", "val_check_interval")
+# Keys that would do nothing with any other value, and why.
+ONE_DEVICE = "data in memory feed one device"
+FIXED: dict[str, tuple[tuple[Any, ...], str]] = {
+    "devices": ((1, "1", "auto", [0]), ONE_DEVICE),
+    "num_nodes": ((1,), ONE_DEVICE),
+    "sync_batchnorm": ((False,), ONE_DEVICE),
+    "use_distributed_sampler": ((True,), ONE_DEVICE),
+    "model_registry": ((None,), "runs are kept in their directories"),
+}
+# Of the validation sample: enough to see what is logged.
+TRIAL = 64
+# Logged where there is a penalty, by a perceptron, and always.
+MORE_NAMES = ("train/penalty", "train/updates", "lr")
+
+
+def check_training(trainer: Mapping[str, Any], *, fits: bool) -> None:
+    """Refuse numbers out of range, keys without effect, and a training without an end.
+
+    Args:
+        trainer: its arguments, whose names and classes exist.
+        fits: whether it is going to train: else how long does not matter.
+
+    Raises:
+        UserError: the first mistake found.
+    """
+    for key, value in trainer.items():
+        values, reason = FIXED.get(key, ((value,), ""))
+        if value not in values:
+            wanted = str(values[0]).lower().replace("none", "null")
+            raise UserError(f"trainer.{key} must be {wanted}: {reason}; it is {value}")
+        if not isinstance(value, int | float):
+            continue
+        minimum = MINIMUM.get(key)
+        unlimited = key in ("max_steps", "max_epochs") and value == -1
+        if minimum is not None and value < minimum and not unlimited:
+            raise UserError(f"trainer.{key} must be at least {minimum}; it is {value}")
+        if key in POSITIVE and value <= 0:
+            raise UserError(f"trainer.{key} must be greater than 0; it is {value}")
+    _check_callbacks(trainer)
+    if trainer.get("gradient_clip_algorithm") is not None and trainer.get("gradient_clip_val") is None:
+        raise UserError("trainer.gradient_clip_algorithm has no effect without trainer.gradient_clip_val")
+    if fits and not trainer.get("fast_dev_run"):
+        _check_length(trainer)
+
+
+def _check_callbacks(trainer: Mapping[str, Any]) -> None:
+    classes = [
+        find_class("callback", part if isinstance(part, str) else part["class_path"])
+        for part in as_list(trainer.get("callbacks"))
+    ]
+    if trainer.get("gradient_clip_val") is not None and any(issubclass(cls, GradientClipping) for cls in classes):
+        raise UserError("GradientClipping and trainer.gradient_clip_val both clip the gradient: give one of them")
+    for cls in classes:
+        # Two of one kind would clip twice, or write every number twice.
+        if classes.count(cls) > 1 and cls.__module__.startswith(OURS):
+            raise UserError(f"trainer.callbacks holds {cls.__name__} twice: give it once, with the arguments you mean")
+
+
+def _check_length(trainer: Mapping[str, Any]) -> None:
+    numbers = {key: value for key, value in trainer.items() if type(value) is int and value > 0}
+    if all(trainer.get(key) in (None, -1) for key in ("max_epochs", "max_steps", "max_time")):
+        raise UserError("the training has no end: give trainer.max_epochs or trainer.max_steps")
+    for unit in ("epochs", "steps"):
+        least, most = numbers.get(f"min_{unit}", 0), numbers.get(f"max_{unit}")
+        if most is not None and least > most:
+            raise UserError(f"trainer.min_{unit} must be at most trainer.max_{unit}, {most}; it is {least}")
+    every, epochs = numbers.get("check_val_every_n_epoch", 1), numbers.get("max_epochs")
+    if epochs is not None and every > epochs and trainer.get("limit_val_batches") != 0:
+        remedy = "trainer.limit_val_batches=0 does without validation"
+        raise UserError(
+            f"trainer.check_val_every_n_epoch must be at most {epochs}, the epochs; it is {every}; {remedy}"
+        )
+
+
+def check_built(trainer: Trainer, module: LectureModule, data: InMemoryDataModule, precision: Any) -> None:
+    """Refuse what would be replaced, cut short or looked for in vain.
+
+    Args:
+        trainer: not yet fitted.
+        module: not yet fitted.
+        data: set up.
+        precision: as it was asked for.
+
+    Raises:
+        UserError: the first mistake found.
+    """
+    if str(precision).startswith("16") and not str(trainer.precision).startswith("16"):
+        raise UserError(
+            f"trainer.precision {precision} is not to be had on this device; it would be {trainer.precision}"
+        )
+    batches, together = batches_per_epoch(trainer, data), trainer.accumulate_grad_batches
+    if together > batches:
+        raise UserError(
+            f"trainer.accumulate_grad_batches must be at most {batches}, the batches of an epoch; it is {together}"
+        )
+    # Others may log what they like.
+    if all(type(part).__module__.partition(".")[0] in (*OURS, "lightning") for part in (module, *trainer.callbacks)):  # type: ignore[attr-defined]
+        _check_monitored(trainer, logged_names(module, data))
+
+
+def batches_per_epoch(trainer: Trainer, data: InMemoryDataModule) -> int:
+    """The training batches of an epoch, as far as the trainer does not leave some out."""
+    samples, limit = data.n_train * (1 + data.duplicates), trainer.limit_train_batches
+    batches = math.ceil(samples / data.batch_size)
+    return int(batches * limit) if isinstance(limit, float) else min(batches, limit)
+
+
+def logged_names(module: LectureModule, data: InMemoryDataModule) -> set[str]:
+    """What a training logs, of which a callback can monitor or name something."""
+    found: set[str] = set()
+    training, log_dict = module.training, module.log_dict
+    module.log_dict = lambda logged, **_: found.update(logged)  # type: ignore[method-assign]
+    try:
+        module.eval()
+        with torch.no_grad():
+            module.validation_step([part[:TRIAL] for part in next(iter(data.val_dataloader()))], 0)
+        module.on_validation_epoch_end()
+    finally:
+        module.log_dict = log_dict  # type: ignore[method-assign]
+        module.train(training)
+    return {*MORE_NAMES, *found, *(f"train/{name.removeprefix('val/')}" for name in found)}
+
+
+def _check_monitored(trainer: Trainer, names: set[str]) -> None:
+    found: list[ModelCheckpoint | EarlyStopping] = [
+        *callbacks_of(trainer, ModelCheckpoint),
+        *callbacks_of(trainer, EarlyStopping),
+    ]
+    for callback in found:
+        kind, monitor = type(callback).__name__, callback.monitor
+        if monitor is not None and monitor not in {*names, "epoch", "step"}:
+            raise UserError(f"{kind} monitors '{monitor}', which is not logged; {nearest(monitor, names)}")
+        if isinstance(callback, ModelCheckpoint):
+            for name in _fields(callback.filename or ""):
+                if name not in {*names, "epoch", "step"}:
+                    raise UserError(f"{kind}: filename '{callback.filename}' has no '{name}'; {nearest(name, names)}")
+
+
+def _fields(filename: str) -> Iterable[str]:
+    try:
+        return [name for _, name, *_ in string.Formatter().parse(filename) if name]
+    except ValueError as error:
+        raise UserError(f"ModelCheckpoint: filename '{filename}' is no pattern: {error}") from None

@@ -1,0 +1,30 @@
+"""A fit by the words of a command line, in this process: what the grid's workers do with the config of a task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.core import cli
+from experiments.core.config import read_command
+
+
+def asked(args: Sequence[str]) -> dict[str, Any]:
+    """The config that files and options ask for."""
+    return read_command(args).config
+
+
+def resolve(args: Sequence[str]) -> dict[str, Any]:
+    """The config that `fit` with these arguments would store."""
+    return cli.resolve(asked(args))
+
+
+def run_seed(args: Sequence[str], seed: int, directory: Path) -> None:
+    """Train one run."""
+    assert cli.fit_seeds(asked(args), [seed], [directory]) == ""
+
+
+def run_stack(args: Sequence[str], seeds: Sequence[int], directories: Sequence[Path]) -> str:
+    """Train several runs in one fit; gives the reason where that cannot be done."""
+    return cli.fit_seeds(asked(args), seeds, directories)
