@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import string
 from collections.abc import Iterable
 from typing import Any
@@ -51,9 +50,8 @@ def check_built(trainer: Trainer, module: LectureModule, data: InMemoryDataModul
 
 def batches_per_epoch(trainer: Trainer, data: InMemoryDataModule) -> int:
     """The training batches of an epoch, as far as the trainer does not leave some out."""
-    samples, limit = data.n_train * (1 + data.duplicates), trainer.limit_train_batches
-    batches = math.ceil(samples / data.batch_size)
-    return int(batches * limit) if isinstance(limit, float) else min(batches, limit)
+    limit = trainer.limit_train_batches
+    return int(data.num_batches * limit) if isinstance(limit, float) else min(data.num_batches, limit)
 
 
 def logged_names(module: LectureModule, data: InMemoryDataModule) -> set[str]:

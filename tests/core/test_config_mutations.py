@@ -291,7 +291,7 @@ def plain(value: Any) -> Any:
 
 
 # Where an object keeps an argument under another name, or turns it into something else.
-RENAMED = {"num_train": "n_train", "num_val": "n_val", "num_test": "n_test"}
+RENAMED: dict[str, str] = {}
 TURNED = {"batch_size", "function", "dirpath", "save_dir", "mode", "prefix", "version", "name"}
 
 

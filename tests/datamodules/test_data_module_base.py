@@ -82,7 +82,7 @@ def test_sizes_are_known_before_anything_is_read(monkeypatch):
     monkeypatch.setattr(Digits, "load", lambda _: pytest.fail("the constructor must not read"))
     module = Digits(batch_size=64, seed=1000)
     assert (module.num_features, module.num_classes, module.name, module.disjoint_test) == (64, 10, "digits", False)
-    assert (module.n_train, module.n_val, module.n_test) == (1200, 297, 300)
+    assert (module.num_train, module.num_val, module.num_test) == (1200, 297, 300)
 
 
 def test_digest_is_that_of_the_content():

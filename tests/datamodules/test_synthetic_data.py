@@ -224,7 +224,7 @@ def test_the_numbers_are_the_sixteen_functions():
 
 def test_without_noise_the_parts_are_the_four_points_whatever_the_seed():
     module, other = (build("boolean", seed, noise=0.0, standardize=True) for seed in (0, 1))
-    assert [len(y) for _, y in parts(module)] == [module.n_train, module.n_val, module.n_test] == [4, 4, 4]
+    assert [len(y) for _, y in parts(module)] == [module.num_train, module.num_val, module.num_test] == [4, 4, 4]
     for x, y in (*parts(module), *parts(other)):
         assert torch.equal(x, torch.tensor([[-1.0, -1], [-1, 1], [1, -1], [1, 1]]))  # its mean is 0, its deviation 1
         assert y.tolist() == [0, 1, 1, 0]

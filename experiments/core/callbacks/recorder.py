@@ -227,8 +227,8 @@ def _describe(datamodule: LightningDataModule | None) -> dict[str, Any]:
     return {
         "name": type(datamodule).__name__,
         "sha256": datamodule.sha256,
-        "train": datamodule.n_train,
-        "validation": datamodule.n_val,
-        "test": datamodule.n_test,
+        "train": datamodule.num_train,
+        "validation": datamodule.num_val,
+        "test": datamodule.num_test,
         "disjoint_test": datamodule.disjoint_test,
     }

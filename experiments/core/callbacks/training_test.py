@@ -5,11 +5,8 @@ from __future__ import annotations
 from lightning import LightningModule, Trainer
 
 from datamodules.base import InMemoryDataModule
-from datamodules.loader import TensorLoader
 from experiments.core.callbacks.evaluation import evaluate, lecture_module
 from experiments.core.callbacks.instrument import Instrument
-
-BATCH_SIZE = 1024
 
 
 class TrainingTest(Instrument):
@@ -32,6 +29,5 @@ class TrainingTest(Instrument):
         datamodule = trainer.datamodule  # type: ignore[attr-defined]
         if not isinstance(datamodule, InMemoryDataModule):
             return
-        batches = TensorLoader(datamodule.train, batch_size=BATCH_SIZE, seed=0, shuffle=False)
-        summary = evaluate(lecture_module(pl_module, self), batches)
+        summary = evaluate(lecture_module(pl_module, self), datamodule.evaluation_loader(datamodule.train))
         self.record(trainer, [f"training_test/{name}" for name in summary], list(summary.values()))
