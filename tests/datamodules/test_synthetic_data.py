@@ -1,6 +1,5 @@
 """Made-up data against their law: scikit-learn's geometry, scipy's distributions, and the seed alone."""
 
-import inspect
 import itertools
 
 import numpy as np
@@ -429,9 +428,3 @@ def test_bad_options_are_refused_at_once(cls, options, message):
     with pytest.raises(ValueError, match=f"^{message}$") as error:
         cls(**{"batch_size": 1, "seed": 0} | options)
     assert "\n" not in str(error.value)
-
-
-def test_every_option_is_documented():
-    for cls, _ in CLASSES.values():
-        for option in inspect.signature(cls).parameters:
-            assert f"{option}: " in cls.__doc__
