@@ -259,18 +259,20 @@ class InMemoryDataModule(ResumableData, ABC):
         train_y, *held_y = self.targets([source.y[rows] for rows in indices])
         self.val, self.test = zip(parts[-2:], held_y, strict=True)
         self._targets = self._repeated(self._noisy(train_y))
-        if self.in_memory:
+        if self.in_memory and self._augmented is None:
             self.train = self._repeated(parts[0]), self._targets
         self.indices = indices
 
     @property
     def train(self) -> tuple[Tensor, Tensor]:
-        """The training split before any augmentation; if it is not in memory, it is read into it now."""
+        """The training split before any augmentation; made when it is asked for if training reads something else."""
         if self._train is not None:
             return self._train
-        if self._unread is None:
+        images = self._unread if self._augmented is None else self._augmented.images
+        if images is None:
             raise AttributeError(f"{type(self).__name__} has no training split before it is set up")
-        return self._repeated(torch.cat([self._placed(x) for x in self._unread.chunks()])), self._targets
+        parts = [images] if isinstance(images, Tensor) else images.chunks()
+        return self._repeated(torch.cat([self._placed(x) for x in parts])), self._targets
 
     @train.setter
     def train(self, pair: tuple[Tensor, Tensor]) -> None:

@@ -51,7 +51,7 @@ class Order(Sampler[Wanted]):
 
     def __iter__(self) -> Iterator[Wanted]:
         start, self.start = self.start, 0
-        for rows in torch.split(self.order(self.epoch), self.batch_size, dim=-1)[start:]:
+        for rows in torch.split(self.rows(self.epoch), self.batch_size, dim=-1)[start:]:
             yield self.epoch, rows
 
     @property
@@ -59,7 +59,7 @@ class Order(Sampler[Wanted]):
         """Itself: of a batch sampler, Lightning calls `set_epoch` here."""
         return self
 
-    def order(self, epoch: int) -> Tensor:
+    def rows(self, epoch: int) -> Tensor:
         """Return the order of the samples in an epoch: a permutation of 0 … n − 1, on the device."""
         if not self.shuffle:
             return torch.arange(self.n, device=self.device)

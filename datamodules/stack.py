@@ -22,9 +22,9 @@ class StackedOrder(Order):
         super().__init__(first.n, batch_size=first.batch_size, seed=first.seed, shuffle=first.shuffle)
         self.orders = tuple(orders)
 
-    def order(self, epoch: int) -> Tensor:
+    def rows(self, epoch: int) -> Tensor:
         """Return the order of each seed, (seeds, n)."""
-        return torch.stack([order.order(epoch) for order in self.orders])
+        return torch.stack([order.rows(epoch) for order in self.orders])
 
 
 class StackedSamples(Dataset[Batch]):

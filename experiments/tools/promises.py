@@ -41,7 +41,7 @@ def data_loader(seed: int) -> dict[str, float]:
                 errors.append(float(abs(len(batches) - math.ceil(n / size))))
             errors.append(float(orders[0] == orders[1]))
         ours.order.set_epoch(3)
-        same = DataLoader(TensorDataset(*data), batch_size=size, sampler=ours.order.order(3).tolist())
+        same = DataLoader(TensorDataset(*data), batch_size=size, sampler=ours.order.rows(3).tolist())
         pairs = zip(ours, same, strict=True)
         errors.append(
             float(not all(torch.equal(a, b) for one, other in pairs for a, b in zip(one, other, strict=True)))

@@ -154,7 +154,7 @@ def test_several_devices_are_refused():
 def test_trainer_sees_every_sample_once_an_epoch_in_another_order(recorder, make_trainer):
     module, network = Digits(batch_size=200, seed=1000), recorder(64)
     make_trainer(max_epochs=3).fit(network, module)
-    orders = [module.train_dataloader().order.order(epoch) for epoch in range(3)]
+    orders = [module.train_dataloader().order.rows(epoch) for epoch in range(3)]
     assert len({tuple(order.tolist()) for order in orders}) == 3
     assert len({row.tobytes() for row in module.train[0].numpy()}) == 1200  # no two digits look the same
     for epoch, order in enumerate(orders):

@@ -55,7 +55,7 @@ def test_inputs_and_targets_stay_together():
 
 def test_order_depends_on_seed_and_epoch_only():
     orders = {
-        (seed, epoch): tuple(make(50, seed=seed).order.order(epoch).tolist()) for seed in (0, 1) for epoch in (0, 1, 2)
+        (seed, epoch): tuple(make(50, seed=seed).order.rows(epoch).tolist()) for seed in (0, 1) for epoch in (0, 1, 2)
     }
     assert len(set(orders.values())) == 6
     loader = make(50, batch_size=7, seed=1)
@@ -123,7 +123,7 @@ def test_the_epoch_after_a_resumed_one_is_whole():
     loader.load_state_dict({"epoch": 2, "position": 3})
     loader.order.set_epoch(3)
     assert loader.state_dict() == {"epoch": 3, "position": 0}
-    assert flat(samples(loader)) == make().order.order(3).tolist()
+    assert flat(samples(loader)) == make().order.rows(3).tolist()
 
 
 def test_an_abandoned_pass_does_not_shorten_the_next():

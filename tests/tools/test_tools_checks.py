@@ -132,7 +132,7 @@ def always_in_training(self, mode: bool = True):
         (nn.functional, "mse_loss", lambda z, y: (z - y).square().sum(), "view_of_several_outputs"),
         (nn.Sequential, "forward", lambda self, x: self[2](self[0](x)), "list_in_sequential"),
         (OrderedLoader, "__iter__", twice_the_first, "data_loader"),
-        (Order, "order", lambda self, _: torch.arange(self.n), "data_loader"),
+        (Order, "rows", lambda self, _: torch.arange(self.n), "data_loader"),
         (promises.SummaryWriter, "add_scalar", lambda *_: None, "logged_scalars"),
     ],
 )
