@@ -11,9 +11,10 @@ from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, TensorDataset
 
 from datamodules.augmentation import Augmentation, parse_operations
-from datamodules.loader import Order, OrderedLoader, ResumableData, Samples, generator, ordered
+from datamodules.loader import Batch, Order, OrderedLoader, ResumableData, Samples, generator, ordered
 from datamodules.scaling import groups_of, standardization, standardization_of
 from datamodules.splits import Split, stratified
 from datamodules.streaming import CHUNK, Unread
@@ -422,9 +423,9 @@ class InMemoryDataModule(ResumableData, ABC):
         """Batches of the test split as it lies."""
         return self.evaluation_loader(self.test)
 
-    def predict_dataloader(self) -> OrderedLoader:
-        """Batches of the test split as it lies."""
-        return self.test_dataloader()
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """Batches of the test split as it lies, by torch's own sampler: Lightning tells writers which rows they are."""
+        return DataLoader(TensorDataset(*self.test), batch_size=EVALUATION_BATCH_SIZE)
 
     def evaluation_loader(self, data: tuple[Tensor, Tensor]) -> OrderedLoader:
         """Batches of inputs and targets as they lie."""

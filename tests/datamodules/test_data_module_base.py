@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import BasePredictionWriter, Checkpoint
 from sklearn.preprocessing import StandardScaler
 
 from datamodules import Digits
@@ -207,3 +207,24 @@ def test_a_resumed_module_can_train_again_from_the_start(recorder, make_trainer,
     again = recorder(64)
     make_trainer(max_epochs=1).fit(again, module)
     assert len(again.seen) == 6
+
+
+class Rows(BasePredictionWriter):
+    """Keeps which samples each batch of predictions is of."""
+
+    def __init__(self) -> None:
+        super().__init__("batch")
+        self.seen = []
+
+    def write_on_batch_end(self, trainer, pl_module, prediction, batch_indices, batch, batch_idx, dataloader_idx):
+        self.seen += batch_indices
+
+
+def test_predictions_know_their_samples(recorder, make_trainer):
+    rows = Rows()
+    network = recorder(64)
+    network.forward = lambda batch: network.layer(batch[0].flatten(1))
+    module = Digits(batch_size=64, seed=1000)
+    outputs = torch.cat(make_trainer(callbacks=[rows]).predict(network, module))
+    assert torch.equal(outputs, network.layer(module.test[0].flatten(1)))
+    assert rows.seen == list(range(300))
