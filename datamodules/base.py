@@ -101,7 +101,7 @@ class InMemoryDataModule(ResumableData, ABC):
         in_memory: hold the training inputs ready as tensors on the device that trains. Otherwise they stay as the
             source holds them (images: one byte a number instead of four), and each batch is made from it by the workers
             of a `DataLoader`, ahead of time: in the same order, with the same draws.
-        workers: processes that do that; 2 if not given. None of them in a process that may not have children.
+        workers: processes that do that; 2 if not given. A process that may have none makes the batches itself.
 
     Raises:
         ValueError: a number is out of range, the parts exceed the data, the batch is larger than the training split,

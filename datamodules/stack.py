@@ -73,6 +73,8 @@ class StackedData(ResumableData):
     def __init__(self, parts: Sequence[InMemoryDataModule]) -> None:
         super().__init__()
         self.parts = tuple(parts)
+        # What a logger shows: but for the seed, they are alike.
+        self.save_hyperparameters(dict(parts[0].hparams))
 
     def train_dataloader(self) -> OrderedLoader:
         """Batches of the training splits."""

@@ -132,7 +132,7 @@ class SeedCallbacks(Callback):
         """Show the hyper-parameters, as the trainer does before a fit."""
         for _, seed, module in self._active():
             for logger in seed.loggers:
-                logger.log_hyperparams(module.hparams_initial)
+                logger.log_hyperparams({**module.hparams_initial, **seed.datamodule.hparams_initial})
                 logger.save()
         self._call_all("on_fit_start")
 

@@ -1,6 +1,7 @@
 """The loader against the definition of an epoch: every sample once, in an order of (seed, epoch) alone."""
 
 import random
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -149,6 +150,8 @@ def test_bad_input_is_one_clear_line(build, message):
 class Parts:
     """What a stack asks of a data module."""
 
+    hparams: ClassVar[dict[str, Any]] = {"batch_size": 3}
+
     def __init__(self, seed: int, augmented: bool, n: int = 10) -> None:
         # Samples of its own, of three axes.
         self.x = torch.rand(n, 2, 3, generator=torch.Generator().manual_seed(seed))
@@ -181,6 +184,7 @@ def test_a_stack_goes_on_in_the_middle_of_an_epoch():
         return StackedData([Parts(seed, augmented=False) for seed in (1000, 1001)])
 
     data = stack()
+    assert data.hparams == Parts.hparams
     loader = data.train_dataloader()
     loader.order.set_epoch(1)
     whole = list(loader)

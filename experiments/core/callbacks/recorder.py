@@ -82,7 +82,7 @@ class Recorder(SaveConfigCallback):
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 # What it would write itself; trying each value first, as it does, takes as long as many steps.
-                _write_yaml(Path(logger.log_dir) / logger.NAME_HPARAMS_FILE, dict(pl_module.hparams_initial))
+                _write_yaml(Path(logger.log_dir) / logger.NAME_HPARAMS_FILE, hyperparameters(trainer))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look at what is applied."""
@@ -135,7 +135,7 @@ class Recorder(SaveConfigCallback):
         """Write `result.json`: from now on the run counts as finished."""
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
-                logger.log_hyperparams(dict(trainer.lightning_module.hparams), self.headline())
+                logger.log_hyperparams(hyperparameters(trainer), self.headline())
                 logger.save()
         for logger in trainer.loggers:
             logger.finalize("success")
@@ -218,6 +218,12 @@ def _close_wandb(trainer: Trainer) -> None:
         import wandb
 
         wandb.finish()
+
+
+def hyperparameters(trainer: Trainer) -> dict[str, Any]:
+    """Those of the network and of its data, as Lightning joins them for a logger."""
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    return {**trainer.lightning_module.hparams_initial, **({} if data is None else data.hparams_initial)}
 
 
 def _describe(datamodule: LightningDataModule | None) -> dict[str, Any]:
