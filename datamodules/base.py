@@ -2,21 +2,22 @@
 
 import hashlib
 import math
+import multiprocessing
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
-from lightning import LightningDataModule
 from torch import Tensor
+from torch.utils.data import DataLoader, TensorDataset
 
 from datamodules.augmentation import Augmentation, parse_operations
-from datamodules.loader import TensorLoader, generator
+from datamodules.loader import Batch, Order, OrderedLoader, ResumableData, Samples, generator, ordered
 from datamodules.scaling import groups_of, standardization, standardization_of
 from datamodules.splits import Split, stratified
-from datamodules.streaming import CHUNK, StreamLoader, Unread
+from datamodules.streaming import CHUNK, Unread
 
 EVALUATION_BATCH_SIZE = 1024
 # An experiment's means rest on ten seeds unless a claim asks for more.
@@ -60,22 +61,25 @@ class About:
     outputs: Literal["classes", "labels", "columns"] = "classes"
 
 
-class InMemoryDataModule(LightningDataModule, ABC):
+@dataclass(kw_only=True, eq=False)
+class InMemoryDataModule(ResumableData, ABC):
     """A data set that fits in memory. `setup` fills `train`, `val` and `test`, each a pair (x, y).
 
     Inputs x are (n, *sample_shape) float32. Targets y are labels (n,) int64, or (n, num_classes) float32 for several
     labels a sample and for regression.
 
-    A subclass sets `sample_shape` and `num_classes`, calls this constructor, and says where the data come from (`load`)
-    and how an input becomes numbers (`features`). Unless it says otherwise (`split`), one permutation per seed is cut
-    up: validation from its front, training after it, the test sample from its end. A larger training split therefore
-    contains the smaller one and moves no other part, and so does a larger test sample. A training batch of one sample,
-    also as the rest at the end of an epoch, is allowed: only a network that normalises over the batch cannot take it,
-    and it says so.
+    A subclass is a dataclass as well: its fields are its options, which the command line knows and a checkpoint keeps
+    as hyper-parameters, and `dataclasses.replace(data, seed=1)` is the same data of another seed. It sets
+    `sample_shape` and `num_classes`, and says where the data come from (`load`) and how an input becomes numbers
+    (`features`). Unless it says otherwise (`split`), one permutation per seed is cut up: validation from its front,
+    training after it, the test sample from its end. A larger training split therefore contains the smaller one and
+    moves no other part, and so does a larger test sample. A training batch of one sample, also as the rest at the end
+    of an epoch, is allowed: only a network that normalises over the batch cannot take it, and it says so.
 
     Args:
         batch_size: samples per training batch, or "full" for all of them.
-        seed: fixes the split, the test sample and the order of the training samples, each by a generator of its own.
+        seed: fixes the split, the test sample and the order of the training samples, each by a generator of its own;
+            that of `seed_everything` if not given. Seed and folders are no hyper-parameters: the network logs the seed.
         num_train: training samples.
         num_val: validation samples.
         num_test: test samples.
@@ -97,7 +101,7 @@ class InMemoryDataModule(LightningDataModule, ABC):
         in_memory: hold the training inputs ready as tensors on the device that trains. Otherwise they stay as the
             source holds them (images: one byte a number instead of four), and each batch is made from it by the workers
             of a `DataLoader`, ahead of time: in the same order, with the same draws.
-        workers: processes that do that; 2 if not given.
+        workers: processes that do that; 2 if not given. A process that may have none makes the batches itself.
 
     Raises:
         ValueError: a number is out of range, the parts exceed the data, the batch is larger than the training split,
@@ -105,71 +109,64 @@ class InMemoryDataModule(LightningDataModule, ABC):
     """
 
     # What the command line and the results call it.
-    name: str
+    name: str = field(init=False, repr=False)
     about: ClassVar[About]
-    sample_shape: tuple[int, ...]
-    num_classes: int
     # Columns of a table have their own units; the pixels of an image share one.
     per_feature: ClassVar[bool] = True
+    sample_shape: tuple[int, ...] = field(init=False, repr=False)
+    num_classes: int = field(init=False, repr=False)
 
-    def __init__(
-        self,
-        *,
-        batch_size: int | Literal["full"],
-        seed: int,
-        num_train: int,
-        num_val: int,
-        num_test: int,
-        standardize: bool = True,
-        stratify: bool = False,
-        label_noise: float = 0.0,
-        duplicates: int = 0,
-        permute: bool = False,
-        augmentation: list[str] | None = None,
-        in_memory: bool = True,
-        workers: int | None = None,
-    ) -> None:
+    batch_size: int | Literal["full"]
+    seed: int | None = None
+    num_train: int
+    num_val: int
+    num_test: int
+    standardize: bool = True
+    stratify: bool = False
+    label_noise: float = 0.0
+    duplicates: int = 0
+    permute: bool = False
+    augmentation: list[str] | None = None
+    in_memory: bool = True
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
         super().__init__()
-        for key, size in {"num_train": num_train, "num_val": num_val, "num_test": num_test}.items():
-            if size < 1:
-                raise ValueError(f"{key} must be >= 1, not {size}")
-        for key, least in {"seed": seed, "duplicates": duplicates}.items():
-            if least < 0:
-                raise ValueError(f"{key} must be >= 0, not {least}")
-        if not 0 <= label_noise <= 1:
-            raise ValueError(f"label_noise must lie in [0, 1], not {label_noise}")
-        available = num_train * (1 + duplicates)
-        self.batch_size = available if batch_size == "full" else batch_size
-        if not isinstance(self.batch_size, int) or self.batch_size < 1:
-            raise ValueError(f"batch_size must be >= 1 or 'full', not {batch_size}")
-        if self.batch_size > available:
-            samples = "num_train * (1 + duplicates)" if duplicates else "num_train"
-            raise ValueError(f"batch_size must be <= {samples} = {available}, not {batch_size}")
-        self.seed = seed
-        self.n_train, self.n_val, self.n_test = num_train, num_val, num_test
-        self.standardize = standardize
-        self.stratify = stratify
-        self.label_noise = label_noise
-        self.duplicates = duplicates
-        self.permute = permute
-        self.augmentation = augmentation
-        if in_memory and workers is not None:
-            raise ValueError(f"workers={workers} has no effect: nothing is left to do for them where in_memory is true")
-        if workers is not None and workers < 0:
-            raise ValueError(f"workers must be >= 0, not {workers}")
-        self.in_memory = in_memory
-        self.workers = 2 if workers is None else workers
+        # Lightning's CLI gives two keys of its own, which no constructor takes.
+        self.save_hyperparameters(ignore=["seed", "root", "_class_path", "_instantiator"])
+        if self.seed is None:
+            self.seed = torch.initial_seed()
+        for key in ("num_train", "num_val", "num_test"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"{key} must be >= 1, not {getattr(self, key)}")
+        for key in ("seed", "duplicates"):
+            if getattr(self, key) < 0:
+                raise ValueError(f"{key} must be >= 0, not {getattr(self, key)}")
+        if not 0 <= self.label_noise <= 1:
+            raise ValueError(f"label_noise must lie in [0, 1], not {self.label_noise}")
+        available, given = self.num_train * (1 + self.duplicates), self.batch_size
+        if given == "full":
+            self.batch_size = available
+        elif not isinstance(given, int) or given < 1:
+            raise ValueError(f"batch_size must be >= 1 or 'full', not {given}")
+        elif given > available:
+            samples = "num_train * (1 + duplicates)" if self.duplicates else "num_train"
+            raise ValueError(f"batch_size must be <= {samples} = {available}, not {given}")
+        if self.in_memory and self.workers is not None:
+            raise ValueError(
+                f"workers={self.workers} has no effect: nothing is left to do for them where in_memory is true"
+            )
+        if self.workers is not None and self.workers < 0:
+            raise ValueError(f"workers must be >= 0, not {self.workers}")
+        self._operations = [] if self.augmentation is None else parse_operations(self.augmentation)
         self._unread: Unread | None = None
         self._targets = torch.empty(0)
-        self._operations = [] if augmentation is None else parse_operations(augmentation)
         self._augmented: Augmentation | None = None
         self._scaling: tuple[Tensor, Tensor] | None = None
         self.indices: Split | None = None
         self._train: tuple[Tensor, Tensor] | None = None
         self.val: tuple[Tensor, Tensor]
         self.test: tuple[Tensor, Tensor]
-        self._train_loader: TensorLoader | None = None
-        self._state_to_resume: dict[str, Any] | None = None
 
     @classmethod
     def found(cls) -> str:
@@ -187,20 +184,20 @@ class InMemoryDataModule(LightningDataModule, ABC):
     def split(self) -> Split:
         """Choose the rows of the three parts."""
         order = self.drawn(torch.arange(len(self.load().x)), "split")
-        wanted = self.n_train + self.n_val + self.n_test
+        wanted = self.num_train + self.num_val + self.num_test
         if wanted > len(order):
             raise ValueError(
                 f"num_train + num_val + num_test must be <= {len(order)}, the samples there are, not {wanted}"
             )
         return Split(
-            train=order[self.n_val : self.n_val + self.n_train],
-            val=order[: self.n_val],
-            test=order[len(order) - self.n_test :],
+            train=order[self.num_val : self.num_val + self.num_train],
+            val=order[: self.num_val],
+            test=order[len(order) - self.num_test :],
         )
 
     def drawn(self, rows: Tensor, purpose: str) -> Tensor:
         """Shuffle rows of the source, with the classes in proportion if that is asked for."""
-        order = rows[torch.randperm(len(rows), generator=generator(self.seed, purpose))]
+        order = rows[torch.randperm(len(rows), generator=generator(self._seed, purpose))]
         return stratified(order, self.load().y) if self.stratify else order
 
     def block_of_seed(self, rows: Tensor) -> Tensor:
@@ -211,8 +208,8 @@ class InMemoryDataModule(LightningDataModule, ABC):
         order = rows[torch.randperm(len(rows), generator=generator(0, "test"))]
         if self.stratify:
             order = stratified(order, self.load().y)
-        first = (self.seed % self.num_disjoint_tests) * self.n_test
-        return order[first : first + self.n_test]
+        first = (self._seed % self.num_disjoint_tests) * self.num_test
+        return order[first : first + self.num_test]
 
     @property
     def num_features(self) -> int:
@@ -254,7 +251,7 @@ class InMemoryDataModule(LightningDataModule, ABC):
         self._check_finite(source, indices, parts)
         images = parts[0] if self._unread is None else self._unread
         if self._operations:
-            self._augmented = Augmentation(self._operations, images, seed=self.seed, repeats=1 + self.duplicates)
+            self._augmented = Augmentation(self._operations, images, seed=self._seed, repeats=1 + self.duplicates)
         if self.permute:
             parts = [self._permuted(x) for x in parts]
         if self.standardize:
@@ -263,18 +260,20 @@ class InMemoryDataModule(LightningDataModule, ABC):
         train_y, *held_y = self.targets([source.y[rows] for rows in indices])
         self.val, self.test = zip(parts[-2:], held_y, strict=True)
         self._targets = self._repeated(self._noisy(train_y))
-        if self.in_memory:
+        if self.in_memory and self._augmented is None:
             self.train = self._repeated(parts[0]), self._targets
         self.indices = indices
 
     @property
     def train(self) -> tuple[Tensor, Tensor]:
-        """The training split before any augmentation; if it is not in memory, it is read into it now."""
+        """The training split before any augmentation; made when it is asked for if training reads something else."""
         if self._train is not None:
             return self._train
-        if self._unread is None:
+        images = self._unread if self._augmented is None else self._augmented.images
+        if images is None:
             raise AttributeError(f"{type(self).__name__} has no training split before it is set up")
-        return self._repeated(torch.cat([self._placed(x) for x in self._unread.chunks()])), self._targets
+        parts = [images] if isinstance(images, Tensor) else images.chunks()
+        return self._repeated(torch.cat([self._placed(x) for x in parts])), self._targets
 
     @train.setter
     def train(self, pair: tuple[Tensor, Tensor]) -> None:
@@ -286,10 +285,10 @@ class InMemoryDataModule(LightningDataModule, ABC):
 
     def _check_labels(self, y: Tensor) -> None:
         if y.dtype == torch.int64:
-            if self.n_train < self.num_classes:
+            if self.num_train < self.num_classes:
                 raise ValueError(
                     f"num_train must be >= {self.num_classes}, the number of classes of {type(self).__name__}, "
-                    f"not {self.n_train}"
+                    f"not {self.num_train}"
                 )
             return
         for option in ("stratify", "label_noise"):
@@ -331,7 +330,9 @@ class InMemoryDataModule(LightningDataModule, ABC):
         """Rearrange the features of a sample, or the pixels of an image in each of its channels."""
         first = 2 if x.dim() > 2 else 1
         flat = x.flatten(first)
-        return flat[..., torch.randperm(flat.shape[-1], generator=generator(self.seed, "permutation"))].reshape(x.shape)
+        return flat[..., torch.randperm(flat.shape[-1], generator=generator(self._seed, "permutation"))].reshape(
+            x.shape
+        )
 
     def _scaled(self, x: Tensor) -> Tensor:
         if self._scaling is None:
@@ -344,8 +345,8 @@ class InMemoryDataModule(LightningDataModule, ABC):
         if not self.label_noise:
             return y
         # More noise, or more samples, change the same labels in the same way, and some more.
-        hit = torch.rand(len(y), generator=generator(self.seed, "label noise")) < self.label_noise
-        drawn = torch.randint(self.num_classes, y.shape, generator=generator(self.seed, "noisy label"))
+        hit = torch.rand(len(y), generator=generator(self._seed, "label noise")) < self.label_noise
+        drawn = torch.randint(self.num_classes, y.shape, generator=generator(self._seed, "noisy label"))
         return torch.where(hit, drawn, y)
 
     def _repeated(self, part: Tensor) -> Tensor:
@@ -365,13 +366,18 @@ class InMemoryDataModule(LightningDataModule, ABC):
         """Permute and standardise inputs, if that is asked for."""
         return self._scaled(self._permuted(x) if self.permute else x)
 
+    @property
+    def num_batches(self) -> int:
+        """Training batches of an epoch."""
+        return -(-self.num_train * (1 + self.duplicates) // int(self.batch_size))
+
     def smallest_batch(self) -> tuple[Tensor, Tensor]:
         """Samples for a trial: two of them, or one if a training batch of one sample occurs in an epoch."""
-        smallest = len(self._targets) % self.batch_size or self.batch_size
-        rows = torch.arange(min(smallest, 2))
+        size = int(self.batch_size)
+        rows = torch.arange(min(len(self._targets) % size or size, 2))
         return self.train[0][rows] if self.in_memory else self._made(rows, 0), self._targets[rows]
 
-    def train_dataloader(self) -> TensorLoader:
+    def train_dataloader(self) -> OrderedLoader:
         """Batches of the training split in the order of the seed and the epoch.
 
         Raises:
@@ -381,30 +387,25 @@ class InMemoryDataModule(LightningDataModule, ABC):
             raise ValueError(
                 f"{type(self).__name__} feeds one device, not {self.trainer.world_size}: set trainer.devices to 1"
             )
+        device, workers = self._device, 0
+        if not self.in_memory:
+            device = torch.device("cpu")
+            workers = 0 if multiprocessing.current_process().daemon else 2 if self.workers is None else self.workers
+        elif self._augmented is not None:
+            self._augmented.images = self._augmented.images.to(device)  # type: ignore[union-attr]
+        if self.in_memory and self._augmented is None:
+            samples = Samples(self._resident(self.train))
+        else:
+            samples = Samples([self._targets.to(device)], self._made)
         # Over-fitting a few batches needs the same ones every epoch; Lightning can freeze only its own samplers.
         shuffle = self.trainer is None or not self.trainer.overfit_batches  # type: ignore[attr-defined]
-        loader: TensorLoader
-        if self.in_memory:
-            inputs = self._made if self._augmented else None
-            if self._augmented is not None:
-                self._augmented.images = self._augmented.images.to(self._device)  # type: ignore[union-attr]
-            loader = TensorLoader(
-                self._resident(self.train), batch_size=self.batch_size, seed=self.seed, shuffle=shuffle, inputs=inputs
-            )
-        else:
-            loader = StreamLoader(
-                self._targets,
-                batch_size=self.batch_size,
-                seed=self.seed,
-                shuffle=shuffle,
-                inputs=self._made,
-                workers=self.workers,
-            )
-        if self._state_to_resume is not None:
-            loader.load_state_dict(self._state_to_resume)
-            self._state_to_resume = None
-        self._train_loader = loader
-        return loader
+        order = Order(len(samples), batch_size=int(self.batch_size), seed=self._seed, shuffle=shuffle, device=device)
+        return self.resumed(ordered(samples, order, workers))
+
+    @property
+    def _seed(self) -> int:
+        assert self.seed is not None  # since it was built
+        return self.seed
 
     @property
     def _device(self) -> torch.device:
@@ -414,29 +415,22 @@ class InMemoryDataModule(LightningDataModule, ABC):
         """Put tensors on the device that trains, once and not a batch at a time."""
         return [tensor.to(self._device) for tensor in data]
 
-    def val_dataloader(self) -> TensorLoader:
+    def val_dataloader(self) -> OrderedLoader:
         """Batches of the validation split as it lies."""
-        return self._evaluation_loader(self.val)
+        return self.evaluation_loader(self.val)
 
-    def test_dataloader(self) -> TensorLoader:
+    def test_dataloader(self) -> OrderedLoader:
         """Batches of the test split as it lies."""
-        return self._evaluation_loader(self.test)
+        return self.evaluation_loader(self.test)
 
-    def predict_dataloader(self) -> TensorLoader:
-        """Batches of the test split as it lies."""
-        return self.test_dataloader()
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """Batches of the test split as it lies, by torch's own sampler: Lightning tells writers which rows they are."""
+        return DataLoader(TensorDataset(*self.test), batch_size=EVALUATION_BATCH_SIZE)
 
-    def _evaluation_loader(self, data: tuple[Tensor, Tensor]) -> TensorLoader:
-        return TensorLoader(self._resident(data), batch_size=EVALUATION_BATCH_SIZE, seed=self.seed, shuffle=False)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return where the training loader stands, for the checkpoint.
-
-        Lightning saves the loader's own state too, but does not load it back if `configure_optimizers` has asked for
-        `estimated_stepping_batches`, as every schedule does (Lightning issue 20550): the epoch would begin anew.
-        """
-        return {} if self._train_loader is None else self._train_loader.state_dict()
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Let the next training loader go on where the saved one stood."""
-        self._state_to_resume = state_dict
+    def evaluation_loader(self, data: tuple[Tensor, Tensor]) -> OrderedLoader:
+        """Batches of inputs and targets as they lie."""
+        samples = Samples(self._resident(data))
+        order = Order(
+            len(samples), batch_size=EVALUATION_BATCH_SIZE, seed=self._seed, shuffle=False, device=self._device
+        )
+        return ordered(samples, order)

@@ -1,7 +1,7 @@
 """The real digits that scikit-learn brings along: always there, no network needed."""
 
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,18 +20,13 @@ def _load() -> Source:
     return Source(torch.from_numpy(x).to(torch.uint8), torch.from_numpy(y).long())
 
 
+@dataclass(kw_only=True, eq=False)
 class Digits(InMemoryDataModule):
     """1,797 handwritten digits of 8 × 8 pixels, scanned by NIST and bundled with scikit-learn; 10 classes.
 
     Slide "Supervision Multi-Classes". The test samples of two seeds overlap. One mean and one standard deviation serve
     all pixels: pixels at the border are almost always 0, and scaled each by its own deviation they reach more than
     200 of them in a test sample. Without standardisation, pixels lie between 0 and 1.
-
-    Args:
-        num_train: training samples.
-        num_val: validation samples.
-        num_test: test samples.
-        options: of `InMemoryDataModule`.
 
     Raises:
         ValueError: a number is out of range, or the three sizes together exceed 1,797.
@@ -47,8 +42,9 @@ class Digits(InMemoryDataModule):
     num_classes = 10
     per_feature = False
 
-    def __init__(self, *, num_train: int = 1200, num_val: int = 297, num_test: int = 300, **options: Any) -> None:
-        super().__init__(num_train=num_train, num_val=num_val, num_test=num_test, **options)
+    num_train: int = 1200
+    num_val: int = 297
+    num_test: int = 300
 
     def load(self) -> Source:
         """Return the digits: x (1797, 64) uint8, 0 to 16, and y (1797,)."""

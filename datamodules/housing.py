@@ -8,9 +8,9 @@ import tempfile
 import urllib.request
 import zlib
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -156,7 +156,7 @@ def housing_table(content: bytes, num_samples: int, where: Path) -> dict[str, np
     return columns
 
 
-@cache
+@lru_cache(maxsize=1)
 def _housing(source: ArchiveSource, root: str | None) -> Source:
     content, where = read(source, root)
     column = housing_table(content, source.num_samples, where)
@@ -176,6 +176,7 @@ def _housing(source: ArchiveSource, root: str | None) -> Source:
     )
 
 
+@dataclass(kw_only=True, eq=False)
 class CaliforniaHousing(Regression):
     """20,640 block groups of California in the census of 1990: their median house value from 8 columns.
 
@@ -191,11 +192,7 @@ class CaliforniaHousing(Regression):
     cache is not read: it is a pickle, which could run any code.
 
     Args:
-        num_train: training samples.
-        num_val: validation samples.
-        num_test: test samples.
         root: a folder that holds cal_housing.tgz.
-        options: of `Regression` and `InMemoryDataModule`.
 
     Raises:
         ValueError: a number is out of range, the three sizes together exceed 20,640, or an option needs labels.
@@ -213,20 +210,16 @@ class CaliforniaHousing(Regression):
     sample_shape = (8,)
     source: ClassVar[ArchiveSource] = CALIFORNIA_HOUSING
 
-    def __init__(
-        self,
-        *,
-        num_train: int = 12_000,
-        num_val: int = 4_000,
-        num_test: int = 2_000,
-        root: str | None = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(num_train=num_train, num_val=num_val, num_test=num_test, **options)
-        wanted, there = num_train + num_val + num_test, self.source.num_samples
+    num_train: int = 12_000
+    num_val: int = 4_000
+    num_test: int = 2_000
+    root: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        wanted, there = self.num_train + self.num_val + self.num_test, self.source.num_samples
         if wanted > there:
             raise ValueError(f"num_train + num_val + num_test must be <= {there}, the samples there are, not {wanted}")
-        self.root = root
 
     @classmethod
     def found(cls) -> str:
@@ -236,7 +229,7 @@ class CaliforniaHousing(Regression):
     @property
     def num_disjoint_tests(self) -> int:
         """The number of blocks of `num_test` among all samples."""
-        return self.source.num_samples // self.n_test
+        return self.source.num_samples // self.num_test
 
     def load(self) -> Source:
         """Return the block groups: x (20640, 8) and y (20640, 1), both float64."""
@@ -247,4 +240,4 @@ class CaliforniaHousing(Regression):
         rows = torch.arange(self.source.num_samples)
         test, drawn = self.block_of_seed(rows), self.drawn(rows, "split")
         others = drawn[~torch.isin(drawn, test)]
-        return Split(train=others[self.n_val : self.n_val + self.n_train], val=others[: self.n_val], test=test)
+        return Split(train=others[self.num_val : self.num_val + self.num_train], val=others[: self.num_val], test=test)

@@ -1,7 +1,8 @@
 """Data sets of small images whose authors set a test set apart; they share one way to draw samples from either part."""
 
-from functools import cache
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -15,12 +16,14 @@ BRIGHTEST = 255
 SIZES = (14, 28)
 
 
-@cache
+# The seeds of a stack share one copy; no more than the last data set is kept.
+@lru_cache(maxsize=1)
 def _load(source: sources.ImageSource, root: str | None) -> Source:
-    # 0.4 s for Fashion-MNIST, once per process, most of it unpacking: not worth a second copy on the disk.
+    # 0.4 s for Fashion-MNIST, most of it unpacking: not worth a second copy on the disk.
     return Source(*sources.read(source, root))
 
 
+@dataclass(kw_only=True, eq=False)
 class Images(InMemoryDataModule):
     """Images in ten classes, with a training set and a test set of their authors.
 
@@ -36,11 +39,7 @@ class Images(InMemoryDataModule):
     Without standardisation, pixels lie between 0 and 1; with it, one mean and one deviation serve a channel.
 
     Args:
-        num_train: training samples.
-        num_val: validation samples.
-        num_test: test samples.
         root: a folder that holds the files, or torchvision's root folder.
-        options: of `InMemoryDataModule`.
 
     Raises:
         ValueError: a number is out of range, or a part exceeds the images there are.
@@ -50,24 +49,22 @@ class Images(InMemoryDataModule):
     per_feature = False
     source: ClassVar[sources.ImageSource]
 
-    def __init__(
-        self,
-        *,
-        num_train: int = 5000,
-        num_val: int = 1000,
-        num_test: int = 1000,
-        root: str | None = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(num_train=num_train, num_val=num_val, num_test=num_test, **options)
-        if num_train + num_val > self.source.num_train:
+    num_train: int = 5000
+    num_val: int = 1000
+    num_test: int = 1000
+    root: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.num_train + self.num_val > self.source.num_train:
             raise ValueError(
                 f"num_train + num_val must be <= {self.source.num_train}, the training images there are, "
-                f"not {num_train + num_val}"
+                f"not {self.num_train + self.num_val}"
             )
-        if num_test > self.source.num_test:
-            raise ValueError(f"num_test must be <= {self.source.num_test}, the test images there are, not {num_test}")
-        self.root = root
+        if self.num_test > self.source.num_test:
+            raise ValueError(
+                f"num_test must be <= {self.source.num_test}, the test images there are, not {self.num_test}"
+            )
 
     @classmethod
     def found(cls) -> str:
@@ -77,7 +74,7 @@ class Images(InMemoryDataModule):
     @property
     def num_disjoint_tests(self) -> int:
         """The number of blocks of `num_test` among the test images."""
-        return self.source.num_test // self.n_test
+        return self.source.num_test // self.num_test
 
     def load(self) -> Source:
         """Return all images, the training images first: x (n, …) uint8 and y (n,)."""
@@ -87,26 +84,27 @@ class Images(InMemoryDataModule):
         """Draw training and validation rows from the training images, and take the seed's block of the test images."""
         drawn = self.drawn(torch.arange(self.source.num_train), "split")
         return Split(
-            train=drawn[self.n_val : self.n_val + self.n_train],
-            val=drawn[: self.n_val],
+            train=drawn[self.num_val : self.num_val + self.num_train],
+            val=drawn[: self.num_val],
             test=self.block_of_seed(self.source.num_train + torch.arange(self.source.num_test)),
         )
 
 
+@dataclass(kw_only=True, eq=False)
 class GreyImages(Images):
     """Grey images of 28 × 28 pixels.
 
     Args:
         size: 28 for the original pixels, 14 for the means of 2 × 2 of them.
-        options: of `Images`.
     """
 
-    def __init__(self, *, size: Literal[14, 28] = 14, **options: Any) -> None:
-        super().__init__(**options)
-        if size not in SIZES:
-            raise ValueError(f"size must be 14 or 28, not {size}")
-        self.size = size
-        self.sample_shape = (1, size, size)
+    size: Literal[14, 28] = 14
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.size not in SIZES:
+            raise ValueError(f"size must be 14 or 28, not {self.size}")
+        self.sample_shape = (1, self.size, self.size)
 
     def features(self, x: Tensor) -> Tensor:
         """Pool to `size` × `size` by the mean, and bring the pixels from 0 … 255 to 0 … 1."""

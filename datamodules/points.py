@@ -2,7 +2,7 @@
 
 import difflib
 import math
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -34,6 +34,7 @@ def moon(place: Tensor, label: Tensor) -> Tensor:
     return torch.where(label.unsqueeze(1) == 0, upper, torch.tensor([1.0, 0.5]) - upper)
 
 
+@dataclass(kw_only=True, eq=False)
 class Separable(Synthetic):
     """Points on both sides of a plane through the origin, with a gap between them; 2 classes.
 
@@ -43,7 +44,6 @@ class Separable(Synthetic):
     Args:
         dimension: coordinates of a point.
         margin: distance from the plane that every point keeps (to single precision, and before standardisation).
-        options: of `Synthetic`.
 
     Raises:
         ValueError: a number is out of range.
@@ -53,18 +53,20 @@ class Separable(Synthetic):
     about = made("two halves of a cube, moved apart")
     num_classes = 2
 
-    def __init__(self, *, dimension: int = 2, margin: float = 0.1, **options: Any) -> None:
-        super().__init__(**options)
-        check("dimension", dimension, minimum=1)
-        check("margin", margin, minimum=SMALLEST_MARGIN)
-        self.margin = margin
-        self.sample_shape = (dimension,)
-        self.num_draws = 1 + dimension
+    dimension: int = 2
+    margin: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check("dimension", self.dimension, minimum=1)
+        check("margin", self.margin, minimum=SMALLEST_MARGIN)
+        self.sample_shape = (self.dimension,)
+        self.num_draws = 1 + self.dimension
 
     @property
     def normal(self) -> Tensor:
         """Unit normal of the plane, (dimension,) float64, pointing to the side of label 1."""
-        direction = gaussian(uniform(self.seed, "normal", *self.sample_shape))
+        direction = gaussian(uniform(self._seed, "normal", *self.sample_shape))
         return direction / direction.square().sum().sqrt()
 
     def make(self, u: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,6 +78,7 @@ class Separable(Synthetic):
         return x + side * self.margin * self.normal, label
 
 
+@dataclass(kw_only=True, eq=False)
 class Boolean(Synthetic):
     """One of the 16 boolean functions of two inputs, which are −1 (false) or 1 (true); 2 classes.
 
@@ -90,7 +93,6 @@ class Boolean(Synthetic):
         num_train: training samples; 4 without noise, otherwise 200 if not given.
         num_val: validation samples; 4 without noise, otherwise 100 if not given.
         num_test: test samples; 4 without noise, otherwise 1000 if not given.
-        options: of `Synthetic`.
 
     Raises:
         ValueError: the function is unknown, a number is out of range, or more or fewer than four samples without noise.
@@ -102,27 +104,23 @@ class Boolean(Synthetic):
     num_classes = 2
     num_draws = 3
 
-    def __init__(
-        self,
-        *,
-        function: int | str = "xor",
-        noise: float = 0.0,
-        num_train: int | None = None,
-        num_val: int | None = None,
-        num_test: int | None = None,
-        **options: Any,
-    ) -> None:
-        check("noise", noise, minimum=0)
-        sizes = {"num_train": num_train, "num_val": num_val, "num_test": num_test}
-        given: dict[str, Any] = {key: size for key, size in sizes.items() if size is not None}
-        if noise == 0:
-            for key, size in given.items():
-                if size != 4:
-                    raise ValueError(f"{key} must be 4 without noise, the points there are, not {size}")
-            given = dict.fromkeys(sizes, 4)
-        super().__init__(**given, **options)
-        self.number = self._number(function)
-        self.noise = noise
+    function: int | str = "xor"
+    noise: float = 0.0
+    # Numbers once it is built.
+    num_train: int | None = None  # type: ignore[assignment]
+    num_val: int | None = None  # type: ignore[assignment]
+    num_test: int | None = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        check("noise", self.noise, minimum=0)
+        for key, noisy in {"num_train": 200, "num_val": 100, "num_test": 1000}.items():
+            size = getattr(self, key)
+            if self.noise == 0 and size not in (None, 4):
+                raise ValueError(f"{key} must be 4 without noise, the points there are, not {size}")
+            if size is None:
+                setattr(self, key, noisy if self.noise else 4)
+        super().__post_init__()
+        self.number = self._number(self.function)
 
     @staticmethod
     def _number(function: int | str) -> int:
@@ -157,6 +155,7 @@ class Boolean(Synthetic):
         return 2.0 * x - 1, (self.number >> row) & 1
 
 
+@dataclass(kw_only=True, eq=False)
 class Moons(Synthetic):
     """Two interleaved half circles of radius 1 in the plane, uniform along them; 2 classes.
 
@@ -164,7 +163,6 @@ class Moons(Synthetic):
 
     Args:
         noise: standard deviation of the Gaussian noise on each coordinate.
-        options: of `Synthetic`.
 
     Raises:
         ValueError: a number is out of range.
@@ -176,10 +174,11 @@ class Moons(Synthetic):
     num_classes = 2
     num_draws = 4
 
-    def __init__(self, *, noise: float = 0.15, **options: Any) -> None:
-        super().__init__(**options)
-        check("noise", noise, minimum=0)
-        self.noise = noise
+    noise: float = 0.15
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check("noise", self.noise, minimum=0)
 
     def make(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Take a place on the moon of the label."""
@@ -187,6 +186,7 @@ class Moons(Synthetic):
         return moon(u[:, 1], label) + self.noise * gaussian(u[:, 2:]), label
 
 
+@dataclass(kw_only=True, eq=False)
 class Circles(Synthetic):
     """Two concentric circles in the plane, the outer one (label 0) of radius 1, uniform along them; 2 classes.
 
@@ -195,7 +195,6 @@ class Circles(Synthetic):
     Args:
         noise: standard deviation of the Gaussian noise on each coordinate.
         factor: radius of the inner circle.
-        options: of `Synthetic`.
 
     Raises:
         ValueError: a number is out of range.
@@ -207,11 +206,13 @@ class Circles(Synthetic):
     num_classes = 2
     num_draws = 4
 
-    def __init__(self, *, noise: float = 0.1, factor: float = 0.5, **options: Any) -> None:
-        super().__init__(**options)
-        check("noise", noise, minimum=0)
-        check("factor", factor, above=0, below=1)
-        self.noise, self.factor = noise, factor
+    noise: float = 0.1
+    factor: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check("noise", self.noise, minimum=0)
+        check("factor", self.factor, above=0, below=1)
 
     def make(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Take an angle on the circle of the label."""
@@ -220,6 +221,7 @@ class Circles(Synthetic):
         return polar(radius, u[:, 1]) + self.noise * gaussian(u[:, 2:]), label
 
 
+@dataclass(kw_only=True, eq=False)
 class Spirals(Synthetic):
     """Arms that wind around the origin, each a class; along an arm the radius grows evenly from 0.1 to 1.
 
@@ -229,7 +231,6 @@ class Spirals(Synthetic):
         arms: number of arms, the first of which starts along the first axis.
         turns: turns that an arm makes on its way out, counter-clockwise.
         noise: standard deviation of the Gaussian noise on each coordinate.
-        options: of `Synthetic`.
 
     Raises:
         ValueError: a number is out of range.
@@ -240,13 +241,16 @@ class Spirals(Synthetic):
     sample_shape = (2,)
     num_draws = 4
 
-    def __init__(self, *, arms: int = 3, turns: float = 1.0, noise: float = 0.03, **options: Any) -> None:
-        super().__init__(**options)
-        check("arms", arms, minimum=2)
-        check("turns", turns, minimum=0)
-        check("noise", noise, minimum=0)
-        self.num_classes = arms
-        self.turns, self.noise = turns, noise
+    arms: int = 3
+    turns: float = 1.0
+    noise: float = 0.03
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check("arms", self.arms, minimum=2)
+        check("turns", self.turns, minimum=0)
+        check("noise", self.noise, minimum=0)
+        self.num_classes = self.arms
 
     def make(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Take a place on the arm of the label."""

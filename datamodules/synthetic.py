@@ -6,7 +6,8 @@ Here what all of them share, a line in noise, and samples with several labels; `
 import math
 import sys
 from abc import abstractmethod
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -65,34 +66,27 @@ def student(u: Tensor) -> Tensor:
 NOISES = {"gaussian": gaussian, "laplace": laplace, "student": student}
 
 
+@dataclass(kw_only=True, eq=False)
 class Synthetic(InMemoryDataModule):
     """Samples drawn from the seed, each a function of a row of uniform numbers of its own.
 
     Every seed has other samples, and every part of the data its own stream: more samples of a part contain the fewer
     and move no other part. The digest is that of this seed's samples.
 
-    Args:
-        num_train: training samples.
-        num_val: validation samples.
-        num_test: test samples.
-        standardize: subtract the mean of the training split and divide by its standard deviation. Off, because the
-            scale belongs to what is known about the points.
-        options: of `InMemoryDataModule`. With `stratify` the classes take turns; otherwise each sample draws its own.
+    With `stratify` the classes take turns; otherwise each sample draws its own.
     """
 
     # Uniform numbers that a sample is made of.
-    num_draws: int
+    num_draws: int = field(init=False, repr=False)
 
-    def __init__(
-        self,
-        *,
-        num_train: int = 200,
-        num_val: int = 100,
-        num_test: int = 1000,
-        standardize: bool = False,
-        **options: Any,
-    ) -> None:
-        super().__init__(num_train=num_train, num_val=num_val, num_test=num_test, standardize=standardize, **options)
+    num_train: int = 200
+    num_val: int = 100
+    num_test: int = 1000
+    # The scale belongs to what is known about the points.
+    standardize: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self._source: Source | None = None
 
     @abstractmethod
@@ -107,14 +101,14 @@ class Synthetic(InMemoryDataModule):
     def load(self) -> Source:
         """Return this seed's samples, made once: first for training, then for validation, then for the test."""
         if self._source is None:
-            sizes = {"train": self.n_train, "val": self.n_val, "test": self.n_test}
-            parts = [self.make(uniform(self.seed, f"samples/{part}", n, self.num_draws)) for part, n in sizes.items()]
+            sizes = {"train": self.num_train, "val": self.num_val, "test": self.num_test}
+            parts = [self.make(uniform(self._seed, f"samples/{part}", n, self.num_draws)) for part, n in sizes.items()]
             self._source = Source(torch.cat([x.float() for x, _ in parts]), torch.cat([y for _, y in parts]))
         return self._source
 
     def split(self) -> Split:
         """Part the samples where they were joined."""
-        sizes = [self.n_train, self.n_val, self.n_test]
+        sizes = [self.num_train, self.num_val, self.num_test]
         return Split(*torch.split(torch.arange(sum(sizes)), sizes))
 
     def features(self, x: Tensor) -> Tensor:
@@ -126,6 +120,7 @@ class Synthetic(InMemoryDataModule):
         return torch.arange(len(u)) % number if self.stratify else (number * u).long()
 
 
+@dataclass(kw_only=True, eq=False)
 class LeastSquares(Synthetic):
     """A line in noise, y = slope · x + intercept + scale · e, with x uniform within 1 of its center; one target.
 
@@ -138,7 +133,6 @@ class LeastSquares(Synthetic):
             freedom, whose variance is infinite.
         scale: factor of the noise.
         center: of the x: the farther from 0, the narrower the valley of the loss over slope and intercept.
-        options: of `Synthetic`.
 
     Raises:
         ValueError: a number is out of range, the noise is unknown, or an option needs classes.
@@ -150,24 +144,19 @@ class LeastSquares(Synthetic):
     num_classes = 1
     num_draws = 2
 
-    def __init__(
-        self,
-        *,
-        slope: float = 2.0,
-        intercept: float = 0.5,
-        noise: Literal["gaussian", "laplace", "student"] = "gaussian",
-        scale: float = 0.5,
-        center: float = 0.0,
-        **options: Any,
-    ) -> None:
-        super().__init__(**options)
-        for key, number in {"slope": slope, "intercept": intercept, "center": center}.items():
-            check(key, number)
-        check("scale", scale, above=0)
-        if noise not in NOISES:
-            raise ValueError(f"unknown noise '{noise}': valid: {', '.join(NOISES)}")
-        self.slope, self.intercept, self.noise, self.scale = slope, intercept, noise, scale
-        self.center = center
+    slope: float = 2.0
+    intercept: float = 0.5
+    noise: Literal["gaussian", "laplace", "student"] = "gaussian"
+    scale: float = 0.5
+    center: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for key in ("slope", "intercept", "center"):
+            check(key, getattr(self, key))
+        check("scale", self.scale, above=0)
+        if self.noise not in NOISES:
+            raise ValueError(f"unknown noise '{self.noise}': valid: {', '.join(NOISES)}")
 
     def make(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Return x (n, 1) and y (n, 1) float32."""
@@ -176,6 +165,7 @@ class LeastSquares(Synthetic):
         return x, y.float()
 
 
+@dataclass(kw_only=True, eq=False)
 class MultiLabel(Synthetic):
     """Word counts of texts of 50 words that have several subjects, or none; each subject a label of its own.
 
@@ -188,8 +178,6 @@ class MultiLabel(Synthetic):
         dimension: different words, each a feature.
         labels: different labels, each a column of the targets.
         mean_labels: mean of the Poisson number.
-        standardize: subtract the mean of the training split and divide by its standard deviation.
-        options: of `Synthetic`.
 
     Raises:
         ValueError: a number is out of range, or an option needs classes.
@@ -198,29 +186,25 @@ class MultiLabel(Synthetic):
     name = "multi_label"
     about = made("counts of words drawn according to the labels", "labels")
 
-    def __init__(
-        self,
-        *,
-        dimension: int = 20,
-        labels: int = 6,
-        mean_labels: float = 2.0,
-        standardize: bool = True,
-        **options: Any,
-    ) -> None:
-        super().__init__(standardize=standardize, **options)
-        check("dimension", dimension, minimum=2)
-        check("labels", labels, minimum=1)
-        check("mean_labels", mean_labels, above=0)
-        self.sample_shape = (dimension,)
-        self.num_classes = labels
-        self.mean_labels = mean_labels
-        self.num_draws = 1 + labels + WORDS_PER_SAMPLE
+    dimension: int = 20
+    labels: int = 6
+    mean_labels: float = 2.0
+    standardize: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check("dimension", self.dimension, minimum=2)
+        check("labels", self.labels, minimum=1)
+        check("mean_labels", self.mean_labels, above=0)
+        self.sample_shape = (self.dimension,)
+        self.num_classes = self.labels
+        self.num_draws = 1 + self.labels + WORDS_PER_SAMPLE
 
     def make(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Return the counts (n, dimension) and the labels (n, labels), float32, 1 for each that a sample has."""
         number, order, words = torch.split(u, [1, self.num_classes, WORDS_PER_SAMPLE], dim=1)
         y = self._labels(number, order)
-        laws = uniform(self.seed, "words", self.num_classes, self.num_features)
+        laws = uniform(self._seed, "words", self.num_classes, self.num_features)
         mixed = torch.where(y.any(1, keepdim=True), y.double() @ (laws / laws.sum(1, keepdim=True)), 1.0)
         steps = mixed.cumsum(1)
         word = torch.searchsorted(steps / steps[:, -1:], words.contiguous())
@@ -232,5 +216,5 @@ class MultiLabel(Synthetic):
         steps = (counts * math.log(self.mean_labels) - torch.lgamma(counts + 1)).softmax(0).cumsum(0)
         wanted = torch.searchsorted(steps / steps[-1], number.contiguous())
         # The shortest of exponential times at these rates come first as if drawn one by one without replacement.
-        times = -order.log() / uniform(self.seed, "labels", self.num_classes)
+        times = -order.log() / uniform(self._seed, "labels", self.num_classes)
         return times.argsort(1).argsort(1) < wanted

@@ -1,8 +1,8 @@
 """Tables: one row a sample, one column a feature; those that scikit-learn brings along."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,13 +43,13 @@ class Table(InMemoryDataModule):
         return x.float()
 
 
+@dataclass(kw_only=True, eq=False)
 class Regression(Table):
     """A table with a number to predict, y (n, 1) float32.
 
     Args:
         standardize_targets: subtract the mean of the training targets and divide by their standard deviation;
             `in_units` undoes it.
-        options: of `InMemoryDataModule`.
 
     Raises:
         ValueError: a number is out of range, or an option needs labels: `stratify`, `label_noise`.
@@ -57,9 +57,10 @@ class Regression(Table):
 
     num_classes = 1
 
-    def __init__(self, *, standardize_targets: bool = True, **options: Any) -> None:
-        super().__init__(**options)
-        self.standardize_targets = standardize_targets
+    standardize_targets: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self.target_mean: Tensor
         self.target_std: Tensor
 
@@ -75,17 +76,12 @@ class Regression(Table):
         return y * self.target_std + self.target_mean
 
 
+@dataclass(kw_only=True, eq=False)
 class Iris(Table):
     """150 flowers of 3 species of iris, 50 each, by 4 lengths in centimetres (slides "Le perceptron" and following).
 
     Setosa, class 0, is linearly separable from the others; these are not from each other. The test samples of two seeds
     overlap.
-
-    Args:
-        num_train: training samples.
-        num_val: validation samples.
-        num_test: test samples.
-        options: of `InMemoryDataModule`.
 
     Raises:
         ValueError: a number is out of range, or the three sizes together exceed 150.
@@ -100,20 +96,16 @@ class Iris(Table):
     sample_shape = (4,)
     num_classes = 3
 
-    def __init__(self, *, num_train: int = 90, num_val: int = 30, num_test: int = 30, **options: Any) -> None:
-        super().__init__(num_train=num_train, num_val=num_val, num_test=num_test, **options)
+    num_train: int = 90
+    num_val: int = 30
+    num_test: int = 30
 
 
+@dataclass(kw_only=True, eq=False)
 class Wine(Table):
     """178 wines of 3 growers, by 13 chemical measurements (slide "Réseau Fully-Connected").
 
     The test samples of two seeds overlap.
-
-    Args:
-        num_train: training samples.
-        num_val: validation samples.
-        num_test: test samples.
-        options: of `InMemoryDataModule`.
 
     Raises:
         ValueError: a number is out of range, or the three sizes together exceed 178.
@@ -128,20 +120,16 @@ class Wine(Table):
     sample_shape = (13,)
     num_classes = 3
 
-    def __init__(self, *, num_train: int = 108, num_val: int = 35, num_test: int = 35, **options: Any) -> None:
-        super().__init__(num_train=num_train, num_val=num_val, num_test=num_test, **options)
+    num_train: int = 108
+    num_val: int = 35
+    num_test: int = 35
 
 
+@dataclass(kw_only=True, eq=False)
 class BreastCancer(Table):
     """569 tumours, malignant (0) or benign (1), by 30 measures of their cells' nuclei (slide "Réseau Fully-Connected").
 
     The test samples of two seeds overlap.
-
-    Args:
-        num_train: training samples.
-        num_val: validation samples.
-        num_test: test samples.
-        options: of `InMemoryDataModule`.
 
     Raises:
         ValueError: a number is out of range, or the three sizes together exceed 569.
@@ -156,21 +144,17 @@ class BreastCancer(Table):
     sample_shape = (30,)
     num_classes = 2
 
-    def __init__(self, *, num_train: int = 341, num_val: int = 114, num_test: int = 114, **options: Any) -> None:
-        super().__init__(num_train=num_train, num_val=num_val, num_test=num_test, **options)
+    num_train: int = 341
+    num_val: int = 114
+    num_test: int = 114
 
 
+@dataclass(kw_only=True, eq=False)
 class Diabetes(Regression):
     """442 patients by age, sex and 8 clinical measures; the target is their diabetes' progression in a year.
 
     It stands in for the housing data of the slide "Réseau à une couche linéaire" where nothing can be downloaded. The
     test samples of two seeds overlap. Without standardisation, columns and targets are in the units of the source.
-
-    Args:
-        num_train: training samples.
-        num_val: validation samples.
-        num_test: test samples.
-        options: of `Regression` and `InMemoryDataModule`.
 
     Raises:
         ValueError: a number is out of range, the three sizes together exceed 442, or an option needs labels.
@@ -186,8 +170,9 @@ class Diabetes(Regression):
     )
     sample_shape = (10,)
 
-    def __init__(self, *, num_train: int = 266, num_val: int = 88, num_test: int = 88, **options: Any) -> None:
-        super().__init__(num_train=num_train, num_val=num_val, num_test=num_test, **options)
+    num_train: int = 266
+    num_val: int = 88
+    num_test: int = 88
 
     def load(self) -> Source:
         """Return the patients: x (442, 10) and y (442, 1), both float64."""

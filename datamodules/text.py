@@ -1,9 +1,9 @@
 """A small text data set that is always there: the descriptions of data sets that scikit-learn brings along."""
 
 import re
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, lru_cache
 from importlib import metadata, resources
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -63,7 +63,7 @@ def body(document: str) -> str:
     return plain(HEADER.sub("", text))
 
 
-@cache
+@lru_cache(maxsize=1)
 def _load(length: int) -> Source:
     codes = [encode(body(document)) for document in DOCUMENTS]
     longest = min(map(len, codes)) // SECTIONS
@@ -78,6 +78,7 @@ def sections(num_characters: int) -> Tensor:
     return torch.arange(num_characters) * SECTIONS // num_characters
 
 
+@dataclass(kw_only=True, eq=False)
 class DescriptionTexts(InMemoryDataModule):
     """Short pieces of 10 texts, descriptions of data sets: which is it from? Slide "Réseau Fully-Connected" (text).
 
@@ -97,11 +98,6 @@ class DescriptionTexts(InMemoryDataModule):
 
     Args:
         length: characters of a window, at most a tenth of the shortest document: about 150.
-        num_train: training samples.
-        num_val: validation samples.
-        num_test: test samples.
-        standardize: subtract each character's share in the training split and divide by its standard deviation.
-        options: of `InMemoryDataModule`; `stratify` is refused, because the documents have equal shares anyway.
 
     Raises:
         ValueError: a number is out of range, or a part has fewer windows than are asked for.
@@ -118,23 +114,19 @@ class DescriptionTexts(InMemoryDataModule):
     # One mean a character, wherever it stands.
     per_feature = False
 
-    def __init__(
-        self,
-        *,
-        length: int = 64,
-        num_train: int = 2000,
-        num_val: int = 500,
-        num_test: int = 500,
-        standardize: bool = False,
-        **options: Any,
-    ) -> None:
-        super().__init__(num_train=num_train, num_val=num_val, num_test=num_test, standardize=standardize, **options)
-        if length < 1:
-            raise ValueError(f"length must be >= 1, not {length}")
+    length: int = 64
+    num_train: int = 2000
+    num_val: int = 500
+    num_test: int = 500
+    standardize: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.length < 1:
+            raise ValueError(f"length must be >= 1, not {self.length}")
         if self.stratify:
             raise ValueError("stratify must be false: the documents have equal shares in every part anyway")
-        self.length = length
-        self.sample_shape = (OTHER + 1, length)
+        self.sample_shape = (OTHER + 1, self.length)
 
     @property
     def num_disjoint_tests(self) -> int:
@@ -147,13 +139,13 @@ class DescriptionTexts(InMemoryDataModule):
 
     def split(self) -> Split:
         """Draw windows of each document from the sections of each part."""
-        test = self.seed % SECTIONS
+        test = self._seed % SECTIONS
         val = (test + 1) % SECTIONS
         train = [section for section in range(SECTIONS) if section not in (test, val)]
         return Split(
-            train=self._windows(train, "train", self.n_train),
-            val=self._windows([val], "val", self.n_val),
-            test=self._windows([test], "test", self.n_test),
+            train=self._windows(train, "train", self.num_train),
+            val=self._windows([val], "val", self.num_val),
+            test=self._windows([test], "test", self.num_test),
         )
 
     def _windows(self, of_part: list[int], part: str, number: int) -> Tensor:

@@ -98,8 +98,8 @@ MUTANTS = [
     Mutant(
         "one order of the samples for all seeds",
         "datamodules/stack.py",
-        "loader.order(loader.epoch) for loader in self.loaders",
-        "first.order(loader.epoch) for loader in self.loaders",
+        "[order.rows(epoch) for order in self.orders]",
+        "[self.orders[0].rows(epoch) for _ in self.orders]",
         f"{CORE}/test_stacking.py::test_a_stack_leaves_what_its_seeds_leave_alone[optimizer sgd]",
     ),
     Mutant(
@@ -162,7 +162,7 @@ MUTANTS = [
     Mutant(
         "the samples of a stack's first seed read for all",
         "datamodules/stack.py",
-        ".unsqueeze(1) * parts.shape[1]",
+        ".unsqueeze(1) * len(parts[0])",
         ".unsqueeze(1) * 0",
         f"{DATA}/test_tensor_loader.py::test_a_stack_reads_what_each_loader_reads",
     ),
@@ -183,21 +183,21 @@ MUTANTS = [
     Mutant(
         "validation drawn from the training samples",
         "datamodules/base.py",
-        "val=order[: self.n_val]",
-        "val=order[self.n_val : 2 * self.n_val]",
+        "val=order[: self.num_val]",
+        "val=order[self.num_val : 2 * self.num_val]",
         f"{DATA}/test_digits_data.py::test_parts_never_overlap",
     ),
     Mutant(
         "all seeds share one test sample",
         "datamodules/base.py",
-        "first = (self.seed % self.num_disjoint_tests) * self.n_test",
+        "first = (self._seed % self.num_disjoint_tests) * self.num_test",
         "first = 0",
         f"{DATA}/test_fashion_mnist_data.py::test_ten_seeds_have_disjoint_test_samples_from_the_test_files",
     ),
     Mutant(
         "seed ignored by the split",
         "datamodules/base.py",
-        "generator=generator(self.seed, purpose)",
+        "generator=generator(self._seed, purpose)",
         "generator=generator(0, purpose)",
         f"{DATA}/test_digits_data.py::test_another_seed_is_another_split",
     ),

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from datamodules.base import InMemoryDataModule
+from datamodules.loader import OrderedLoader
 from experiments.core.callbacks.evaluation import data_of_each
 from experiments.core.callbacks.gradient_clipping import GradientClipping
 from experiments.core.callbacks.instrument import callbacks_of
@@ -115,12 +116,10 @@ def _batches(trainer: Trainer) -> dict[str, Any]:
     """Size and number of an epoch's batches, how many make a step, and in which order their samples come."""
     loader = trainer.train_dataloader
     data = (data_of_each(trainer) or [None])[0]
-    # Of a stack, each seed has a loader of its own, and all are alike.
-    loader = getattr(loader, "loaders", [loader])[0]
     return {
         "size": data.batch_size if isinstance(data, InMemoryDataModule) else getattr(loader, "batch_size", None),
         "per_epoch": trainer.num_training_batches,
         "per_step": trainer.accumulate_grad_batches,
         # None: a loader of others, which does not say.
-        "shuffled": getattr(loader, "shuffle", None),
+        "shuffled": loader.order.shuffle if isinstance(loader, OrderedLoader) else None,
     }

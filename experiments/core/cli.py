@@ -15,6 +15,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -271,11 +272,11 @@ class LectureCLI(ParsedConfig):
         refuse(self.trainer, self.model)
         modules, data = [self.model], [self.datamodule]
         for seed in seeds[1:]:
-            part = type(self.datamodule)(**{**self.datamodule.hparams, "seed": seed})
+            part = replace(self.datamodule, seed=seed)
             part.prepare_data()
             part.setup("fit")
             data.append(part)
-            modules.append(type(self.model)(**{**self.model.hparams, "seed": seed}))
+            modules.append(replace(self.model, seed=seed))
         runs = [
             RunRecord(directory, {**self.resolved, "seed_everything": seed})
             for seed, directory in zip(seeds, directories, strict=True)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import string
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import torch
 from lightning import Trainer
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping as LightningEarlyStopping
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from datamodules.base import InMemoryDataModule
 from experiments.core.allow_list import OURS
-from experiments.core.callbacks import GradientClipping
-from experiments.core.callbacks.instrument import callbacks_of
+from experiments.core.callbacks import BestWeights, EarlyStopping, GradientClipping
 from experiments.core.classes import find_class
 from experiments.core.errors import UserError, nearest
 from experiments.core.yaml_files import as_list
@@ -42,10 +40,6 @@ FIXED: dict[str, tuple[tuple[Any, ...], str]] = {
     "use_distributed_sampler": ((True,), ONE_DEVICE),
     "model_registry": ((None,), "runs are kept in their directories"),
 }
-# Of the validation sample: enough to see what is logged.
-TRIAL = 64
-# Logged where there is a penalty, by a perceptron, and always.
-MORE_NAMES = ("train/penalty", "train/updates", "lr")
 
 
 def check_training(trainer: Mapping[str, Any], *, fits: bool) -> None:
@@ -130,37 +124,23 @@ def check_built(trainer: Trainer, module: LectureModule, data: InMemoryDataModul
         )
     # Others may log what they like.
     if all(type(part).__module__.partition(".")[0] in (*OURS, "lightning") for part in (module, *trainer.callbacks)):  # type: ignore[attr-defined]
-        _check_monitored(trainer, logged_names(module, data))
+        _check_monitored(trainer, logged_names(module))
 
 
 def batches_per_epoch(trainer: Trainer, data: InMemoryDataModule) -> int:
     """The training batches of an epoch, as far as the trainer does not leave some out."""
-    samples, limit = data.n_train * (1 + data.duplicates), trainer.limit_train_batches
-    batches = math.ceil(samples / data.batch_size)
-    return int(batches * limit) if isinstance(limit, float) else min(batches, limit)
+    limit = trainer.limit_train_batches
+    return int(data.num_batches * limit) if isinstance(limit, float) else min(data.num_batches, limit)
 
 
-def logged_names(module: LectureModule, data: InMemoryDataModule) -> set[str]:
+def logged_names(module: LectureModule) -> set[str]:
     """What a training logs, of which a callback can monitor or name something."""
-    found: set[str] = set()
-    training, log_dict = module.training, module.log_dict
-    module.log_dict = lambda logged, **_: found.update(logged)  # type: ignore[method-assign]
-    try:
-        module.eval()
-        with torch.no_grad():
-            module.validation_step([part[:TRIAL] for part in next(iter(data.val_dataloader()))], 0)
-        module.on_validation_epoch_end()
-    finally:
-        module.log_dict = log_dict  # type: ignore[method-assign]
-        module.train(training)
-    return {*MORE_NAMES, *found, *(f"train/{name.removeprefix('val/')}" for name in found)}
+    return {"lr", *map(str, module.metrics_of("train").keys()), *map(str, module.metrics_of("val").keys())}
 
 
 def _check_monitored(trainer: Trainer, names: set[str]) -> None:
-    found: list[ModelCheckpoint | EarlyStopping] = [
-        *callbacks_of(trainer, ModelCheckpoint),
-        *callbacks_of(trainer, EarlyStopping),
-    ]
+    kinds = (BestWeights, EarlyStopping, ModelCheckpoint, LightningEarlyStopping)
+    found = [callback for callback in trainer.callbacks if isinstance(callback, kinds)]  # type: ignore[attr-defined]
     for callback in found:
         kind, monitor = type(callback).__name__, callback.monitor
         if monitor is not None and monitor not in {*names, "epoch", "step"}:

@@ -14,7 +14,7 @@ from experiments.core.callbacks import BestWeights
 from experiments.core.callbacks.evaluation import data_of_each
 from experiments.core.callbacks.instrument import LAYERWISE, callbacks_of
 from experiments.core.callbacks.loggers import SeedLoggers
-from experiments.core.callbacks.recorder import Recorder, RunRecord
+from experiments.core.callbacks.recorder import Recorder, RunRecord, hyperparameters
 from experiments.core.checkpoints import ResumePoint, find, forget
 from lightning_modules.base import LectureModule
 from lightning_modules.stack import NotStackableError, Stack, refuse_own_rules
@@ -84,7 +84,7 @@ def stack_of(
     trainer.loggers = [SeedLoggers(loggers, recorder.takes_part)]
     for own, module, part in zip(loggers, modules, data, strict=True):
         for logger in own:
-            logger.log_hyperparams({**part.hparams_initial, **module.hparams_initial})
+            logger.log_hyperparams(hyperparameters(module, part))
             logger.save()
     return stack, StackedData(data)  # type: ignore[arg-type]
 

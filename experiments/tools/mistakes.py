@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from lightning import LightningModule, Trainer
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from datamodules import Digits
-from datamodules.loader import TensorLoader
+from datamodules.loader import OrderedLoader
 
 
 class KeptGradients(Callback):
@@ -74,24 +75,22 @@ class Interruption(Callback):
             optimizer.load_state_dict(saved["optimizer_states"][0])
 
 
+@dataclass(kw_only=True, eq=False)
 class OrderedDigits(Digits):
     """Digits whose training samples come in a new order every epoch, or sorted by class in every epoch.
 
     Args:
         order: shuffled, or by_class: all zeros, then all ones, and so on.
-        digits: of `Digits`.
     """
 
-    def __init__(self, *, order: Literal["shuffled", "by_class"] = "shuffled", **digits: Any) -> None:
-        super().__init__(**digits)
-        self.order = order
+    order: Literal["shuffled", "by_class"] = "shuffled"
 
-    def train_dataloader(self) -> TensorLoader:
+    def train_dataloader(self) -> OrderedLoader:
         """Batches of the training split in the order of the seed and the epoch, or by class."""
         if self.order == "by_class":
             x, y = self.train
             rank = y.argsort(stable=True)
             self.train = (x[rank], y[rank])
         loader = super().train_dataloader()
-        loader.shuffle = self.order == "shuffled"
+        loader.order.shuffle = self.order == "shuffled"
         return loader

@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.tensorboard import SummaryWriter
 
-from datamodules.loader import TensorLoader
+from datamodules.loader import Order, OrderedLoader, Samples, ordered
 
 DRAWS = 20
 
@@ -27,12 +27,12 @@ def data_loader(seed: int) -> dict[str, float]:
         # The first number of a sample is its place.
         data = (torch.arange(float(n))[:, None] + torch.zeros(n, 3), torch.arange(n))
         theirs = DataLoader(TensorDataset(*data), batch_size=size, shuffle=True, generator=generator)
-        ours = TensorLoader(data, batch_size=size, seed=seed)
+        ours = ordered(Samples(data), Order(n, batch_size=size, seed=seed))
         for loader in (theirs, ours):
             orders = []
             for epoch in range(2):
-                if isinstance(loader, TensorLoader):
-                    loader.set_epoch(epoch)
+                if isinstance(loader, OrderedLoader):
+                    loader.order.set_epoch(epoch)
                 batches = list(loader)
                 seen = torch.cat([labels for _, labels in batches])
                 orders.append(seen.tolist())
@@ -40,8 +40,8 @@ def data_loader(seed: int) -> dict[str, float]:
                 errors.append(float((torch.cat([x for x, _ in batches])[:, 0] - seen).abs().max()))
                 errors.append(float(abs(len(batches) - math.ceil(n / size))))
             errors.append(float(orders[0] == orders[1]))
-        ours.set_epoch(3)
-        same = DataLoader(TensorDataset(*data), batch_size=size, sampler=ours.order(3).tolist())
+        ours.order.set_epoch(3)
+        same = DataLoader(TensorDataset(*data), batch_size=size, sampler=ours.order.rows(3).tolist())
         pairs = zip(ours, same, strict=True)
         errors.append(
             float(not all(torch.equal(a, b) for one, other in pairs for a, b in zip(one, other, strict=True)))
@@ -80,4 +80,4 @@ def _reads(n: int, size: int) -> tuple[float, float]:
 
     for _ in DataLoader(Counted(torch.zeros(n, 1)), batch_size=size):
         pass
-    return float(reads), float(sum(1 for _ in TensorLoader((torch.zeros(n, 1),), batch_size=size, seed=0)))
+    return float(reads), float(sum(1 for _ in ordered(Samples([torch.zeros(n, 1)]), Order(n, batch_size=size, seed=0))))

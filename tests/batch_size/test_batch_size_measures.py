@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from datamodules.loader import TensorLoader
+from datamodules.loader import Order, Samples, ordered
 from experiments.batch_size import checks, measures
 from experiments.core.definitions import TUNED
 from experiments.core.grid import Condition
@@ -68,8 +68,7 @@ def test_the_rank_correlation_is_with_the_number_of_samples(values, expected):
 
 @pytest.mark.parametrize("size", [1, 7, 64, 99, 100])
 def test_samples_used_are_those_of_the_loader(size):
-    data = (torch.zeros(100, 2), torch.zeros(100))
-    loader = TensorLoader(data, batch_size=size, seed=0, shuffle=False)
+    loader = ordered(Samples((torch.zeros(100, 2), torch.zeros(100))), Order(100, batch_size=size, seed=0))
     used, step = 0, 0
     assert measures.samples_after(0, size, 100) == 0
     for _ in range(3):

@@ -189,7 +189,7 @@ def test_other_pictures_show_what_training_shows(drawn, policy):
     figure, _ = drawn(f"--policy={policy}", "--seed=7", "--rows=2")
     module = Digits(batch_size="full", seed=7, standardize=False, augmentation=[policy])
     module.setup()
-    inputs = module.train_dataloader().inputs
+    inputs = module.train_dataloader().samples.inputs
     assert len(figure.axes) == 2 * 6
     for epoch in range(5):
         for row, x in enumerate(inputs(torch.arange(2), epoch)):

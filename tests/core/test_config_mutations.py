@@ -290,8 +290,7 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else None if value is inspect.Parameter.empty else value
 
 
-# Where an object keeps an argument under another name, or turns it into something else.
-RENAMED = {"num_train": "n_train", "num_val": "n_val", "num_test": "n_test"}
+# What an object turns into something else.
 TURNED = {"batch_size", "function", "dirpath", "save_dir", "mode", "prefix", "version", "name"}
 
 
@@ -307,7 +306,7 @@ def check_objects(files: list[Path], cli: LectureCLI) -> None:
         parts += [(found, block)] if found is not None else []
     for built, block in parts:
         for name, value in (block.get("init_args") or {}).items() if isinstance(block, dict) else ():
-            kept = getattr(built, RENAMED.get(name, name), None)
+            kept = getattr(built, name, None)
             if name not in TURNED and isinstance(kept, int | float | str | list):
                 assert plain(kept) == plain(value), f"{type(built).__name__}.{name}"
     trainer = said.get("trainer") or {}

@@ -269,9 +269,9 @@ def ready(**options) -> Photographs:
 def epoch_of(module: InMemoryDataModule, epoch: int = 0) -> tuple[Tensor, Tensor]:
     """Inputs and targets of an epoch, put back into the order of the training split."""
     loader = module.train_dataloader()
-    loader.set_epoch(epoch)
+    loader.order.set_epoch(epoch)
     x, y = (torch.cat(part) for part in zip(*loader, strict=True))
-    back = loader.order(epoch).argsort()
+    back = loader.order.rows(epoch).argsort()
     return x[back], y[back]
 
 
@@ -312,7 +312,7 @@ def test_only_training_inputs_change(words):
     for loader in ("val_dataloader", "test_dataloader", "predict_dataloader"):
         for one, other in zip(getattr(module, loader)(), getattr(plain, loader)(), strict=True):
             assert torch.equal(one[0], other[0])
-    assert torch.equal(module.train_dataloader().order(3), plain.train_dataloader().order(3))
+    assert torch.equal(module.train_dataloader().order.rows(3), plain.train_dataloader().order.rows(3))
 
 
 def test_an_operation_that_does_nothing_gives_back_the_very_bytes():
@@ -324,18 +324,18 @@ def test_an_operation_that_does_nothing_gives_back_the_very_bytes():
 @pytest.mark.parametrize("words", [["shift", "flip", "erase"], ["autoaugment_svhn(copies=2)", "affine"]], ids="+".join)
 def test_a_resumed_epoch_shows_the_same_images(stop, words):
     whole = ready(augmentation=words).train_dataloader()
-    whole.set_epoch(3)
+    whole.order.set_epoch(3)
     expected = [x for x, _ in whole]
 
     interrupted = ready(augmentation=words)
     loader = interrupted.train_dataloader()
-    loader.set_epoch(3)
+    loader.order.set_epoch(3)
     iterator = iter(loader)
     seen = [next(iterator)[0] for _ in range(stop)]
     resumed = ready(augmentation=words)
     resumed.load_state_dict(interrupted.state_dict())
     loader = resumed.train_dataloader()
-    loader.set_epoch(3)
+    loader.order.set_epoch(3)
     seen += [x for x, _ in loader]
     assert len(seen) == len(expected) == 3
     assert all(torch.equal(one, other) for one, other in zip(seen, expected, strict=True))
@@ -357,7 +357,7 @@ def test_it_trains_under_a_trainer_with_another_draw_every_epoch(recorder, make_
     make_trainer(max_epochs=2).fit(network, module)
     for epoch in range(2):
         seen = [row for e, rows in network.seen if e == epoch for row in rows]
-        x = epoch_of(module, epoch)[0][module.train_dataloader().order(epoch)]
+        x = epoch_of(module, epoch)[0][module.train_dataloader().order.rows(epoch)]
         assert seen == [row.tobytes() for row in x.numpy()]
     assert not torch.equal(epoch_of(module, 0)[0], epoch_of(module, 1)[0])
 

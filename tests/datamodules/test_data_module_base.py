@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import BasePredictionWriter, Checkpoint
 from sklearn.preprocessing import StandardScaler
 
 from datamodules import Digits
@@ -82,7 +82,7 @@ def test_sizes_are_known_before_anything_is_read(monkeypatch):
     monkeypatch.setattr(Digits, "load", lambda _: pytest.fail("the constructor must not read"))
     module = Digits(batch_size=64, seed=1000)
     assert (module.num_features, module.num_classes, module.name, module.disjoint_test) == (64, 10, "digits", False)
-    assert (module.n_train, module.n_val, module.n_test) == (1200, 297, 300)
+    assert (module.num_train, module.num_val, module.num_test) == (1200, 297, 300)
 
 
 def test_digest_is_that_of_the_content():
@@ -154,7 +154,7 @@ def test_several_devices_are_refused():
 def test_trainer_sees_every_sample_once_an_epoch_in_another_order(recorder, make_trainer):
     module, network = Digits(batch_size=200, seed=1000), recorder(64)
     make_trainer(max_epochs=3).fit(network, module)
-    orders = [module.train_dataloader().order(epoch) for epoch in range(3)]
+    orders = [module.train_dataloader().order.rows(epoch) for epoch in range(3)]
     assert len({tuple(order.tolist()) for order in orders}) == 3
     assert len({row.tobytes() for row in module.train[0].numpy()}) == 1200  # no two digits look the same
     for epoch, order in enumerate(orders):
@@ -207,3 +207,24 @@ def test_a_resumed_module_can_train_again_from_the_start(recorder, make_trainer,
     again = recorder(64)
     make_trainer(max_epochs=1).fit(again, module)
     assert len(again.seen) == 6
+
+
+class Rows(BasePredictionWriter):
+    """Keeps which samples each batch of predictions is of."""
+
+    def __init__(self) -> None:
+        super().__init__("batch")
+        self.seen = []
+
+    def write_on_batch_end(self, trainer, pl_module, prediction, batch_indices, batch, batch_idx, dataloader_idx):
+        self.seen += batch_indices
+
+
+def test_predictions_know_their_samples(recorder, make_trainer):
+    rows = Rows()
+    network = recorder(64)
+    network.forward = lambda batch: network.layer(batch[0].flatten(1))
+    module = Digits(batch_size=64, seed=1000)
+    outputs = torch.cat(make_trainer(callbacks=[rows]).predict(network, module))
+    assert torch.equal(outputs, network.layer(module.test[0].flatten(1)))
+    assert rows.seen == list(range(300))

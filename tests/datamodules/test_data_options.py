@@ -145,7 +145,7 @@ def test_some_data_sets_need_no_download():
 def test_bundled_data_are_ready_whole_disjoint_and_repeatable(cls, seed):
     module, again = (ready(cls(batch_size="full", seed=seed, **DISJOINT.get(cls.__name__, {}))) for _ in range(2))
     rows = torch.cat(list(module.indices))
-    assert len(set(rows.tolist())) == len(rows) == module.n_train + module.n_val + module.n_test
+    assert len(set(rows.tolist())) == len(rows) == module.num_train + module.num_val + module.num_test
     assert 0 <= rows.min() <= rows.max() < len(module.load().x)
     for (x, y), (x_again, y_again) in zip(parts(module), parts(again), strict=True):
         assert torch.equal(x, x_again)

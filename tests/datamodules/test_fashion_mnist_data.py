@@ -73,7 +73,7 @@ def test_ten_seeds_have_disjoint_test_samples_from_the_test_files(build):
     modules = [build(seed) for seed in range(1000, 1010)]
     assert all(module.disjoint_test for module in modules)
     rows = torch.cat([module.split().test for module in modules])
-    assert len(set(rows.tolist())) == len(rows) == 10 * modules[0].n_test
+    assert len(set(rows.tolist())) == len(rows) == 10 * modules[0].num_test
     source = modules[0].source
     assert source.num_train <= rows.min() <= rows.max() < source.num_train + source.num_test
     # One block in file order would be too: the labels of a sorted file are not a sample.
@@ -93,9 +93,9 @@ def test_training_and_validation_are_disjoint_draws_from_the_training_files(buil
     module = build(seed)
     train, val, _ = module.split()
     rows = torch.cat([train, val])
-    assert len(set(rows.tolist())) == module.n_train + module.n_val
+    assert len(set(rows.tolist())) == module.num_train + module.num_val
     assert rows.max() < module.source.num_train
-    everything = build(num_train=module.source.num_train - module.n_val).split()
+    everything = build(num_train=module.source.num_train - module.num_val).split()
     assert len(set(torch.cat([everything.train, everything.val]).tolist())) == module.source.num_train
 
 
@@ -134,7 +134,7 @@ def test_it_trains_under_a_trainer(build, recorder, make_trainer):
     module = build()
     network = recorder(module.num_features)
     make_trainer(max_epochs=1).fit(network, module)
-    assert sum(len(rows) for _, rows in network.seen) == module.n_train
+    assert sum(len(rows) for _, rows in network.seen) == module.num_train
 
 
 def test_the_root_given_is_read(small_idx, tmp_path):

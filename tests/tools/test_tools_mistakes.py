@@ -132,7 +132,7 @@ def test_measures_of_a_run(tmp_path: Path) -> None:
 
 def labels(data: OrderedDigits, epoch: int) -> Tensor:
     loader = data.train_dataloader()
-    loader.set_epoch(epoch)
+    loader.order.set_epoch(epoch)
     return torch.cat([y for _, y in loader])
 
 

@@ -17,8 +17,6 @@ from experiments.core.callbacks.evaluation import Pass, data_of_each, evaluate, 
 from experiments.core.callbacks.instrument import Instrument, non_linearities
 from lightning_modules.base import LectureModule
 
-BATCH_SIZE = 1024
-
 
 class FurtherTests(Instrument):
     """Computes the loss and the metrics again where a test alone does not tell enough.
@@ -85,7 +83,7 @@ class FurtherTests(Instrument):
         if self.final:
             self._add(trainer, "final_test/{}", modules, [own.test_dataloader() for own in data])
         if self.training and all(isinstance(own, InMemoryDataModule) for own in data):
-            splits = [zip(*(part.split(BATCH_SIZE) for part in own.train), strict=True) for own in data]
+            splits = [own.evaluation_loader(own.train) for own in data]
             self._add(trainer, "training_test/{}", modules, splits)
         super().on_train_end(trainer, pl_module)
 

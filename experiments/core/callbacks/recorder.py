@@ -286,10 +286,10 @@ class Recorder(SaveConfigCallback):
 
     def finish(self, trainer: Trainer, modules: Sequence[LightningModule], data: Sequence[Any]) -> None:
         """Write `result.json` of each run: from now on it counts as finished."""
-        for run, module, loggers in zip(self.runs, modules, by_network(trainer.loggers), strict=True):
+        for run, module, own, loggers in zip(self.runs, modules, data, by_network(trainer.loggers), strict=True):
             for logger in loggers:
                 if isinstance(logger, TensorBoardLogger):
-                    logger.log_hyperparams(dict(module.hparams), run.headline)
+                    logger.log_hyperparams(hyperparameters(module, own), run.headline)
                     logger.save()
                 logger.finalize("success")
         _close_wandb(trainer)
@@ -343,6 +343,11 @@ def _close_wandb(trainer: Trainer) -> None:
         wandb.finish()
 
 
+def hyperparameters(module: LightningModule, data: Any) -> dict[str, Any]:
+    """Those of a module and of its data, as Lightning joins them for a logger."""
+    return {**module.hparams_initial, **getattr(data, "hparams_initial", {})}
+
+
 def _describe(datamodule: Any) -> dict[str, Any]:
     """What the statistics need to know about the data: content, sizes, whether seeds share test samples."""
     if not isinstance(datamodule, InMemoryDataModule):
@@ -350,8 +355,8 @@ def _describe(datamodule: Any) -> dict[str, Any]:
     return {
         "name": type(datamodule).__name__,
         "sha256": datamodule.sha256,
-        "train": datamodule.n_train,
-        "validation": datamodule.n_val,
-        "test": datamodule.n_test,
+        "train": datamodule.num_train,
+        "validation": datamodule.num_val,
+        "test": datamodule.num_test,
         "disjoint_test": datamodule.disjoint_test,
     }
