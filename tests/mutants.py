@@ -126,9 +126,9 @@ MUTANTS = [
     Mutant(
         "the workers wait while an experiment is drawn",
         "experiments/core/runner.py",
-        "                steps = _begun(_run(each, choice, pool))\n        if before is not None:",
-        "                steps = _run(each, choice, pool)\n        if before is not None:",
-        f"{CORE}/test_run_all.py::test_each_is_scheduled_before_the_one_before_is_shown",
+        "            return finish_and_unlock\n",
+        "            code = finish_and_unlock()\n            return lambda: code\n",
+        f"{CORE}/test_run_all.py::test_all_are_submitted_before_the_first_is_shown",
     ),
     # Data
     Mutant(
@@ -475,7 +475,7 @@ MUTANTS = [
     Mutant(
         "exit code 0 although a run failed",
         "experiments/core/runner.py",
-        'return 1 if done["failed"] else 0',
+        'return 1 if ended["failed"] else 0',
         "return 0",
         f"{CORE}/test_run.py::test_a_run_that_fails_stops_nothing_is_shown_and_is_tried_again",
     ),

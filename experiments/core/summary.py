@@ -8,10 +8,10 @@ from pathlib import Path
 
 from experiments.core import records, samples, verdicts
 from experiments.core.errors import UserError
-from experiments.core.execution import Pool
 from experiments.core.grid import Condition
 from experiments.core.plan import Plan, check_tasks
 from experiments.core.results import Results, Run, derive, table
+from experiments.core.workers import Pool
 
 VERDICTS = "verdicts.json"
 
