@@ -68,9 +68,9 @@ MUTANTS = [
     ),
     Mutant(
         "a killed worker costs its runs",
-        "experiments/core/execution.py",
-        "attempts[group] < ATTEMPTS",
-        "attempts[group] < 1",
+        "experiments/core/workers.py",
+        "call.attempts < ATTEMPTS",
+        "call.attempts < 1",
         f"{CORE}/test_run_processes.py::test_a_killed_worker_and_ctrl_c_cost_nothing_but_time",
     ),
     # Stacks
@@ -524,7 +524,7 @@ MUTANTS = [
     # Running
     Mutant(
         "workers that begin wherever their parent is",
-        "experiments/core/execution.py",
+        "experiments/core/workers.py",
         "    os.chdir(directory)\n",
         "",
         f"{CORE}/test_run_processes.py::test_workers_begin_where_their_parent_was_when_it_asked_for_them",

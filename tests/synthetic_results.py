@@ -14,10 +14,11 @@ import numpy as np
 import pandas as pd
 
 from experiments.core import records, summary
-from experiments.core.execution import Pool, check_function
+from experiments.core.execution import check_function
 from experiments.core.grid import Condition
 from experiments.core.plan import Options, Plan, check_tasks, make_plan
 from experiments.core.results import Results
+from experiments.core.workers import Pool
 
 EPOCHS, STEPS = 3, 10
 DIVERGED = ("normalization=layer", 1001)

@@ -143,7 +143,8 @@ def _results(
     pool: Pool, waiting: dict[Future[list[Outcome] | str], Group], rank: int
 ) -> Iterator[tuple[Task, Outcome]]:
     while waiting:
-        for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+        wait(waiting, return_when=FIRST_COMPLETED)
+        for future in [future for future in waiting if future.done()]:
             group, error = waiting.pop(future), future.exception()
             # Only the death of a worker arrives as an exception: `execute` catches what a run raises.
             lost = Outcome("failed", 0.0, f"worker ended, {ATTEMPTS} times: {error}")

@@ -17,15 +17,14 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, TypeVar
 
 import filelock
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from experiments.core import catalogue, records, tuning, verification
 from experiments.core.errors import TERMINATED, UserError
-from experiments.core.execution import Outcome, Task, locked, pending, run_groups
+from experiments.core.execution import locked
 from experiments.core.grid import FIRST_SEED, Condition
 from experiments.core.plan import Options, Plan, Planner, check_tasks, make_plan
 from experiments.core.samples import check_contrasts
+from experiments.core.schedule import Schedule, run_tasks
 from experiments.core.summary import VERDICTS, finished_runs
 from experiments.core.workers import Pool
 
@@ -53,14 +52,14 @@ def run(name: str, choice: Options) -> int:
 def _begin_run(plan: Plan, pool: Pool, rank: int) -> Finish:
     if not (plan.directory / VERDICTS).is_file():
         pool.start()  # beside the imports of this process
-    training = Training(plan, pool, rank)
+    schedule = Schedule(plan, pool, rank)
 
     def finish() -> int:
         print(f"{plan.title}: {plan.directory}")
-        ended = training.finish()
+        ended = schedule.finish()
         # Where everything failed there is nothing to judge.
-        if not ended["failed"] or finished_runs(plan, training.chosen):
-            show(plan, training.chosen, pool, redraw=ended.total() > 0)
+        if not ended["failed"] or finished_runs(plan, schedule.chosen):
+            show(plan, schedule.chosen, pool, redraw=ended.total() > 0)
         return 1 if ended["failed"] else 0
 
     return finish
@@ -124,10 +123,10 @@ def verify(name: str, choice: Options, *, only_exact: bool, keep_answers: bool) 
         if not plan.other_seeds:
             records.empty(plan.directory)
         claims = [claim for claim in plan.grid.experiment.claims if claim.kind == "exact" or not only_exact]
-        training = Training(plan, pool, rank, only_exact) if claims else None
+        schedule = Schedule(plan, pool, rank, only_exact) if claims else None
 
         def finish() -> int:
-            answers = _answers(training, kept, claims) if training else []
+            answers = _answers(schedule, kept, claims) if schedule else []
             records.write_json(plan.directory / "verify.json", [asdict(answer) for answer in answers])
             if keep_answers:
                 reference.keep_other_seeds(plan, answers)
@@ -139,15 +138,15 @@ def verify(name: str, choice: Options, *, only_exact: bool, keep_answers: bool) 
     return _for_each(name, replace(choice, runs=choice.runs / "verify"), begin)
 
 
-def _answers(training: Training, kept: Reference, claims: Sequence[Claim]) -> list[verification.Answer]:
+def _answers(schedule: Schedule, kept: Reference, claims: Sequence[Claim]) -> list[verification.Answer]:
     from experiments.core import ledger, summary
 
-    failed = training.finish()["failed"]
+    failed = schedule.finish()["failed"]
     if failed:
         raise UserError(f"{failed} runs failed")
-    results = summary.judge(training.plan, training.chosen, training.pool)
+    results = summary.judge(schedule.plan, schedule.chosen, schedule.pool)
     judged = [verdict for verdict in results.verdicts if verdict.id in {claim.id for claim in claims}]
-    if training.plan.other_seeds:
+    if schedule.plan.other_seeds:
         return verification.other_seeds(kept, claims, judged, results.samples)
     changed = ledger.other_arithmetic(kept.environment, results.environment)
     if changed:
@@ -195,8 +194,9 @@ def _for_each(name: str, choice: Options, begin: Callable[[Plan, Pool, int], Fin
     with _ending_on_sigterm(), contextlib.ExitStack() as locks, Pool(choice.jobs) as pool:
 
         def begin_locked(each: str, rank: int) -> Finish:
-            lock = locks.enter_context(contextlib.ExitStack())
-            finish = begin(_locked_plan(each, choice, lock), pool, rank)
+            with contextlib.ExitStack() as stack:
+                finish = begin(_locked_plan(each, choice, stack), pool, rank)
+                lock = locks.enter_context(stack.pop_all())
 
             def finish_and_unlock() -> int:
                 with lock:
@@ -254,88 +254,6 @@ def _ending_on_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-class Training:
-    """The tasks of one experiment on the workers: trials first, where something is tuned, then runs and checks.
-
-    Args:
-        plan: of the experiment.
-        pool: executes its tasks.
-        rank: tasks of experiments with a lower rank go first.
-        only_exact: only the checks of exact claims.
-    """
-
-    def __init__(self, plan: Plan, pool: Pool, rank: int, only_exact: bool = False) -> None:
-        self.plan, self.pool = plan, pool
-        self.chosen: dict[Condition, float] = {}  # by tuning
-        self._rank, self._only_exact = rank, only_exact
-        self._planner = Planner(plan)
-        self._trials = [] if only_exact else tuning.trials(plan, self._planner)
-        tasks = [task for trial in self._trials for task in trial.tasks]
-        self._submitted = self._submit(tasks, "tuning") if tasks else self._submit_runs()
-
-    def finish(self) -> Counter[str]:
-        """Wait for what is submitted, and submit what can only follow; count how the tasks ended that were missing."""
-        ended = self._submitted()
-        if self._trials:
-            ended += self._submit_runs()()
-        return ended
-
-    def _submit_runs(self) -> Callable[[], Counter[str]]:
-        self.chosen = tuning.choose(self.plan, self._trials)
-        exact = {claim.check for claim in self.plan.grid.experiment.claims if claim.kind == "exact"}
-        checks = check_tasks(self.plan)
-        if self._only_exact:
-            return self._submit([task for task in checks if task.check.partition(":")[2] in exact], "runs")
-        return self._submit([*run_tasks(self.plan, self._planner, self.chosen), *checks], "runs")
-
-    def _submit(self, tasks: Sequence[Task], title: str) -> Callable[[], Counter[str]]:
-        """Submit the tasks that have no valid result yet; return what waits for them and shows how far they are."""
-        states = Counter(task.state for task in tasks)
-        groups = pending(tasks)
-        missing = [task for group in groups for task in group]
-        if not all(task.check for task in missing):
-            self._planner.load_data()
-        results = run_groups(self.pool, groups, self._rank)
-
-        def finish() -> Counter[str]:
-            if states["outdated"]:
-                print(f"{states['outdated']} {title} failed or were made by another version of the config: run again")
-            if len(missing) < len(tasks):
-                print(f"{title}: {len(tasks) - len(missing)} of {len(tasks)} are there already")
-            return _follow(results, len(missing), title)
-
-        return finish
-
-
-def _follow(results: Iterator[tuple[Task, Outcome]], total: int, title: str) -> Counter[str]:
-    """Count how tasks end, and show it: one bar with the time left on a terminal, one line a task elsewhere.
-
-    A task that failed has its line everywhere.
-    """
-    console = Console(file=sys.stdout, highlight=False)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    ended = Counter[str]()
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        handle = bar.add_task(title, total=total)
-        for task, outcome in results:
-            ended[outcome.status] += 1
-            line = f"[{ended.total()}/{total}] {task.label}: {outcome.status} ({outcome.seconds:.1f} s)"
-            line += f", alone: {outcome.alone}" if outcome.alone else ""
-            if outcome.status == "failed":
-                line += f"; {outcome.error}; see {task.directory / 'run.log'}"
-            if outcome.status == "failed" or not console.is_terminal:
-                bar.console.print(line, markup=False, soft_wrap=True)
-            bar.advance(handle)
-    return ended
-
-
 def show(plan: Plan, chosen: Mapping[Condition, float], pool: Pool, redraw: bool) -> None:
     """Judge the claims and print the verdicts; draw figures and report if they are wanted or anything has changed."""
     from experiments.core import dashboards, figures, summary
@@ -357,12 +275,3 @@ def show(plan: Plan, chosen: Mapping[Condition, float], pool: Pool, redraw: bool
 def _judged(plan: Plan) -> list[bytes]:
     paths = [plan.directory / name for name in ("results.csv", VERDICTS)]
     return [path.read_bytes() for path in paths if path.is_file()]
-
-
-def run_tasks(plan: Plan, planner: Planner, chosen: Mapping[Condition, float]) -> list[Task]:
-    """Every run of the grid, with the values that tuning chose."""
-    tasks = []
-    for condition, seeds in plan.run_seeds.items():
-        tuned = {plan.tuned_axis: chosen.get(condition, 0.0)}
-        tasks += planner.tasks(condition, seeds, tuned, plan.directory / condition.name)
-    return tasks

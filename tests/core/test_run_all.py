@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.core import runner
+from experiments.core import runner, schedule
 from experiments.core.execution import Task, run_groups
 from experiments.core.workers import Pool
 
@@ -49,7 +49,7 @@ def test_all_are_submitted_before_the_first_is_shown(three, monkeypatch: pytest.
         events.append(f"shown {plan.grid.name}")
         show(plan, *args, redraw)
 
-    monkeypatch.setattr(runner, "run_groups", submitted)
+    monkeypatch.setattr(schedule, "run_groups", submitted)
     monkeypatch.setattr(runner, "show", watched)
     answer = three.call("run", "all", "--logger=csv", "--data=generated")
     assert answer.code == 0
