@@ -68,9 +68,9 @@ MUTANTS = [
     ),
     Mutant(
         "a killed worker costs its runs",
-        "experiments/core/execution.py",
-        "attempts[group] < ATTEMPTS",
-        "attempts[group] < 1",
+        "experiments/core/workers.py",
+        "call.attempts < ATTEMPTS",
+        "call.attempts < 1",
         f"{CORE}/test_run_processes.py::test_a_killed_worker_and_ctrl_c_cost_nothing_but_time",
     ),
     # Stacks
@@ -126,9 +126,9 @@ MUTANTS = [
     Mutant(
         "the workers wait while an experiment is drawn",
         "experiments/core/runner.py",
-        "                steps = _begun(_run(each, choice, pool))\n        if before is not None:",
-        "                steps = _run(each, choice, pool)\n        if before is not None:",
-        f"{CORE}/test_run_all.py::test_each_is_scheduled_before_the_one_before_is_shown",
+        "            return finish_and_unlock\n",
+        "            code = finish_and_unlock()\n            return lambda: code\n",
+        f"{CORE}/test_run_all.py::test_all_are_submitted_before_the_first_is_shown",
     ),
     # Data
     Mutant(
@@ -475,7 +475,7 @@ MUTANTS = [
     Mutant(
         "exit code 0 although a run failed",
         "experiments/core/runner.py",
-        'return 1 if done["failed"] else 0',
+        'return 1 if ended["failed"] else 0',
         "return 0",
         f"{CORE}/test_run.py::test_a_run_that_fails_stops_nothing_is_shown_and_is_tried_again",
     ),
@@ -524,7 +524,7 @@ MUTANTS = [
     # Running
     Mutant(
         "workers that begin wherever their parent is",
-        "experiments/core/execution.py",
+        "experiments/core/workers.py",
         "    os.chdir(directory)\n",
         "",
         f"{CORE}/test_run_processes.py::test_workers_begin_where_their_parent_was_when_it_asked_for_them",

@@ -7,8 +7,8 @@ from synthetic_results import build
 
 from experiments.core import figures
 from experiments.core.drawing import Drawing
-from experiments.core.execution import Pool
 from experiments.core.results import Results
+from experiments.core.workers import Pool
 
 
 @pytest.fixture(scope="session")

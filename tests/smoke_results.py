@@ -11,10 +11,11 @@ import pytest
 from experiments.core import figures, records, summary, tuning
 from experiments.core.classes import find_class
 from experiments.core.drawing import Drawing
-from experiments.core.execution import Group, Outcome, Pool, Task, execute, groups
+from experiments.core.execution import Group, Outcome, Task, execute, groups
 from experiments.core.plan import Options, Planner, check_tasks, make_plan
 from experiments.core.results import Results
-from experiments.core.runner import run_tasks
+from experiments.core.schedule import run_tasks
+from experiments.core.workers import Pool
 
 
 def smoke(name: str, runs: Path, data: str | None = None) -> Results:

@@ -22,9 +22,10 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.core import records
-from experiments.core.execution import STACK, Pool, Task, groups
+from experiments.core.execution import STACK, Task, groups, run_groups
 from experiments.core.grid import FIRST_SEED
 from experiments.core.plan import Options, Planner, make_plan
+from experiments.core.workers import Pool
 from tests.chaos import workers_of
 
 NAME = "nonlinearity"
@@ -105,7 +106,7 @@ def soak(runs: int, folder: Path) -> Iterator[Measurement]:
     began, done = time.monotonic(), 0
     with Pool(JOBS) as pool:
         for tasks in tenths(runs, folder):
-            for task, outcome in pool.run(groups(tasks)):
+            for task, outcome in run_groups(pool, groups(tasks)):
                 stack = (records.read_result(task.directory) or {}).get("stack")
                 if outcome.status not in ("ok", "diverged") or stack != (STACK if task.stack else 1):
                     raise RuntimeError(f"{task.label}: {outcome}, stack of {stack}")

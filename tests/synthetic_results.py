@@ -14,10 +14,11 @@ import numpy as np
 import pandas as pd
 
 from experiments.core import records, summary
-from experiments.core.execution import Pool, Task, check_function
+from experiments.core.execution import Task, check_function
 from experiments.core.grid import Condition
 from experiments.core.plan import Options, Plan, Planner, check_tasks, make_plan
 from experiments.core.results import Results
+from experiments.core.workers import Pool
 
 EPOCHS, STEPS = 3, 10
 DIVERGED = ("normalization=layer", 1001)

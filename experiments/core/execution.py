@@ -1,38 +1,27 @@
-"""Running many runs: long-lived worker processes, one thread each, whose truth is in the files they leave."""
+"""Tasks: the runs and checks of an experiment, executed on workers, whose truth is in the files they leave."""
 
 from __future__ import annotations
 
 import contextlib
-import gc
 import hashlib
 import importlib
 import inspect
-import multiprocessing
-import os
 import shutil
-import signal
 import sys
-import threading
 import time
 import traceback
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
-from multiprocessing import resource_tracker
-from multiprocessing.context import BaseContext
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any
 
-from pebble import ProcessExpired, ProcessPool
+from filelock import FileLock
 
 from experiments.core import records
 from experiments.core.errors import UserError, check_known
 from experiments.core.interrupts import interrupts_wait
-from experiments.core.locks import locked
-
-T = TypeVar("T")
+from experiments.core.workers import ATTEMPTS, Pool
 
 
 @dataclass(frozen=True)
@@ -84,12 +73,6 @@ class Outcome:
 # Seeds of one condition that are trained in one fit: above ten, a seed's share of the time hardly falls.
 STACK = 10
 
-# Workers that a task may cost: one that is killed is no fault of the task, one after another is.
-ATTEMPTS = 3
-
-# How long a worker may take to start, once the process that it is a copy of has imported everything.
-SECONDS_TO_START = 5.0
-
 Group = tuple[Task, ...]
 
 
@@ -113,6 +96,65 @@ def pending(tasks: Sequence[Task]) -> list[Group]:
         )
         found += [(task,) for task in missing] if alone else [group] if missing else []
     return found
+
+
+@contextlib.contextmanager
+def locked(directory: Path, *, wait: bool) -> Iterator[None]:
+    """Hold a directory, which is made for it, and removed again if it stays empty.
+
+    The lock is a hidden file beside the directory, removed at the end. A killed process leaves the file, but no lock.
+
+    Args:
+        directory: what is held.
+        wait: until another process releases it.
+
+    Raises:
+        filelock.Timeout: another process holds it, and `wait` is false.
+    """
+    directory = directory.absolute()
+    made = [path for path in (directory, *directory.parents) if not path.exists()]
+    directory.mkdir(parents=True, exist_ok=True)
+    file = directory.with_name(f".{directory.name}.lock")
+    try:
+        with FileLock(file, blocking=wait):
+            try:
+                yield
+            finally:
+                # While the lock is held: whoever waits for it notices, and makes a new file.
+                with contextlib.suppress(OSError):
+                    file.unlink()
+    finally:
+        for path in made:
+            with contextlib.suppress(OSError):  # something is in it
+                path.rmdir()
+
+
+def run_groups(pool: Pool, pending: Sequence[Group], rank: int = 0) -> Iterator[tuple[Task, Outcome]]:
+    """Submit groups of tasks, the longest first; the iterator that is returned gives each task as it ends.
+
+    Args:
+        pool: executes them.
+        pending: the groups.
+        rank: groups of a lower rank go first.
+    """
+    ordered = sorted(pending, key=lambda group: -sum(task.cost for task in group))
+    return _results(pool, {pool.submit(execute, group, rank=rank): group for group in ordered}, rank)
+
+
+def _results(
+    pool: Pool, waiting: dict[Future[list[Outcome] | str], Group], rank: int
+) -> Iterator[tuple[Task, Outcome]]:
+    while waiting:
+        wait(waiting, return_when=FIRST_COMPLETED)
+        for future in [future for future in waiting if future.done()]:
+            group, error = waiting.pop(future), future.exception()
+            # Only the death of a worker arrives as an exception: `execute` catches what a run raises.
+            lost = Outcome("failed", 0.0, f"worker ended, {ATTEMPTS} times: {error}")
+            ended = [lost] * len(group) if error is not None else future.result()
+            if isinstance(ended, str):
+                waiting |= {pool.submit(execute, (task,), ended, rank=rank): (task,) for task in group}
+            else:
+                yield from zip(group, ended, strict=True)
 
 
 def execute(group: Group, alone: str = "") -> list[Outcome] | str:
@@ -214,140 +256,3 @@ def check_hash(path: str) -> str:
     """Fingerprint of a check: the source of its module."""
     module = sys.modules[check_function(path).__module__]
     return hashlib.sha256(inspect.getsource(module).encode()).hexdigest()[:16]
-
-
-def _start_worker(directory: str) -> None:
-    """Leave Ctrl-C to the parent, which stops its workers itself; and work where it does.
-
-    A new process begins where its parent is at that moment, and a parent that parses a config file is elsewhere.
-    """
-    os.chdir(directory)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sys.argv = ["python -m experiments"]
-    # What has been imported stays: set aside, it no longer puts off the search for what runs leave until hundreds have
-    # been. The collector takes note of that when it is called.
-    importlib.import_module("experiments.core.cli")
-    gc.freeze()
-    gc.collect()
-
-
-def _workers(count: int, context: BaseContext, directory: str) -> ProcessPool:
-    return ProcessPool(max_workers=count, context=context, initializer=_start_worker, initargs=[directory])
-
-
-# What every run needs and takes seconds to import; nothing of this project, whose place only the workers know.
-SHARED_IMPORTS = ("lightning.pytorch.cli", "torch.utils.tensorboard", "sklearn.datasets", "pandas", "matplotlib.figure")
-
-
-class Pool:
-    """A pool of workers; one that dies costs its own task, which is begun again, and no other.
-
-    Where the system can, workers are copies of one process that has imported what they need; elsewhere each imports it.
-    """
-
-    def __init__(self, jobs: int) -> None:
-        self.jobs = jobs
-        # On macOS a copy of a process that has loaded the system's libraries may crash.
-        self._context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
-        self._pool: ProcessPool | None = None
-        self._starting: threading.Thread | None = None
-        self._first_call: Future[None] | None = None
-        # Of what is scheduled, that which has not ended; and a worker for what cannot wait until it has.
-        self._waiting: set[Future[list[Outcome] | str]] = set()
-        self._aside: ProcessPool | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._starting is not None:
-            self._starting.join()
-        for pool in (self._aside, self._pool):
-            if pool is None:
-                continue
-            if kind is None:
-                pool.close()  # type: ignore[no-untyped-call]
-            else:
-                # Workers that are about to start would look for a pool that is gone, and say so at length.
-                wait([self._first_call] if self._first_call else [], timeout=SECONDS_TO_START)
-                pool.stop()  # type: ignore[no-untyped-call]
-            pool.join()
-
-    def start(self) -> None:
-        """Start the workers beside what the caller goes on with; the first `run` would start them otherwise."""
-        if self._starting is None:
-            self._starting = threading.Thread(target=self._start, args=[str(Path.cwd())])
-            self._starting.start()
-
-    def _start(self, directory: str) -> None:
-        # Inherited by the workers, and read when they import torch.
-        os.environ["OMP_NUM_THREADS"] = "1"
-        if sys.platform == "linux":
-            # Ctrl-C reaches the server, too, while it imports, and each worker before it can ignore it: never there.
-            # The tracker first, whose start would let it through again.
-            resource_tracker.ensure_running()
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        self._context.set_forkserver_preload(list(SHARED_IMPORTS))
-        self._pool = _workers(self.jobs, self._context, directory)
-        self._first_call = self._pool.schedule(_start_worker, args=[directory])
-
-    def map(self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> list[T]:
-        """Call a function once for each tuple of arguments, on the workers if there are any; return the values.
-
-        While they have runs to do, another worker does it beside them.
-
-        Raises:
-            ProcessExpired: a call has ended several workers.
-        """
-        if self._starting is None:
-            return [function(*call) for call in calls]
-        pool = self._started()
-        if self._waiting:
-            self._aside = self._aside or _workers(1, self._context, str(Path.cwd()))
-            pool = self._aside
-        futures = [pool.schedule(function, args=list(call)) for call in calls]
-        for _ in range(ATTEMPTS - 1):
-            lost = [k for k, future in enumerate(futures) if isinstance(future.exception(), ProcessExpired)]
-            for k in lost:
-                futures[k] = pool.schedule(function, args=list(calls[k]))
-        return [future.result() for future in futures]
-
-    def _started(self) -> ProcessPool:
-        self.start()
-        assert self._starting is not None
-        self._starting.join()
-        assert self._pool is not None
-        return self._pool
-
-    def run(self, pending: Sequence[Group]) -> Iterator[tuple[Task, Outcome]]:
-        """Schedule groups of tasks, the longest first; the iterator that is returned gives each task as it ends."""
-        waiting: dict[Future[list[Outcome] | str], Group] = {}
-        for group in sorted(pending, key=lambda group: -sum(task.cost for task in group)):
-            self._schedule(waiting, group)
-        return self._results(waiting)
-
-    def _schedule(self, waiting: dict[Future[list[Outcome] | str], Group], group: Group, alone: str = "") -> None:
-        future: Future[list[Outcome] | str] = self._started().schedule(execute, args=[group, alone])
-        waiting[future] = group
-        self._waiting.add(future)
-
-    def _results(self, waiting: dict[Future[list[Outcome] | str], Group]) -> Iterator[tuple[Task, Outcome]]:
-        attempts = Counter[Group]()
-        while waiting:
-            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                group, error = waiting.pop(future), future.exception()
-                self._waiting.discard(future)
-                # Only the death of a worker arrives as an exception: `execute` catches what a run raises.
-                attempts[group] += 1
-                if error is not None and attempts[group] < ATTEMPTS:
-                    self._schedule(waiting, group)
-                    continue
-                lost = [Outcome("failed", 0.0, f"worker ended, {ATTEMPTS} times: {error}")] * len(group)
-                ended = lost if error is not None else future.result()
-                if isinstance(ended, str):
-                    for task in group:
-                        self._schedule(waiting, (task,), ended)
-                else:
-                    yield from zip(group, ended, strict=True)

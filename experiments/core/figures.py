@@ -20,11 +20,11 @@ from experiments.core.bands import history
 from experiments.core.definitions import CONFIRMED, INCONCLUSIVE, INFERENTIAL, NONE, REFUTED
 from experiments.core.drawing import Drawing, Words
 from experiments.core.errors import UserError, nearest
-from experiments.core.execution import Pool
 from experiments.core.records import replacing
 from experiments.core.report.wording import effect_words, interval_of, interval_words, threshold_words
 from experiments.core.results import Results, Run, public_functions
 from experiments.core.verdicts import Verdict
+from experiments.core.workers import Pool
 
 Figure = Callable[[Results], Drawing]
 LEARNING = "val/accuracy"

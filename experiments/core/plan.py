@@ -188,6 +188,10 @@ class Planner:
             for condition, seeds in self.plan.run_seeds.items()
         }
 
+    def all_tasks(self, chosen: Mapping[Condition, float]) -> list[Task]:
+        """Every run of the grid, with the values that tuning chose."""
+        return [task for tasks in self.run_tasks(chosen).values() for task in tasks]
+
     def config(self, condition: Condition, tuned: Mapping[str, float]) -> dict[str, Any]:
         """The resolved config of a condition.
 

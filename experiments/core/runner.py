@@ -1,39 +1,68 @@
-"""`run`: from an experiment's definition to its verdicts and report, running only what is not there yet."""
+"""`run`, `report`, `verify`, `reference`: from an experiment's definition to its verdicts and its report.
+
+With `all`, the tasks of all experiments are submitted to the same workers, in the order of the experiments; each
+experiment is judged when its own tasks are done, while the workers go on with the next.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import signal
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, TypeVar
 
+import filelock
+
 from experiments.core import catalogue, records, tuning, verification
 from experiments.core.errors import TERMINATED, UserError
-from experiments.core.execution import Pool, Task, pending
+from experiments.core.execution import locked
 from experiments.core.grid import FIRST_SEED, Condition
-from experiments.core.locks import locked
 from experiments.core.plan import Options, Plan, Planner, check_tasks, make_plan
-from experiments.core.progress import follow
 from experiments.core.samples import check_contrasts
+from experiments.core.schedule import Schedule
 from experiments.core.summary import VERDICTS, find
+from experiments.core.workers import Pool
 
 if TYPE_CHECKING:
+    from experiments.core.definitions import Claim
     from experiments.core.reference import Reference
 
 T = TypeVar("T")
+
+# What is left to do of an experiment once its tasks are submitted; gives the exit code.
+Finish = Callable[[], int]
 
 
 def run(name: str, choice: Options) -> int:
     """Run what is missing of an experiment, or of all, then judge the claims and draw the report.
 
     Returns:
-        0, or 1 if a run failed.
+        0, 1 if a run failed, 2 if one of all experiments could not be run.
     """
-    return _tied(name, choice, lambda pool: _run_each(name, choice, pool))
+    code = _for_each(name, choice, _begin_run)
+    _write_index(name, choice)
+    return code
+
+
+def _begin_run(plan: Plan, pool: Pool, rank: int) -> Finish:
+    if not (plan.directory / VERDICTS).is_file():
+        pool.start()  # beside the imports of this process
+    schedule = Schedule(plan, pool, rank)
+
+    def finish() -> int:
+        print(f"{plan.title}: {plan.directory}")
+        ended = schedule.finish()
+        # Where everything failed there is nothing to judge.
+        if not ended["failed"] or find(plan, schedule.chosen).runs:
+            show(plan, schedule.chosen, pool, redraw=ended.total() > 0)
+        return 1 if ended["failed"] else 0
+
+    return finish
 
 
 def report(name: str, choice: Options) -> int:
@@ -42,158 +71,25 @@ def report(name: str, choice: Options) -> int:
     Of all experiments, those that were run.
     """
 
-    def if_run(plan: Plan, pool: Pool) -> int:
-        return _report(plan, pool) if any(plan.directory.iterdir()) or name != catalogue.ALL else 0
+    def begin(plan: Plan, pool: Pool, _rank: int) -> Finish:
+        if name == catalogue.ALL and not any(plan.directory.iterdir()):
+            return lambda: 0
 
-    return _tied(name, choice, lambda pool: _each(name, choice, pool, if_run))
+        def finish() -> int:
+            show(plan, tuning.read_chosen(plan), pool, redraw=True)
+            return 0
 
+        return finish
 
-def _tied(name: str, choice: Options, action: Callable[[Pool], int]) -> int:
-    from experiments.core.report import index
-
-    code = _with_workers(choice, action)
-    print(index.write(choice.runs, draw=name == catalogue.ALL))
+    code = _for_each(name, choice, begin)
+    _write_index(name, choice)
     return code
 
 
-@contextlib.contextmanager
-def _ending_on_sigterm() -> Iterator[None]:
-    """Let a scheduler's SIGTERM end the workers too, and this process with the exit code that it expects."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _write_index(name: str, choice: Options) -> None:
+    from experiments.core.report import index
 
-
-def _with_workers(choice: Options, action: Callable[[Pool], int]) -> int:
-    with _ending_on_sigterm(), Pool(choice.jobs) as pool:
-        return action(pool)
-
-
-def _names(name: str) -> Sequence[str]:
-    return catalogue.names() if name == catalogue.ALL else [name]
-
-
-@contextlib.contextmanager
-def _one_of(name: str, each: str, codes: list[int]) -> Iterator[None]:
-    """Of many experiments, one that cannot be done costs a message and the exit code 2, and no other experiment."""
-    try:
-        yield
-    except UserError as error:
-        if name != catalogue.ALL:
-            raise
-        print(f"error: {each}: {error}", file=sys.stderr)
-        codes.append(2)
-
-
-def _each(name: str, choice: Options, pool: Pool, action: Callable[[Plan, Pool], int]) -> int:
-    """Do the same with one experiment, or with every one on the same workers."""
-    codes = [0]
-    for each in _names(name):
-        with _one_of(name, each, codes), _held(each, choice) as plan:
-            codes.append(action(plan, pool))
-    return max(codes)
-
-
-@contextlib.contextmanager
-def _held(name: str, choice: Options) -> Iterator[Plan]:
-    """Plan an experiment, and hold its directory while no other call does."""
-    plan = make_plan(name, choice)
-    check_contrasts(name, plan.grid.experiment.claims)
-    with locked(plan.directory, wait=False) as held:
-        if not held:
-            raise UserError(f"another call is at '{plan.grid.name}' in '{plan.directory}': wait for it to end")
-        for path in plan.directory.rglob(".*.tmp*"):  # of a call that was killed
-            path.unlink(missing_ok=True)
-        yield plan
-
-
-# What is done in steps, between which other things can be done; in the end it gives something.
-Steps = Generator[None, None, T]
-
-
-def _begun(steps: Steps[T]) -> Steps[T]:
-    """Do the first step."""
-    next(steps)
-    return steps
-
-
-def _to_end(steps: Steps[T]) -> T:
-    """Do the steps that are left."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            value: T = end.value
-            return value
-
-
-def _run_each(name: str, choice: Options, pool: Pool) -> int:
-    """Run one experiment, or every one: while the last runs of one end and it is judged, the workers begin the next."""
-    codes = [0]
-    before: tuple[str, Steps[int]] | None = None
-    for each in [*_names(name), None]:
-        steps = None
-        if each is not None:
-            with _one_of(name, each, codes):
-                steps = _begun(_run(each, choice, pool))
-        if before is not None:
-            with _one_of(name, before[0], codes):
-                codes.append(_to_end(before[1]))
-        before = None
-        if each is not None and steps is not None:
-            with _one_of(name, each, codes):
-                next(steps)
-                before = each, steps
-    return max(codes)
-
-
-def _run(name: str, choice: Options, pool: Pool) -> Steps[int]:
-    with _held(name, choice) as plan:
-        if not (plan.directory / VERDICTS).is_file():
-            pool.start()  # beside the imports of this process
-        training = _training(plan, pool)
-        next(training)
-        yield
-        print(f"{plan.title}: {plan.directory}")
-        next(training)
-        yield
-        chosen, done = _to_end(training)
-        # Where everything failed there is nothing to judge.
-        if not done["failed"] or find(plan, chosen).runs:
-            show(plan, chosen, pool, redraw=done.total() > 0)
-        return 1 if done["failed"] else 0
-
-
-def _training(plan: Plan, pool: Pool, only_exact: bool = False) -> Steps[tuple[dict[Condition, float], Counter[str]]]:
-    """Run what is missing; give what tuning chose, and how many runs and checks ended how.
-
-    The first step ends when something has been scheduled, the second when everything has.
-    """
-    exact = {claim.check for claim in plan.grid.experiment.claims if claim.kind == "exact"}
-    checks = [task for task in check_tasks(plan) if not only_exact or task.check.partition(":")[2] in exact]
-    planner = Planner(plan)
-    trials = [] if only_exact else tuning.trials(plan, planner)
-    tuned = begin_missing(pool, planner, [task for trial in trials for task in trial.tasks], "tuning")
-    if trials:
-        yield
-    done = tuned()
-    chosen = tuning.choose(plan, trials)
-    tasks = [] if only_exact else run_tasks(plan, planner, chosen)
-    finish = begin_missing(pool, planner, [*tasks, *checks], "runs")
-    if not trials:
-        yield
-    yield
-    return chosen, done + finish()
-
-
-def _report(plan: Plan, pool: Pool) -> int:
-    show(plan, tuning.read_chosen(plan), pool, redraw=True)
-    return 0
+    print(index.write(choice.runs, draw=name == catalogue.ALL))
 
 
 def verify(name: str, choice: Options, *, only_exact: bool, keep_answers: bool) -> int:
@@ -216,39 +112,41 @@ def verify(name: str, choice: Options, *, only_exact: bool, keep_answers: bool) 
     if keep_answers and choice.first_seed == FIRST_SEED:
         raise UserError("--keep is about another seed set: give --first-seed as well")
 
-    def compare(plan: Plan, pool: Pool) -> int:
+    def begin(plan: Plan, pool: Pool, rank: int) -> Finish:
         from experiments.core import reference
         from experiments.core.report import terminal
 
         if name == catalogue.ALL and not reference.exists(plan.grid.name):
             print(f"{plan.title}: no reference yet")
-            return 0
+            return lambda: 0
         kept = reference.read(plan.grid.name)
         if not plan.other_seeds:
             records.empty(plan.directory)
-        answers = _answers(plan, pool, kept, only_exact)
-        records.write_json(plan.directory / "verify.json", [asdict(answer) for answer in answers])
-        if keep_answers:
-            reference.keep_other_seeds(plan, answers)
-        terminal.print_answers(plan.title, answers)
-        return 0 if verification.summarize(answers)["good"] else 1
+        claims = [claim for claim in plan.grid.experiment.claims if claim.kind == "exact" or not only_exact]
+        schedule = Schedule(plan, pool, rank, only_exact) if claims else None
 
-    beside = replace(choice, runs=choice.runs / "verify")
-    return _with_workers(choice, lambda pool: _each(name, beside, pool, compare))
+        def finish() -> int:
+            answers = _answers(schedule, kept, claims) if schedule else []
+            records.write_json(plan.directory / "verify.json", [asdict(answer) for answer in answers])
+            if keep_answers:
+                reference.keep_other_seeds(plan, answers)
+            terminal.print_answers(plan.title, answers)
+            return 0 if verification.summarize(answers)["good"] else 1
+
+        return finish
+
+    return _for_each(name, replace(choice, runs=choice.runs / "verify"), begin)
 
 
-def _answers(plan: Plan, pool: Pool, kept: Reference, only_exact: bool) -> list[verification.Answer]:
+def _answers(schedule: Schedule, kept: Reference, claims: Sequence[Claim]) -> list[verification.Answer]:
     from experiments.core import ledger, summary
 
-    claims = [claim for claim in plan.grid.experiment.claims if claim.kind == "exact" or not only_exact]
-    if not claims:
-        return []
-    chosen, done = _to_end(_training(plan, pool, only_exact))
-    if done["failed"]:
-        raise UserError(f"{done['failed']} runs failed")
-    results = summary.judge(plan, chosen, pool)
+    failed = schedule.finish()["failed"]
+    if failed:
+        raise UserError(f"{failed} runs failed")
+    results = summary.judge(schedule.plan, schedule.chosen, schedule.pool)
     judged = [verdict for verdict in results.verdicts if verdict.id in {claim.id for claim in claims}]
-    if plan.other_seeds:
+    if schedule.plan.other_seeds:
         return verification.other_seeds(kept, claims, judged, results.samples)
     changed = ledger.other_arithmetic(kept.environment, results.environment)
     if changed:
@@ -262,20 +160,98 @@ def keep(name: str, choice: Options) -> int:
     Raises:
         UserError: some runs are missing, or were made by another version of the config.
     """
-    return _with_workers(choice, lambda pool: _each(name, choice, pool, _keep))
+    return _for_each(name, choice, lambda plan, pool, _rank: functools.partial(_keep, plan, pool))
 
 
 def _keep(plan: Plan, pool: Pool) -> int:
     from experiments.core import reference, summary
 
     chosen = tuning.read_chosen(plan)
-    states = Counter(task.state for task in [*run_tasks(plan, Planner(plan), chosen), *check_tasks(plan)])
+    states = Counter(task.state for task in [*Planner(plan).all_tasks(chosen), *check_tasks(plan)])
     if states.total() > states["finished"]:
         missing = states.total() - states["finished"]
         raise UserError(f"{missing} of {states.total()} runs are missing or outdated; first: {plan.command}")
     for path in reference.keep(summary.judge(plan, chosen, pool)):
         print(path)
     return 0
+
+
+def _for_each(name: str, choice: Options, begin: Callable[[Plan, Pool, int], Finish]) -> int:
+    """Begin with an experiment, or with every one, then finish them one by one.
+
+    With `all`, report the mistake that an experiment cannot be done for, continue, and return 2 at the end.
+
+    Args:
+        name: of the experiment, or `all`.
+        choice: of the user.
+        begin: submits the tasks of an experiment to the workers, with a rank, and returns what is left to do.
+
+    Returns:
+        The largest of the exit codes.
+    """
+    one_of_many = name == catalogue.ALL
+    names = catalogue.names() if one_of_many else [name]
+    with _ending_on_sigterm(), contextlib.ExitStack() as locks, Pool(choice.jobs) as pool:
+
+        def begin_locked(each: str, rank: int) -> Finish:
+            with contextlib.ExitStack() as stack:
+                finish = begin(_locked_plan(each, choice, stack), pool, rank)
+                lock = locks.enter_context(stack.pop_all())
+
+            def finish_and_unlock() -> int:
+                with lock:
+                    return finish()
+
+            return finish_and_unlock
+
+        begun = {
+            each: _attempt(each, functools.partial(begin_locked, each, rank), one_of_many)
+            for rank, each in enumerate(names)
+        }
+        codes = [finish and _attempt(each, finish, one_of_many) for each, finish in begun.items()]
+    return max(2 if code is None else code for code in codes)
+
+
+def _attempt(name: str, action: Callable[[], T], one_of_many: bool) -> T | None:
+    """Do something for an experiment; a user's mistake in one of many is printed, and None is returned."""
+    try:
+        return action()
+    except UserError as error:
+        if not one_of_many:
+            raise
+        print(f"error: {name}: {error}", file=sys.stderr)
+        return None
+
+
+def _locked_plan(name: str, choice: Options, lock: contextlib.ExitStack) -> Plan:
+    """Plan an experiment, and hold its directory until `lock` is closed.
+
+    Raises:
+        UserError: what was chosen does not exist, or another call holds the directory.
+    """
+    plan = make_plan(name, choice)
+    check_contrasts(name, plan.grid.experiment.claims)
+    try:
+        lock.enter_context(locked(plan.directory, wait=False))
+    except filelock.Timeout:
+        text = f"another call is at '{plan.grid.name}' in '{plan.directory}': wait for it to end"
+        raise UserError(text) from None
+    for path in plan.directory.rglob(".*.tmp*"):  # of a call that was killed
+        path.unlink(missing_ok=True)
+    return plan
+
+
+@contextlib.contextmanager
+def _ending_on_sigterm() -> Iterator[None]:
+    """Let a scheduler's SIGTERM end the workers too, and this process with the exit code that it expects."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def show(plan: Plan, chosen: Mapping[Condition, float], pool: Pool, redraw: bool) -> None:
@@ -299,27 +275,3 @@ def show(plan: Plan, chosen: Mapping[Condition, float], pool: Pool, redraw: bool
 def _judged(plan: Plan) -> list[bytes]:
     paths = [plan.directory / name for name in ("results.csv", VERDICTS)]
     return [path.read_bytes() for path in paths if path.is_file()]
-
-
-def run_tasks(plan: Plan, planner: Planner, chosen: Mapping[Condition, float]) -> list[Task]:
-    """Every run of the grid, with the values that tuning chose."""
-    return [task for tasks in planner.run_tasks(chosen).values() for task in tasks]
-
-
-def begin_missing(pool: Pool, planner: Planner, tasks: Sequence[Task], title: str) -> Callable[[], Counter[str]]:
-    """Schedule the tasks that have no valid result yet; the call that is returned counts how they ended."""
-    states = Counter(task.state for task in tasks)
-    groups = pending(tasks)
-    missing = [task for group in groups for task in group]
-    if not all(task.check for task in missing):
-        planner.load_data()
-    results = pool.run(groups)
-
-    def finish() -> Counter[str]:
-        if states["outdated"]:
-            print(f"{states['outdated']} {title} failed or were made by another version of the config: run again")
-        if len(missing) < len(tasks):
-            print(f"{title}: {len(tasks) - len(missing)} of {len(tasks)} are there already")
-        return Counter(outcome.status for _, outcome in follow(results, len(missing), title))
-
-    return finish

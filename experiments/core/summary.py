@@ -8,10 +8,11 @@ from typing import Any
 
 from experiments.core import records, samples, verdicts
 from experiments.core.errors import UserError
-from experiments.core.execution import Pool, Task
+from experiments.core.execution import Task
 from experiments.core.grid import Condition
 from experiments.core.plan import Plan, Planner, check_tasks
 from experiments.core.results import Results, Run, derive, table
+from experiments.core.workers import Pool
 
 VERDICTS = "verdicts.json"
 

@@ -15,10 +15,10 @@ import datamodules
 from experiments.architectures import figures, measures
 from experiments.core import catalogue, records, reference, summary
 from experiments.core.errors import UserError
-from experiments.core.execution import Pool
 from experiments.core.grid import Condition
 from experiments.core.plan import Options, make_plan
 from experiments.core.results import Results, Run
+from experiments.core.workers import Pool
 
 CONFIGS = sorted(path.stem for path in (catalogue.ROOT / "architectures").glob("*.yaml"))
 WITH_COUNTERPART = {

@@ -33,7 +33,7 @@ from faults import (
 )
 from faults_mirror import serve
 
-from experiments.core import catalogue, execution, runner
+from experiments.core import catalogue, execution, runner, workers
 from experiments.core.execution import Task
 
 REAL_SHOW = runner.show
@@ -280,16 +280,16 @@ def test_a_small_disk_is_full_before_the_first_checkpoint_is_whole(scene: Scene)
 
 def test_a_worker_that_is_killed_again_and_again_costs_its_own_task(here: Path, monkeypatch: pytest.MonkeyPatch):
     # As the system kills what takes too much memory; `test_run_processes.py` has it once, and through the command line.
-    monkeypatch.setattr(execution, "SHARED_IMPORTS", ())
+    monkeypatch.setattr(workers, "SHARED_IMPORTS", ())
     tasks = [Task(str(seed), here / str(seed), seed, "hash", check="faults_worker:check") for seed in (1, 2)]
     (here / "fault").touch()
-    with execution.Pool(jobs=1) as pool:
-        ended = {task.seed: outcome for task, outcome in pool.run(execution.pending(tasks))}
+    with workers.Pool(jobs=1) as pool:
+        ended = {task.seed: outcome for task, outcome in execution.run_groups(pool, execution.pending(tasks))}
         assert [ended[seed].status for seed in (1, 2)] == ["failed", "ok"]
         assert ended[1].error.startswith("worker ended")
         before = finished(here)
         assert [path.parent.name for path in before] == ["2"]
         assert torn(here) == []
         (here / "fault").unlink()
-        assert [outcome.status for _, outcome in pool.run(execution.pending(tasks))] == ["ok"]
+        assert [outcome.status for _, outcome in execution.run_groups(pool, execution.pending(tasks))] == ["ok"]
     assert before.items() < finished(here).items()

@@ -18,11 +18,11 @@ from read_back import accuracy_by_epoch, artist, band_ends, interval, line, stud
 from experiments.core import bands, catalogue, drawing, figures
 from experiments.core.definitions import INFERENTIAL, Claim
 from experiments.core.errors import UserError
-from experiments.core.execution import Pool
 from experiments.core.inference import Sample
 from experiments.core.report import wording
 from experiments.core.results import Results
 from experiments.core.verdicts import judge, read_verdicts
+from experiments.core.workers import Pool
 
 pytest_plugins = ["results_fixtures"]
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import textwrap
 from pathlib import Path
 
 import pytest
 
-from experiments.core import runner
-from experiments.core.execution import Pool, Task
+from experiments.core import runner, schedule
+from experiments.core.execution import Task, run_groups
+from experiments.core.workers import Pool
 
 DEFINITION = """
     from experiments.core.definitions import Claim, Experiment
@@ -38,28 +38,26 @@ def three(tiny):
         del sys.modules[module]
 
 
-def test_each_is_scheduled_before_the_one_before_is_shown(three, monkeypatch: pytest.MonkeyPatch):
+def test_all_are_submitted_before_the_first_is_shown(three, monkeypatch: pytest.MonkeyPatch):
     events = []
 
-    class Watched(runner.Pool):
-        def run(self, pending):
-            if pending:
-                events.append(f"scheduled {pending[0][0].directory.parents[1].name}")
-            return super().run(pending)
+    def submitted(pool, pending, rank):
+        events.append(f"submitted {pending[0][0].directory.parents[1].name} {rank}")
+        return run_groups(pool, pending, rank)
 
     def watched(plan, *args, redraw, show=runner.show):
         events.append(f"shown {plan.grid.name}")
         show(plan, *args, redraw)
 
-    monkeypatch.setattr(runner, "Pool", Watched)
+    monkeypatch.setattr(schedule, "run_groups", submitted)
     monkeypatch.setattr(runner, "show", watched)
     answer = three.call("run", "all", "--logger=csv", "--data=generated")
     assert answer.code == 0
     assert events == [
-        "scheduled alpha",
-        "scheduled beta",
+        "submitted alpha 0",
+        "submitted beta 1",
+        "submitted tiny 2",
         "shown alpha",
-        "scheduled tiny",
         "shown beta",
         "shown tiny",
     ]
@@ -77,13 +75,20 @@ def test_one_that_cannot_begin_costs_none_of_the_others(three):
     assert all((Path("runs") / name / "verdicts.json").is_file() for name in ("alpha", "tiny"))
 
 
-def test_what_is_asked_while_runs_wait_is_done_by_another_worker(here: Path):
+def test_calls_are_made_by_rank_and_what_a_result_needs_is_asked_before_all_runs(here: Path):
+    check = "experiments.multilabel.checks:bce_is_bernoulli"
+    names = ["later", "sooner", "last"]
+    tasks = [(Task(name, here / name, seed=1, config_hash="", check=check),) for name in names]
     with Pool(jobs=1) as pool:
-        pool.start()
-        (worker,) = pool.map(os.getpid, [()])
-        check = "experiments.multilabel.checks:bce_is_bernoulli"
-        results = pool.run([(Task("a check", here / "check", seed=1, config_hash="", check=check),)])
-        (other,) = pool.map(os.getpid, [()])
-        assert other != worker
-        assert [(outcome.status, outcome.error) for _, outcome in results] == [("ok", "")]
-        assert pool.map(os.getpid, [()]) == [worker]
+        results = [run_groups(pool, [task], rank) for task, rank in zip(tasks, (1, 0, 1), strict=True)]
+        (there,) = pool.map(finished, [(here,)])
+        assert len(there) <= 1  # the one that a worker was at
+        for result in results:
+            assert [(outcome.status, outcome.error) for _, outcome in result] == [("ok", "")]
+    order = sorted(names, key=lambda name: (here / name / "result.json").stat().st_mtime_ns)
+    assert order == ["sooner", "later", "last"]
+
+
+def finished(place: Path) -> list[Path]:
+    """What a worker sees when it is asked."""
+    return list(place.rglob("result.json"))

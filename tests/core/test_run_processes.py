@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from experiments.core import commands
-from experiments.core.execution import Pool
 from experiments.core.interrupts import interrupts_wait
+from experiments.core.workers import Pool
 
 REPOSITORY = Path(commands.__file__).resolve().parents[2]
 # So many runs that Ctrl-C finds most of them still to be done.

@@ -30,13 +30,13 @@ DOOR = """\
 import sys
 
 if __name__ == "__main__":
-    from experiments.core import commands, runner, summary
+    from experiments.core import commands, runner, schedule, summary
 
     runner.show = lambda plan, chosen, pool, redraw: summary.judge(plan, chosen, pool)
     if "--backwards" in sys.argv:
         sys.argv.remove("--backwards")
-        forwards = runner.pending
-        runner.pending = lambda tasks: forwards(tasks)[::-1]
+        forwards = schedule.pending
+        schedule.pending = lambda tasks: forwards(tasks)[::-1]
     sys.exit(commands.main(sys.argv[1:]))
 """
 HOW = {

@@ -11,10 +11,10 @@ import pytest
 
 from experiments.core import ledger, records, reference, verification
 from experiments.core.definitions import Claim
-from experiments.core.execution import Pool
 from experiments.core.inference import Sample
 from experiments.core.reference import Reference
 from experiments.core.verdicts import judge, read_verdicts
+from experiments.core.workers import Pool
 
 WORDS = {"statement": "s", "statement_fr": "s", "slide": "s"}
 EFFECT = Claim("L01-a", kind="effect", measure="m", where={}, above=1.0, n=10, **WORDS)

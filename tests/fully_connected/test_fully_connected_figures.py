@@ -10,7 +10,7 @@ from smoke_results import smoke
 
 from datamodules import Digits
 from experiments.core import figures as core
-from experiments.core.execution import Pool
+from experiments.core.workers import Pool
 from experiments.fully_connected.checks import KINDS
 from experiments.fully_connected.figures import CHANGES, CLASSIFIERS, NETWORKS, SHOWN, TABLES
 

@@ -30,6 +30,7 @@ from experiments.core.classes import find_class
 from experiments.core.cli import build_fit, fit_seeds
 from experiments.core.execution import Pool, Task
 from experiments.core.stacking import train_stack
+from experiments.core.workers import Pool
 from lightning_modules.fully_connected import FullyConnectedNetwork
 from lightning_modules.stack import StackedNetwork
 
@@ -361,7 +362,7 @@ def grid(workload: Workload, runs: int, jobs: int) -> float:
         first = [(replace(task, directory=task.directory / "first"),) for task in tasks[: 2 * jobs]]
         for warm_up in (first, [(task,) for task in tasks]):
             started = time.perf_counter()
-            for task, outcome in pool.run(warm_up):
+            for task, outcome in run_groups(pool, warm_up):
                 if outcome.status != "ok":
                     raise RuntimeError(f"{task.label}: {outcome.error}")
         return time.perf_counter() - started

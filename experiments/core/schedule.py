@@ -1,0 +1,98 @@
+"""The tasks of one experiment on the workers, stage by stage, and how far they are."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from experiments.core import tuning
+from experiments.core.execution import Outcome, Task, pending, run_groups
+from experiments.core.grid import Condition
+from experiments.core.plan import Plan, Planner, check_tasks
+from experiments.core.workers import Pool
+
+
+class Schedule:
+    """The tasks of one experiment on the workers: trials first, where something is tuned, then runs and checks.
+
+    Args:
+        plan: of the experiment.
+        pool: executes its tasks.
+        rank: tasks of experiments with a lower rank go first.
+        only_exact: only the checks of exact claims.
+    """
+
+    def __init__(self, plan: Plan, pool: Pool, rank: int, only_exact: bool = False) -> None:
+        self.plan, self.pool = plan, pool
+        self.chosen: dict[Condition, float] = {}  # by tuning
+        self._rank, self._only_exact = rank, only_exact
+        self._planner = Planner(plan)
+        self._trials = [] if only_exact else tuning.trials(plan, self._planner)
+        tasks = [task for trial in self._trials for task in trial.tasks]
+        self._submitted = self._submit(tasks, "tuning") if tasks else self._submit_runs()
+
+    def finish(self) -> Counter[str]:
+        """Wait for what is submitted, and submit what can only follow; count how the tasks ended that were missing."""
+        ended = self._submitted()
+        if self._trials:
+            ended += self._submit_runs()()
+        return ended
+
+    def _submit_runs(self) -> Callable[[], Counter[str]]:
+        self.chosen = tuning.choose(self.plan, self._trials)
+        exact = {claim.check for claim in self.plan.grid.experiment.claims if claim.kind == "exact"}
+        checks = check_tasks(self.plan)
+        if self._only_exact:
+            return self._submit([task for task in checks if task.check.partition(":")[2] in exact], "runs")
+        return self._submit([*self._planner.all_tasks(self.chosen), *checks], "runs")
+
+    def _submit(self, tasks: Sequence[Task], title: str) -> Callable[[], Counter[str]]:
+        """Submit the tasks that have no valid result yet; return what waits for them and shows how far they are."""
+        states = Counter(task.state for task in tasks)
+        groups = pending(tasks)
+        missing = [task for group in groups for task in group]
+        if not all(task.check for task in missing):
+            self._planner.load_data()
+        results = run_groups(self.pool, groups, self._rank)
+
+        def finish() -> Counter[str]:
+            if states["outdated"]:
+                print(f"{states['outdated']} {title} failed or were made by another version of the config: run again")
+            if len(missing) < len(tasks):
+                print(f"{title}: {len(tasks) - len(missing)} of {len(tasks)} are there already")
+            return _follow(results, len(missing), title)
+
+        return finish
+
+
+def _follow(results: Iterator[tuple[Task, Outcome]], total: int, title: str) -> Counter[str]:
+    """Count how tasks end, and show it: one bar with the time left on a terminal, one line a task elsewhere.
+
+    A task that failed has its line everywhere.
+    """
+    console = Console(file=sys.stdout, highlight=False)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    ended = Counter[str]()
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        handle = bar.add_task(title, total=total)
+        for task, outcome in results:
+            ended[outcome.status] += 1
+            line = f"[{ended.total()}/{total}] {task.label}: {outcome.status} ({outcome.seconds:.1f} s)"
+            line += f", alone: {outcome.alone}" if outcome.alone else ""
+            if outcome.status == "failed":
+                line += f"; {outcome.error}; see {task.directory / 'run.log'}"
+            if outcome.status == "failed" or not console.is_terminal:
+                bar.console.print(line, markup=False, soft_wrap=True)
+            bar.advance(handle)
+    return ended

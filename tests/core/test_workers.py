@@ -1,0 +1,60 @@
+"""The workers' pool: one call costs itself at most, and an exception comes back as it was raised."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from pebble import ProcessExpired
+
+from experiments.core.errors import UserError
+from experiments.core.workers import ATTEMPTS, Pool
+
+
+def attempts(place: Path) -> int:
+    return len(list(place.iterdir()))
+
+
+def end_worker(place: Path, times: int) -> int:
+    """End the first workers that make this call; return the number of the attempt that ends none."""
+    number = attempts(place) + 1
+    (place / str(number)).touch()
+    if number <= times:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def refuse(place: Path) -> None:
+    (place / str(attempts(place))).touch()
+    raise UserError("no such figure")
+
+
+def test_a_call_is_made_again_if_its_worker_ends_and_never_if_it_raises(here: Path):
+    places = {name: here / name for name in ("sound", "once", "always", "refused")}
+    for place in places.values():
+        place.mkdir()
+    with Pool(jobs=2) as pool:
+        sound = pool.submit(end_worker, places["sound"], 0)
+        once = pool.submit(end_worker, places["once"], 1)
+        always = pool.submit(end_worker, places["always"], ATTEMPTS)
+        refused = pool.submit(refuse, places["refused"])
+        assert (sound.result(), once.result()) == (1, 2)
+        with pytest.raises(ProcessExpired):
+            always.result()
+        with pytest.raises(UserError, match="no such figure"):
+            refused.result()
+    assert {name: attempts(place) for name, place in places.items()} == {
+        "sound": 1,
+        "once": 2,
+        "always": ATTEMPTS,
+        "refused": 1,
+    }
+
+
+def test_calls_that_nobody_waits_for_go_with_the_pool(here: Path):
+    with Pool(jobs=1) as pool:
+        for _ in range(1000):
+            pool.submit(refuse, here)
+    assert attempts(here) < 1000
