@@ -190,6 +190,9 @@ class LectureModule(lightning.LightningModule, ABC):
         for stage in STAGES:
             chosen = {"loss": MeanLoss()} if stage != "train" else means
             setattr(self, f"{stage}_metrics", collection(stage, {**chosen, **self.configure_metrics()}))
+        # For the model summary: sizes of layers, and operations.
+        shape = self.sizes.get("sample_shape") or (self.sizes["num_features"],)
+        self.example_input_array = torch.zeros(1, *shape)
         # The sizes too: `load_from_checkpoint` needs nothing else.
         self.save_hyperparameters()
 

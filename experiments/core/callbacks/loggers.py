@@ -31,9 +31,9 @@ class NetworkLogger(Logger):
         return None
 
     @property
-    def version(self) -> str | None:
-        """None."""
-        return None
+    def version(self) -> str:
+        """An empty one, which no progress bar shows."""
+        return ""
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """Do nothing."""
