@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from made_images import made_images
 from read_back import interval, line, student
 from smoke_results import drawn as draw
 from smoke_results import smoke
@@ -118,6 +119,7 @@ def config_of(name: str) -> dict:
     return base if name == "base" else merge(base, load_yaml(folder / f"{name}.yaml"))
 
 
+@made_images()
 @pytest.mark.parametrize(
     "name", ["base", "shift_flip", "autoaugment", "trivial_augment", "erase", "duplicates", "new_images"]
 )
@@ -130,6 +132,7 @@ def test_all_conditions_train_for_equally_many_steps_on_batches_of_a_size(name):
     assert data.batch_size == 100
 
 
+@made_images()
 def test_mass_is_equal_and_new_images_contain_the_old_ones():
     parts = {}
     for name in ("base", "duplicates", "new_images", "autoaugment"):
