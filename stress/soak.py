@@ -25,7 +25,7 @@ from experiments.core import records
 from experiments.core.execution import STACK, Pool, Task, groups
 from experiments.core.grid import FIRST_SEED
 from experiments.core.plan import Options, Planner, make_plan
-from tests.chaos import workers_of
+from stress.chaos import workers_of
 
 NAME = "nonlinearity"
 JOBS = 2
