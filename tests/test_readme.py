@@ -62,9 +62,8 @@ def test_a_second_seed_set_answers_for_every_inferential_and_exact_claim():
 
 def test_every_file_it_names_is_there():
     root = catalogue.ROOT.parent
-    named = re.findall(
-        r"`((?:experiments|benchmarks|tests|stress|lightning_modules|datamodules)/[\w/.-]*)`|\]\(([\w/.-]+)\)", README
-    )
+    folders = "experiments|benchmarks|tests|stress|lightning_modules|datamodules"
+    named = re.findall(rf"`((?:{folders})/[\w/.-]*)`|\]\(([\w/.-]+)\)", README)
     paths = {first or second for first, second in named}
     assert paths
     assert [path for path in paths if not (root / path).exists()] == []
