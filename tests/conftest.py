@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from made_images import made_images
 
 from experiments.core import commands
 
@@ -77,6 +78,13 @@ def fit(here: Path) -> Callable[..., Path]:
         return answer.directory
 
     return run
+
+
+@pytest.fixture
+def fashion_mnist() -> Iterator[None]:
+    """Made files in the place of Fashion-MNIST's."""
+    with made_images():
+        yield
 
 
 @pytest.fixture(scope="session")

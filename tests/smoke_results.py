@@ -6,10 +6,9 @@ import pickle
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import pytest
+from made_images import made_images
 
 from experiments.core import figures, records, summary, tuning
-from experiments.core.classes import find_class
 from experiments.core.drawing import Drawing
 from experiments.core.execution import Group, Outcome, Task, execute, groups
 from experiments.core.plan import Options, Planner, check_tasks, make_plan
@@ -18,15 +17,10 @@ from experiments.core.schedule import run_tasks
 from experiments.core.workers import Pool
 
 
+@made_images()
 def smoke(name: str, runs: Path, data: str | None = None) -> Results:
-    """Run and judge an experiment at smoke scale; its files are in `runs`, as `results.plan.directory` says.
-
-    Skipped where a data set would have to be downloaded: tests use no network.
-    """
+    """Run and judge an experiment at smoke scale; its files are in `runs`, as `results.plan.directory` says."""
     plan = make_plan(name, Options(scale="smoke", logger="csv", runs=runs, data=data))
-    for data in {plan.grid.merged(condition)["data"]["class_path"] for condition in plan.grid.conditions}:
-        if not find_class("data", data).found():  # type: ignore[attr-defined]
-            pytest.skip(f"{data} is not on this machine")
     chosen = tuning.untuned(plan)
     for task, outcome in in_this_process(groups([*run_tasks(plan, Planner(plan), chosen), *check_tasks(plan)])):
         assert outcome.status in ("ok", "diverged"), f"{task.label}: {outcome.error}"
@@ -44,6 +38,7 @@ def in_this_process(pending: Sequence[Group]) -> Iterator[tuple[Task, Outcome]]:
             yield from zip(group, ended, strict=True)
 
 
+@made_images()
 def drawn(results: Results) -> dict[str, Drawing]:
     """All figures of these results, saved beside them; each can travel from a worker, which usually draws it."""
     found = figures.draw(results, Pool(jobs=1))

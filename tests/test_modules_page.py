@@ -26,7 +26,7 @@ def test_every_file_of_the_glossary_is_in_the_repository():
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda p: p.__name__)
 def test_every_class_is_in_the_glossary_and_names_its_slide(package):
-    places = {place for terms in glossary.TERMS.values() for *_, place in terms}
+    places = {place for section in glossary.terms().values() for place in section}
     for name in package.__all__:
         assert f"{package.__name__}:{name}" in places
         assert glossary.slides(inspect.getdoc(getattr(package, name))), name
@@ -73,9 +73,8 @@ def test_a_default_is_that_of_the_nearest_constructor():
 
 
 def test_every_term_can_be_imported():
-    for terms in glossary.TERMS.values():
-        for french, english, place in terms:
+    for section in glossary.terms().values():
+        for place, words in section.items():
             module, _, name = place.partition(":")
             assert callable(getattr(importlib.import_module(module), name))
-            assert french
-            assert english
+            assert all(words.values())

@@ -62,7 +62,8 @@ def test_a_second_seed_set_answers_for_every_inferential_and_exact_claim():
 
 def test_every_file_it_names_is_there():
     root = catalogue.ROOT.parent
-    named = re.findall(r"`((?:experiments|tests|lightning_modules|datamodules)/[\w/.-]*)`|\]\(([\w/.-]+)\)", README)
+    folders = "experiments|benchmarks|tests|stress|lightning_modules|datamodules"
+    named = re.findall(rf"`((?:{folders})/[\w/.-]*)`|\]\(([\w/.-]+)\)", README)
     paths = {first or second for first, second in named}
     assert paths
     assert [path for path in paths if not (root / path).exists()] == []
@@ -71,6 +72,7 @@ def test_every_file_it_names_is_there():
 def test_every_make_target_it_names_exists():
     makefile = (catalogue.ROOT.parent / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z][a-z-]*):", makefile, flags=re.MULTILINE))
+    targets |= {f"exp-{name.replace('_', '-')}" for name in catalogue.names()}
     named = set(re.findall(r"(?:^|`)make ([a-z][a-z-]*)", README, flags=re.MULTILINE))
     assert {"exp-vanishing", "test", "tensorboard"} <= named
     assert named - targets == set()

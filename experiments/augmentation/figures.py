@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import torch
+from matplotlib.axes import Axes
+from torch import Tensor
+from torchvision.transforms import AutoAugment, AutoAugmentPolicy
 
 from datamodules import FashionMNIST
-from experiments.core import augmentations
+from datamodules.image_operations import one_by_one
+from datamodules.loader import generator
 from experiments.core import drawing as d
 from experiments.core.bands import band, rows_of, values_of
 from experiments.core.comparisons import Series, Shown, draw_differences
@@ -34,15 +41,35 @@ KINDS: dict[str, tuple[Overrides, str]] = {
     "changed anew each epoch": ({"config": "shift_flip"}, d.ORANGE),
     "4,000 images": ({"config": "new_images"}, d.BLUE),
 }
-# The image and the draws of the slide's figure.
-SEED, DRAWS, SIDE = 1, 3, 28
+# The image and the draws of the picture, and the slide's sub-policies by their place in torchvision's list.
+SEED, DRAWS = 1, 3
+ON_THE_SLIDE = (0, 16, 5, 3, 23)
+# Levels are evenly spaced from 0; this is the tangent of the highest (Cubuk et al. 2018, table 6).
+HIGHEST_LEVEL, LARGEST_SHEAR = 9, 0.3
 
 
 def sub_policies(results: Results) -> Drawing:
     """Draw an image, and three draws of each of the slide's five sub-policies."""
     del results  # the picture is of the method
-    figure = augmentations.picture(FashionMNIST, "autoaugment_svhn", seed=SEED, rows=DRAWS, size=SIDE)
-    figure.suptitle("")
+    data = FashionMNIST(batch_size="full", seed=SEED, size=28, standardize=False)
+    data.setup()
+    image = data.train[0][:1]
+    columns = {f"sub-policy {number}": _draws(index, image) for number, index in enumerate(ON_THE_SLIDE, start=1)}
+    columns = {"original": (image.expand(DRAWS, -1, -1, -1), ""), **columns}
+    figure = d.new_figure(1.6 + DRAWS * 2.0 + 0.28 * 4)
+    figure.supxlabel(
+        "Each operation with its magnitude, then its probability p and its level of magnitude, 0 to 9.",
+        fontsize=d.SMALL,
+        color=d.GREY,
+    )
+    grid = figure.subplots(DRAWS, len(columns))
+    for places, (title, (images, words)) in zip(grid.T, columns.items(), strict=True):
+        for axes, shown in zip(places, images, strict=True):
+            _show(axes, shown)
+        places[0].set_title(title, loc="center")
+        places[-1].set_xlabel(words, fontsize=d.SMALL)
+    for number, axes in enumerate(grid[:, 0], start=1):
+        axes.set_ylabel(f"draw {number}")
     return Drawing(
         figure,
         Words("AutoAugment: five sub-policies, three draws", "AutoAugment : cinq sous-politiques, trois tirages"),
@@ -54,6 +81,31 @@ def sub_policies(results: Results) -> Drawing:
             "transcription.",
         ),
     )
+
+
+def _draws(index: int, image: Tensor) -> tuple[Tensor, str]:
+    """Apply one of torchvision's sub-policies several times to an image (1, 1, side, side); say what it is."""
+    transform: Any = AutoAugment(AutoAugmentPolicy.SVHN)
+    transform.policies = [transform.policies[index]]
+    draws = generator(SEED, f"augmentation/autoaugment_svhn/{index}")
+    changed = one_by_one(transform, image.expand(DRAWS, -1, -1, -1), torch.randint(2**62, (DRAWS,), generator=draws))
+    lines = []
+    for operation, probability, level in transform.policies[0]:
+        lines.append(operation if level is None else f"{operation} {magnitude(operation, level)}")
+        lines.append(f"p = {probability:g}" + ("" if level is None else f", level {level}"))
+    return changed, "\n".join(lines)
+
+
+def magnitude(operation: str, level: int) -> str:
+    """Say what a level means: a tangent of either sign, or the brightness from which on pixels are inverted."""
+    share = level / HIGHEST_LEVEL
+    return f"≥ {255 * (1 - share):.0f}" if operation == "Solarize" else f"±{LARGEST_SHEAR * share:.2f}"
+
+
+def _show(axes: Axes, image: Tensor) -> None:
+    axes.imshow(image.squeeze(0).numpy(), cmap="gray", vmin=0, vmax=1)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(True)  # around a white image
 
 
 def gains(results: Results) -> Drawing:

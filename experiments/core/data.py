@@ -9,24 +9,21 @@ from experiments.core.classes import description
 from experiments.core.errors import UserError, check_known
 
 
-def show_all() -> int:
-    """List the data sets: size, source, licence, and whether they are here."""
-    for cls in _classes():
-        print(f"{cls.__name__:18} {_size(cls)}; {_whereabouts(cls)}")
-        print(f"{'':18} {cls.about.source}; licence: {cls.about.licence}")
-    return 0
-
-
-def show(name: str) -> int:
-    """Tell about one data set, download it if it is not here, and read it.
+def show(name: str | None = None) -> int:
+    """List the data sets; or tell about one, download it if it is not here, and read it.
 
     Args:
-        name: of the class, or what the class calls itself in results.
+        name: of the class, or what the class calls itself in results; None for the list.
 
     Raises:
         UserError: there is no such data set, it cannot be downloaded, or its files are not the original ones.
         OSError: the disk does not take what is downloaded.
     """
+    if name is None:
+        for cls in _classes():
+            print(f"{cls.__name__:18} {_size(cls)}; {_whereabouts(cls)}")
+            print(f"{'':18} {cls.about.source}; licence: {cls.about.licence}")
+        return 0
     known = {name: cls for cls in _classes() for name in (cls.__name__, cls.name)}
     check_known("data set", name, known)
     cls = known[name]

@@ -7,6 +7,7 @@ import copy
 import lightning
 import pytest
 import torch
+from experiments.core.callbacks.robustness import remove_units
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
@@ -14,7 +15,6 @@ from torch.utils.data import DataLoader, TensorDataset
 from datamodules import Digits
 from datamodules.loader import generator
 from experiments.core.callbacks import Robustness, TrainingTest, WeightStatistics
-from experiments.core.callbacks.robustness import remove_units
 from experiments.core.callbacks.weight_statistics import HISTOGRAM_EDGES, magnitude_shares
 from lightning_modules import FullyConnected
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import hashlib
 import json
 import math
 import re
 import signal
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +17,6 @@ import yaml
 from one_fit import asked, resolve
 
 from datamodules import Digits
-from datamodules.images import FashionMNIST
 from experiments.core import catalogue, records
 from experiments.core.callbacks import Divergence
 from experiments.core.cli import LectureCLI
@@ -51,28 +47,6 @@ def at_smoke(files: list[Path]) -> list[str]:
     """The command line of files as the grid lays them at smoke scale, which has the last word where there is one."""
     smoke = files[-1].with_stem("smoke")
     return [f"--config={path}" for path in [*files, *([smoke] if smoke.is_file() and smoke not in files else [])]]
-
-
-@pytest.fixture(scope="session")
-def noise_images(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
-    """Files of the form of Fashion-MNIST's, of noise, and their digests."""
-    folder, rng = tmp_path_factory.mktemp("fashion"), np.random.default_rng(0)
-    shapes = [(21000, 28, 28), (21000,), (1000, 28, 28), (1000,)]
-    digests = {}
-    for name, shape in zip(FashionMNIST.source.sha256, shapes, strict=True):
-        header = bytes([0, 0, 8, len(shape)]) + b"".join(length.to_bytes(4, "big") for length in shape)
-        content = header + rng.integers(0, 256 if len(shape) == 3 else 10, shape).astype(np.uint8).tobytes()
-        (folder / f"{name}.gz").write_bytes(gzip.compress(content, 1))
-        digests[name] = hashlib.sha256(content).hexdigest()
-    return folder, digests
-
-
-@pytest.fixture
-def fashion_mnist(noise_images: tuple[Path, dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Noise in the place of Fashion-MNIST's files, so that no test needs the real ones."""
-    folder, digests = noise_images
-    source = replace(FashionMNIST.source, sha256=digests, num_train=21000, num_test=1000, system=folder)
-    monkeypatch.setattr(FashionMNIST, "source", source)
 
 
 QUIET = ("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false")

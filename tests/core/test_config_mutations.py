@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 import yaml
+from experiments.core.arguments import arguments_of
+from experiments.core.strict import LINKED
 from lightning import Trainer
 from test_cli import BASES, OTHERS, QUIET, WHOLE, label, layers
 
 from experiments.core import catalogue
-from experiments.core.arguments import arguments_of
 from experiments.core.classes import find_class
 from experiments.core.cli import LectureCLI
-from experiments.core.strict import LINKED
 from experiments.core.yaml_files import load_yaml, merge
 
 pytest_plugins = ["test_cli"]

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 import torch
-from chaos import BASE, NAME, REPOSITORY, Storm
+
+from stress.chaos import BASE, NAME, REPOSITORY, Storm
 
 SEEDS = 2
 RUNS = 4 * SEEDS

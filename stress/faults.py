@@ -193,7 +193,7 @@ def outside(*command: str | Path) -> subprocess.CompletedProcess[str]:
             # PR_CAPBSET_DROP of CAP_DAC_OVERRIDE: who executes a program does not get it back.
             ctypes.CDLL(None).prctl(24, 1, 0, 0, 0)
 
-    repository = Path(__file__).resolve().parents[2]
+    repository = Path(__file__).resolve().parents[1]
     return subprocess.run(
         [str(word) for word in command],
         env={**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},

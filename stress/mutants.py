@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-COPIED = ("lightning_modules", "datamodules", "experiments", "tests", "pyproject.toml", "README.md", "MODULES.md")
+SOURCES = ("lightning_modules", "datamodules", "experiments", "benchmarks", "tests", "stress")
+COPIED = (*SOURCES, "pyproject.toml", "README.md", "MODULES.md")
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from experiments.core.execution import STACK, Task, groups, run_groups
 from experiments.core.grid import FIRST_SEED
 from experiments.core.plan import Options, Planner, make_plan
 from experiments.core.workers import Pool
-from tests.chaos import workers_of
+from stress.chaos import workers_of
 
 NAME = "nonlinearity"
 JOBS = 2

@@ -1,0 +1,1 @@
+"""What training costs here beside a loop written by hand and the usual template: `make bench`. Not packaged."""
