@@ -27,7 +27,7 @@ def smoke(name: str, runs: Path, data: str | None = None) -> Results:
         if not find_class("data", data).found():  # type: ignore[attr-defined]
             pytest.skip(f"{data} is not on this machine")
     chosen = tuning.untuned(plan)
-    for task, outcome in in_this_process(groups([*run_tasks(plan, Planner(plan), chosen), *check_tasks(plan)])):
+    for task, outcome in in_this_process(groups([*run_tasks(Planner(plan), chosen), *check_tasks(plan)])):
         assert outcome.status in ("ok", "diverged"), f"{task.label}: {outcome.error}"
         assert records.read_result(task.directory) is not None
     return summary.judge(plan, chosen, Pool(jobs=1))

@@ -48,7 +48,12 @@ def build(runs: Path, *, wanted: Wanted = everything, **choice: object) -> Resul
             if wanted(condition.name, task.seed) and (condition.name, task.seed) != MISSING:
                 _write_run(task, condition, np.random.default_rng([place, task.seed]))
     for task in check_tasks(plan):
-        content = {"status": "ok", "seed": task.seed, "config_hash": task.config_hash, "measures": check_function(task.check)(task.seed)}
+        content = {
+            "status": "ok",
+            "seed": task.seed,
+            "config_hash": task.config_hash,
+            "measures": check_function(task.check)(task.seed),
+        }
         records.write_json(task.directory / records.RESULT, content)
     _write_tuning(plan, list(tuned))
     return summary.judge(plan, tuned, Pool(jobs=1))

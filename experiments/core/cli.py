@@ -59,7 +59,8 @@ class _Parser(LightningArgumentParser):
 
     def add_class_arguments(self, *args: Any, **kwargs: Any) -> list[str]:
         """Add the arguments of a class, none of which is read from a file of its own."""
-        return super().add_class_arguments(*args, **{**kwargs, "sub_configs": False})
+        added: list[str] = super().add_class_arguments(*args, **{**kwargs, "sub_configs": False})
+        return added
 
 
 class ParsedConfig(LightningCLI):
@@ -290,7 +291,7 @@ class LectureCLI(ParsedConfig):
         return [own, *map(self._member, seeds[1:], directories[1:])]
 
     def _member(self, seed: int, directory: Path) -> Member:
-        """Build the parts of another seed from the parsed config: parsing takes as long as a small network's training."""
+        """Build the parts of another seed from the parsed config: to parse again would take as long as a short fit."""
         config = self.unplaced.clone()
         _place(config.trainer, directory)
         seed_everything(seed, workers=True, verbose=False)

@@ -183,7 +183,7 @@ def _training(plan: Plan, pool: Pool, only_exact: bool = False) -> Steps[tuple[d
         yield
     done = tuned()
     chosen = tuning.choose(plan, trials)
-    tasks = [] if only_exact else run_tasks(plan, planner, chosen)
+    tasks = [] if only_exact else run_tasks(planner, chosen)
     finish = begin_missing(pool, planner, [*tasks, *checks], "runs")
     if not trials:
         yield
@@ -269,7 +269,7 @@ def _keep(plan: Plan, pool: Pool) -> int:
     from experiments.core import reference, summary
 
     chosen = tuning.read_chosen(plan)
-    states = Counter(task.state for task in [*run_tasks(plan, Planner(plan), chosen), *check_tasks(plan)])
+    states = Counter(task.state for task in [*run_tasks(Planner(plan), chosen), *check_tasks(plan)])
     if states.total() > states["finished"]:
         missing = states.total() - states["finished"]
         raise UserError(f"{missing} of {states.total()} runs are missing or outdated; first: {plan.command}")
@@ -301,7 +301,7 @@ def _judged(plan: Plan) -> list[bytes]:
     return [path.read_bytes() for path in paths if path.is_file()]
 
 
-def run_tasks(plan: Plan, planner: Planner, chosen: Mapping[Condition, float]) -> list[Task]:
+def run_tasks(planner: Planner, chosen: Mapping[Condition, float]) -> list[Task]:
     """Every run of the grid, with the values that tuning chose."""
     return [task for tasks in planner.run_tasks(chosen).values() for task in tasks]
 

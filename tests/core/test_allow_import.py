@@ -165,14 +165,20 @@ def test_workers_know_what_is_allowed():
     allow_list.allow("outside")
     try:
         program = "from experiments.core.allow_list import check_allowed; check_allowed('outside.Net')"
-        subprocess.run([sys.executable, "-c", program], check=True, env=os.environ, cwd=Path(allow_list.__file__).parents[2])
+        subprocess.run(
+            [sys.executable, "-c", program], check=True, env=os.environ, cwd=Path(allow_list.__file__).parents[2]
+        )
     finally:
         allow_list.allow("")
 
 
 FUNCTIONS = [
     *("torch.os.system", "torch.hub.load", "torch.hub.shutil.rmtree", "lightning.pytorch.cli.instantiate_class"),
-    *("lightning.pytorch.loggers.tensorboard.os.system", "datamodules.files.hashlib.sha256", "datamodules.files.verified"),
+    *(
+        "lightning.pytorch.loggers.tensorboard.os.system",
+        "datamodules.files.hashlib.sha256",
+        "datamodules.files.verified",
+    ),
 ]
 
 

@@ -74,8 +74,8 @@ FIT_OPTIONS = {
     # Classes from elsewhere
     "--model=sklearn.svm.SVC": "class path 'sklearn.svm.SVC' is neither this project's nor Lightning's",
     "--trainer.profiler=evil.Profiler": "class path 'evil.Profiler' is neither this project's nor Lightning's",
-    "--trainer.strategy.class_path=evil.Strategy": "class path 'evil.Strategy' is neither this project's nor Lightning's",
-    "--trainer.logger.init_args.x.class_path=evil.Logger": "class path 'evil.Logger' is neither this project's nor Lightning's",
+    "--trainer.strategy.class_path=evil.Strategy": "class path 'evil.Strategy' is neither this project's nor",
+    "--trainer.logger.init_args.x.class_path=evil.Logger": "class path 'evil.Logger' is neither this project's nor",
     "--trainer.profiler.help=evil.Profiler": "class path 'evil.Profiler' is neither this project's nor Lightning's",
     "--model=os.system": "class path 'os.system' is neither this project's nor Lightning's",
     "--model=torch.nn.Linear": "class path 'torch.nn.Linear' is neither this project's nor Lightning's",
@@ -273,8 +273,14 @@ YAML_EDITS = {
     ("class_path: Digits", "class_path: [Digits]"): "data.class_path must be the name of a class; it is ['Digits']",
     ("class_path: Digits", "class_path: null"): "data.class_path must be the name of a class; it is None",
     ("max_epochs: 10", LOGGER.format("max_queue: many")): "trainer.logger.max_queue: expected int; it is many",
-    ("max_epochs: 10", LOGGER.format("max_queu: 1")): "unknown key 'trainer.logger.max_queu' of TensorBoardLogger; did you mean 'max_queue'?",
-    (MONITOR, "{class_path: EarlyStopping, init_args: {monitor: train/los}}"): "which is not logged; did you mean 'train/loss'?",
+    (
+        "max_epochs: 10",
+        LOGGER.format("max_queu: 1"),
+    ): "unknown key 'trainer.logger.max_queu' of TensorBoardLogger; did you mean 'max_queue'?",
+    (
+        MONITOR,
+        "{class_path: EarlyStopping, init_args: {monitor: train/los}}",
+    ): "which is not logged; did you mean 'train/loss'?",
     ("seed_everything: 1000\n", ""): "seed_everything must be a whole number >= 0, for example 1000; it is None",
     ("seed_everything: 1000", "seed_everything: true"): "seed_everything must be a whole number >= 0",
     ("max_epochs: 10", "max_epochs: 10\n  gradient_clip_val: 1.0"): "both clip the gradient: give one of them",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from one_fit import run_stack
 import torch
+from one_fit import run_stack
 
 from experiments.core.callbacks import Divergence
 from lightning_modules import FullyConnected, losses

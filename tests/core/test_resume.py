@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 import torch
-from one_fit import run_seed, run_stack
 import yaml
+from one_fit import run_seed, run_stack
 
 from experiments.core import checkpoints, commands, records
 from experiments.core.checkpoints import LAST, PREVIOUS, ResumePoint, find, give_back, is_plain, snapshot
