@@ -22,7 +22,7 @@ def smoke(name: str, runs: Path, data: str | None = None) -> Results:
     """Run and judge an experiment at smoke scale; its files are in `runs`, as `results.plan.directory` says."""
     plan = make_plan(name, Options(scale="smoke", logger="csv", runs=runs, data=data))
     chosen = tuning.untuned(plan)
-    for task, outcome in in_this_process(groups([*run_tasks(plan, Planner(plan), chosen), *check_tasks(plan)])):
+    for task, outcome in in_this_process(groups([*run_tasks(Planner(plan), chosen), *check_tasks(plan)])):
         assert outcome.status in ("ok", "diverged"), f"{task.label}: {outcome.error}"
         assert records.read_result(task.directory) is not None
     return summary.judge(plan, chosen, Pool(jobs=1))

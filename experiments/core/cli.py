@@ -52,7 +52,8 @@ class _Parser(LightningArgumentParser):
 
     def add_class_arguments(self, *args: Any, **kwargs: Any) -> list[str]:
         """Add the arguments of a class, none of which is read from a file of its own."""
-        return super().add_class_arguments(*args, **{**kwargs, "sub_configs": False})
+        added: list[str] = super().add_class_arguments(*args, **{**kwargs, "sub_configs": False})
+        return added
 
 
 class ParsedConfig(LightningCLI):

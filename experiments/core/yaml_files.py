@@ -81,6 +81,7 @@ def _check_bounds(text: str) -> None:
     sizes: dict[str, int] = {}  # of what an anchor stands for
     open_parts: list[tuple[str | None, int]] = []  # anchor, and the size before it
     total = 0
+    event: Any
     for event in yaml.parse(text, Loader=StrictLoader):
         line, anchor = event.start_mark.line + 1, getattr(event, "anchor", None)
         if getattr(event, "tag", None) is not None:

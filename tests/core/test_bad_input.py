@@ -74,8 +74,8 @@ FIT_OPTIONS = {
     # Classes from elsewhere
     "--model=sklearn.svm.SVC": "class path 'sklearn.svm.SVC' is neither this project's nor Lightning's",
     "--trainer.profiler=evil.Profiler": "class path 'evil.Profiler' is neither this project's nor Lightning's",
-    "--trainer.strategy.class_path=evil.Strategy": "class path 'evil.Strategy' is neither this project's nor Lightning's",
-    "--trainer.logger.init_args.x.class_path=evil.Logger": "class path 'evil.Logger' is neither this project's nor Lightning's",
+    "--trainer.strategy.class_path=evil.Strategy": "class path 'evil.Strategy' is neither this project's nor",
+    "--trainer.logger.init_args.x.class_path=evil.Logger": "class path 'evil.Logger' is neither this project's nor",
     "--trainer.profiler.help=evil.Profiler": "class path 'evil.Profiler' is neither this project's nor Lightning's",
     "--model=os.system": "class path 'os.system' is neither this project's nor Lightning's",
     "--model=torch.nn.Linear": "class path 'torch.nn.Linear' is neither this project's nor Lightning's",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -13,14 +12,14 @@ from typing import Any
 
 import pytest
 import yaml
-from experiments.core.arguments import arguments_of
 from experiments.core.strict import LINKED
 from lightning import Trainer
 from test_cli import BASES, OTHERS, QUIET, WHOLE, label, layers
 
 from experiments.core import catalogue
-from experiments.core.classes import find_class
+from experiments.core.classes import defaults_of, find_class
 from experiments.core.cli import LectureCLI
+from experiments.core.config import LINKED, with_defaults
 from experiments.core.yaml_files import load_yaml, merge
 
 pytest_plugins = ["test_cli"]
@@ -222,8 +221,7 @@ def test_there_are_enough_of_every_kind_and_for_every_file():
 def asked(command, monkeypatch) -> Callable[..., tuple[Any, LectureCLI | None]]:
     """Call `fit`, which does everything up to the first step; gives its answer, and what it would have trained."""
     built: list[LectureCLI] = []
-    monkeypatch.setattr(LectureCLI, "fit", lambda self, **_: built.append(self))
-    monkeypatch.setattr(LectureCLI, "after_fit", lambda _: None)
+    monkeypatch.setattr(LectureCLI, "fit", lambda self: built.append(self))
 
     def call(*args: str | Path) -> tuple[Any, LectureCLI | None]:
         built.clear()
@@ -255,6 +253,7 @@ def check_config(files: list[Path], resolved: dict[str, Any]) -> None:
     said: dict[str, Any] = {}
     for path in files:
         said = merge(said, load_yaml(path))
+    said = with_defaults(said)
     assert resolved["seed_everything"] == said["seed_everything"]
     for kind in ("model", "data"):
         check_block(kind, said[kind], resolved[kind])
@@ -267,7 +266,7 @@ def check_config(files: list[Path], resolved: dict[str, Any]) -> None:
             check_block(kind, ours, theirs)
     for name, value in resolved["trainer"].items():
         if name not in ("callbacks", "logger", "enable_progress_bar", "enable_model_summary"):
-            default = arguments_of(Trainer)[name].default
+            default = defaults_of(Trainer)[name]
             assert plain(value) == plain(trainer.get(name, default)), name
 
 
@@ -280,14 +279,14 @@ def check_block(kind: str, said: Any, resolved: dict[str, Any]) -> None:
     for name, value in found.items():
         # A logger in the place of another keeps what both have, which says where curves go and not what is trained.
         if name not in LINKED.get(kind, {}) and (kind != "logger" or name in given):
-            assert plain(value) == plain(given.get(name, arguments_of(cls)[name].default)), name
+            assert plain(value) == plain(given.get(name, defaults_of(cls)[name])), name
 
 
 def plain(value: Any) -> Any:
     """A value as it would be read from YAML."""
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else None if value is inspect.Parameter.empty else value
+    return str(value) if isinstance(value, Path) else value
 
 
 # What an object turns into something else.

@@ -105,8 +105,8 @@ def test_values_are_laid_over_a_resolved_config_which_stays_as_it_was():
     before = copy.deepcopy(RESOLVED)
     values = {"model.init_args.depth": 2, "model.lr": 0.2, "data.batch_size": 8, "trainer.max_epochs": 1}
     config, is_resolved = laid(RESOLVED, values)
-    assert before == RESOLVED
     assert is_resolved
+    assert before == RESOLVED
     assert config["model"] == {"class_path": "M", "init_args": {"depth": 2, "lr": 0.2, "momentum": None}}
     assert (config["data"]["init_args"], config["trainer"]["max_epochs"]) == ({"batch_size": 8}, 1)
 
