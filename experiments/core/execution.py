@@ -100,13 +100,13 @@ def pending(tasks: Sequence[Task]) -> list[Group]:
 
 @contextlib.contextmanager
 def locked(directory: Path, *, wait: bool) -> Iterator[None]:
-    """Hold a directory, which is made for it, and removed again if it stays empty.
+    """Lock a directory against other processes; make it first, and remove it at the end if it is empty.
 
     The lock is a hidden file beside the directory, removed at the end. A killed process leaves the file, but no lock.
 
     Args:
-        directory: what is held.
-        wait: until another process releases it.
+        directory: the directory.
+        wait: whether to wait until another process releases it.
 
     Raises:
         filelock.Timeout: another process holds it, and `wait` is false.
@@ -120,7 +120,7 @@ def locked(directory: Path, *, wait: bool) -> Iterator[None]:
             try:
                 yield
             finally:
-                # While the lock is held: whoever waits for it notices, and makes a new file.
+                # Unlink before release: a process that waits for this file notices, and makes a new one.
                 with contextlib.suppress(OSError):
                     file.unlink()
     finally:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# What is left to do of an experiment once its tasks are submitted; gives the exit code.
+# What is left to do for an experiment once its tasks are submitted; returns the exit code.
 Finish = Callable[[], int]
 
 
@@ -177,14 +177,14 @@ def _keep(plan: Plan, pool: Pool) -> int:
 
 
 def _for_each(name: str, choice: Options, begin: Callable[[Plan, Pool, int], Finish]) -> int:
-    """Begin with an experiment, or with every one, then finish them one by one.
+    """Begin one experiment, or every one, then finish them one by one.
 
-    With `all`, report the mistake that an experiment cannot be done for, continue, and return 2 at the end.
+    With `all`, report an experiment that cannot be done, continue, and return 2 at the end.
 
     Args:
-        name: of the experiment, or `all`.
-        choice: of the user.
-        begin: submits the tasks of an experiment to the workers, with a rank, and returns what is left to do.
+        name: the name of the experiment, or `all`.
+        choice: the options of the call.
+        begin: submits the tasks of an experiment to the pool, with a rank, and returns what is left to do.
 
     Returns:
         The largest of the exit codes.
@@ -213,7 +213,7 @@ def _for_each(name: str, choice: Options, begin: Callable[[Plan, Pool, int], Fin
 
 
 def _attempt(name: str, action: Callable[[], T], one_of_many: bool) -> T | None:
-    """Do something for an experiment; a user's mistake in one of many is printed, and None is returned."""
+    """Do something for an experiment; of many, print a user's mistake and return None."""
     try:
         return action()
     except UserError as error:
@@ -243,7 +243,7 @@ def _locked_plan(name: str, choice: Options, lock: contextlib.ExitStack) -> Plan
 
 @contextlib.contextmanager
 def _ending_on_sigterm() -> Iterator[None]:
-    """Let a scheduler's SIGTERM end the workers too, and this process with the exit code that it expects."""
+    """On SIGTERM, stop the workers too, and end this process with the exit code that a scheduler expects."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""The tasks of one experiment on the workers, stage by stage, and how far they are."""
+"""Submit the tasks of one experiment stage by stage, and show their progress."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ from experiments.core.workers import Pool
 
 
 class Schedule:
-    """The tasks of one experiment on the workers: trials first, where something is tuned, then runs and checks.
+    """The tasks of one experiment: the trials of its tuning, if it has any, then its runs and checks.
+
+    The first stage is submitted at once.
 
     Args:
-        plan: of the experiment.
-        pool: executes its tasks.
+        plan: what to run.
+        pool: the workers.
         rank: tasks of experiments with a lower rank go first.
-        only_exact: only the checks of exact claims.
+        only_exact: whether to submit nothing but the checks of exact claims.
     """
 
     def __init__(self, plan: Plan, pool: Pool, rank: int, only_exact: bool = False) -> None:
@@ -36,7 +38,7 @@ class Schedule:
         self._submitted = self._submit(tasks, "tuning") if tasks else self._submit_runs()
 
     def finish(self) -> Counter[str]:
-        """Wait for what is submitted, and submit what can only follow; count how the tasks ended that were missing."""
+        """Wait for each stage, and submit the next one; count how the tasks ended that were not there already."""
         ended = self._submitted()
         if self._trials:
             ended += self._submit_runs()()
@@ -51,7 +53,7 @@ class Schedule:
         return self._submit([*self._planner.all_tasks(self.chosen), *checks], "runs")
 
     def _submit(self, tasks: Sequence[Task], title: str) -> Callable[[], Counter[str]]:
-        """Submit the tasks that have no valid result yet; return what waits for them and shows how far they are."""
+        """Submit the tasks without a valid result; return a function that waits for them and shows their progress."""
         states = Counter(task.state for task in tasks)
         groups = pending(tasks)
         missing = [task for group in groups for task in group]
@@ -70,10 +72,7 @@ class Schedule:
 
 
 def _follow(results: Iterator[tuple[Task, Outcome]], total: int, title: str) -> Counter[str]:
-    """Count how tasks end, and show it: one bar with the time left on a terminal, one line a task elsewhere.
-
-    A task that failed has its line everywhere.
-    """
+    """Count how tasks end, and show it: a bar on a terminal, elsewhere one line a task; failures always get a line."""
     console = Console(file=sys.stdout, highlight=False)
     columns = (
         TextColumn("{task.description}"),

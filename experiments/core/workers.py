@@ -27,13 +27,13 @@ from pebble import ProcessExpired, ProcessPool
 
 T = TypeVar("T")
 
-# Workers that a call may cost: one that is killed is no fault of the call, one after another is.
+# How many workers a call may end: the first may have been killed for another reason, the third was not.
 ATTEMPTS = 3
 
-# How long a worker may take to start, once the process that it is a copy of has imported everything.
+# How long a worker may take to start, in seconds, once the process that it is forked from has imported everything.
 SECONDS_TO_START = 5.0
 
-# Goes before every run: what a finished experiment asks of the workers before it can be shown.
+# The rank of `Pool.map`, before every task: a finished experiment waits for it.
 URGENT = -1
 
 # What every run needs and takes seconds to import; nothing of this project, whose place only the workers know.
@@ -41,16 +41,16 @@ SHARED_IMPORTS = ("lightning.pytorch.cli", "torch.utils.tensorboard", "sklearn.d
 
 
 def _start_worker(directory: str, ready: Semaphore) -> None:
-    """Leave Ctrl-C to the parent, which stops its workers itself; and work where it does.
+    """Ignore Ctrl-C, since the parent stops its workers itself, and work in the directory where the parent was started.
 
-    A new process begins where its parent is at that moment, and a parent that parses a config file is elsewhere.
+    A new process inherits the current directory of its parent, which changes while the parent parses a config file.
     """
     os.chdir(directory)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.argv = ["python -m experiments"]
     ready.release()
     # Move imported objects out of the garbage collector's reach; otherwise it scans them and rarely frees finished
-    # runs. It takes note of that when it is called.
+    # runs. The collector must run once to take note.
     importlib.import_module("experiments.core.cli")
     gc.freeze()
     gc.collect()
@@ -58,7 +58,7 @@ def _start_worker(directory: str, ready: Semaphore) -> None:
 
 @dataclass(order=True)
 class _Call:
-    """A function call that waits for a worker: the lowest rank first, then the oldest."""
+    """A function call in the queue: the lowest rank goes first, then the oldest call."""
 
     rank: int
     number: int
@@ -71,8 +71,8 @@ class _Call:
 class Pool:
     """Worker processes, and one queue of calls in front of them.
 
-    A worker that dies costs its own call, which is made again, and no other. Where the system can, workers are copies
-    of one process that has imported what they need; elsewhere each imports it.
+    If a worker dies, its call is repeated; no other call is affected. On Linux the workers are forked from one process
+    that has imported what they need; elsewhere each worker imports it.
 
     Args:
         jobs: the number of workers.
@@ -82,11 +82,11 @@ class Pool:
         self.jobs = jobs
         self._workers: ProcessPool | None = None
         self._starting: threading.Thread | None = None
-        # The workers' own queue has no ranks, so that it is given no more calls than there are workers.
+        # The queue of pebble knows no ranks, so it holds no more calls than there are workers; the others wait here.
         self._queue: list[_Call] = []
         self._numbers = itertools.count()
         self._busy = 0
-        # Of the four above, which the threads of the workers' pool change, too.
+        # Guards the fields above: the threads of pebble change them, too.
         self._lock = threading.RLock()
 
     def __enter__(self) -> Self:
@@ -108,17 +108,17 @@ class Pool:
             workers.join()
 
     def start(self) -> None:
-        """Start the workers beside what the caller goes on with; the first call would start them otherwise."""
+        """Start the workers in a thread, and return at once. Without it, the first call of `submit` does this."""
         if self._starting is None:
             self._starting = threading.Thread(target=self._start, args=[str(Path.cwd())])
             self._starting.start()
 
     def _start(self, directory: str) -> None:
-        # Inherited by the workers, and read when they import torch.
+        # The workers inherit this, and torch reads it when it is imported.
         os.environ["OMP_NUM_THREADS"] = "1"
         if sys.platform == "linux":
-            # Ctrl-C reaches the server, too, while it imports, and each worker before it can ignore it: never there.
-            # The tracker first, whose start would let it through again.
+            # Block Ctrl-C in the fork server while it imports, and in each worker until it ignores the signal. Start
+            # the resource tracker first, because its start unblocks the signal.
             resource_tracker.ensure_running()
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         # On macOS a copy of a process that has loaded the system's libraries may crash.
@@ -126,25 +126,26 @@ class Pool:
         context.set_forkserver_preload(list(SHARED_IMPORTS))
         ready = context.Semaphore(0)
         workers = ProcessPool(self.jobs, context=context, initializer=_start_worker, initargs=[directory, ready])
-        # To ask whether it is active starts it; where that fails, so will every call.
+        # Reading `active` starts the pool. If that fails, `schedule` fails too, and `_feed` reports it.
         with contextlib.suppress(BrokenProcessPool):
             _ = workers.active
         with self._lock:
             self._workers = workers
             self._feed()
-        # A worker that is stopped before it is ready looks for a pool that is gone, and says so at length.
+        # A worker that is stopped before it is ready prints a stack trace: it looks for semaphores that are gone.
         all(ready.acquire(timeout=SECONDS_TO_START) for _ in range(self.jobs))
 
     def submit(self, function: Callable[..., T], *args: Any, rank: int = 0) -> Future[T]:
-        """Call a function on a worker, once those of a lower rank and the earlier ones of its own have one.
+        """Call a function on a worker.
 
         Args:
-            function: of a module, with what can be pickled as arguments and value.
+            function: a function of a module; its arguments and its value can be pickled.
             args: its arguments.
-            rank: what goes first.
+            rank: calls of a lower rank go first; calls of the same rank go in the order of submission.
 
         Returns:
-            Its value or its exception; `ProcessExpired` where it has ended `ATTEMPTS` workers.
+            A future with the value or the exception of the function, or with `ProcessExpired` if `ATTEMPTS` workers
+            died in this call.
         """
         self.start()
         call = _Call(rank, next(self._numbers), function, args)
@@ -159,7 +160,7 @@ class Pool:
                 call = heapq.heappop(self._queue)
                 try:
                     future: Future[Any] = self._workers.schedule(call.function, args=call.args)
-                except RuntimeError as error:  # nothing can be done on these workers any more
+                except RuntimeError as error:  # the pool is broken, and stays so
                     call.future.set_exception(error)
                     continue
                 self._busy += 1
@@ -180,12 +181,12 @@ class Pool:
             call.future.set_exception(error)
 
     def map(self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> list[T]:
-        """Call a function once for each tuple of arguments, on the workers if there are any; return the values.
+        """Call a function once for each tuple of arguments, and return the values.
 
-        On the workers it goes before all runs that wait for one.
+        If the workers were started, they make the calls, before all tasks in the queue; else this process does.
 
         Raises:
-            ProcessExpired: a call has ended several workers.
+            ProcessExpired: several workers died in a call.
         """
         if self._starting is None:
             return [function(*call) for call in calls]

@@ -15,6 +15,9 @@ from torch import Tensor
 from experiments.core.callbacks.monitor import SIGNS, monitored
 from lightning_modules.stack import Stack
 
+# Of the names that a plain module gives to what its network holds.
+PREFIX = "network."
+
 
 class BestWeights(Checkpoint):
     """Keeps the weights with the best validation in memory, and writes them once, after the fit: `best.ckpt`.
@@ -91,7 +94,7 @@ class BestWeights(Checkpoint):
         """
         found = {k: state for k in self.when if (networks or {}).get(k, True) and (state := self.state_of(k))}
         if isinstance(pl_module, Stack):
-            pl_module.put(found)
+            pl_module.put({k: {n.removeprefix(PREFIX): v for n, v in state.items()} for k, state in found.items()})
         elif found:
             pl_module.load_state_dict(found[0])
         return sorted(found)
@@ -133,5 +136,5 @@ class BestWeights(Checkpoint):
 def _state(pl_module: LightningModule) -> dict[str, Tensor]:
     """Parameters and buffers by their names in a plain module, (networks, …)."""
     if isinstance(pl_module, Stack):
-        return {f"network.{name}": value for name, value in pl_module.network.network.state_dict().items()}
+        return {f"{PREFIX}{name}": value for name, value in pl_module.network.network.state_dict().items()}
     return {name: value.unsqueeze(0) for name, value in pl_module.state_dict().items()}
