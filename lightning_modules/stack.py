@@ -307,7 +307,7 @@ class Stack(lightning.LightningModule):
         """Build what the first module would, for all: the optimisers act on each number by itself."""
         # Here the parameters have their device and precision.
         for module in self.plain:
-            module.to(device=self.device, dtype=self.dtype)
+            module.to(self.device).network.to(self.dtype)
         self.network.link()
         if self.plain[0].compiled:
             self.network.compile()

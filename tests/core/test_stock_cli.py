@@ -43,7 +43,8 @@ def test_lightnings_own_cli_logs_what_our_fit_records(
 ) -> None:
     monkeypatch.setattr("sys.argv", ["script.py"])
     torch.set_num_threads(1)
-    options = ["--config", str(EXPERIMENTS / config), "--trainer.max_epochs=2", "--trainer.enable_progress_bar=false"]
+    short = ["max_epochs=3", "check_val_every_n_epoch=1", "enable_progress_bar=false"]
+    options = ["--config", str(EXPERIMENTS / config), *(f"--trainer.{option}" for option in short)]
     run_cli("fit", [*options, f"--trainer.default_root_dir={tmp_path / 'ours'}", "--trainer.logger=false"])
     stock_fit(*options, "--trainer.logger=CSVLogger", f"--trainer.logger.save_dir={tmp_path / 'stock'}")
     (path,) = (tmp_path / "stock").rglob("metrics.csv")
