@@ -298,11 +298,11 @@ class LectureModule(lightning.LightningModule, ABC):
 
     def evaluated(self, epoch: Epoch) -> dict[str, Tensor]:
         """Compute loss and metrics of the samples of an epoch of any kind, by their names without a stage."""
-        metrics = self.metrics_of("test").clone(prefix="")
+        metrics = self.metrics_of("test").clone()
         metrics.reset()
         (kept,) = epoch.of_networks(self.criterion.predict)
         metrics.update(**kept)
-        return metrics.compute()
+        return {name.removeprefix("test/"): value for name, value in metrics.compute().items()}
 
     def _step(self, batch: Sequence[Tensor], batch_idx: int, stage: str) -> Tensor:
         inputs, targets = self.samples(batch)

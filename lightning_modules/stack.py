@@ -373,10 +373,6 @@ class Stack(lightning.LightningModule):
         """Count the test sets."""
         self._count("test")
 
-    def evaluated(self, epoch: Epoch) -> dict[str, Tensor]:
-        """Compute losses and metrics, (networks,) each, of the samples of an epoch of any kind."""
-        return self._counted(epoch, self.plain[0].metrics_of("test").clone(prefix=""))
-
     def _step(self, batch: Sequence[Tensor], batch_idx: int, stage: str) -> Tensor:
         inputs, targets = batch
         if type(self.plain[0]).samples is not LectureModule.samples:
