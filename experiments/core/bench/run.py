@@ -17,8 +17,8 @@ from experiments.core import catalogue, ledger, records
 from experiments.core.bench import sweeps
 from experiments.core.bench.rows import GPU_ROWS, ROWS, Row
 from experiments.core.bench.sweeps import SWEEPS
-from experiments.core.cli import quieten
 from experiments.core.errors import UserError, nearest
+from experiments.core.parsing import quieten
 from experiments.core.reference import between
 
 FILE, PICTURE = "bench.json", "growth.png"
