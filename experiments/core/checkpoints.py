@@ -14,24 +14,31 @@ import pickle
 import shutil
 import sys
 import time
+import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from packaging.version import InvalidVersion, Version
 from torch import Tensor
 
 from experiments.core import records
+from experiments.core.callbacks.instrument import callbacks_of
 from experiments.core.callbacks.recorder import Recorder
+from experiments.core.errors import UserError
 from lightning_modules.stack import Stack
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 EVERY_SECONDS = 10.0
 # Of a process, and not of a run.
 NOT_KEPT = ("_started", "config")
+# What a ModelCheckpoint's state says of one checkpoint each.
+PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
 
 
 class CheckpointFiles(TorchCheckpointIO):
@@ -83,6 +90,54 @@ def read(path: Path) -> dict[str, Any]:
     except (EOFError, RuntimeError, pickle.UnpicklingError) as error:
         raise ValueError(f"'{path}' cannot be read: {error}") from None
     return found
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint that may come from others; nothing in it is executed.
+
+    Raises:
+        UserError: it cannot be read, is damaged, or is no checkpoint of a run.
+    """
+    content = _load(path) if _is_intact(path) else None
+    if not _is_checkpoint(content):
+        raise UserError(f"'{path}' is not a checkpoint of a run, or it is damaged")
+    assert isinstance(content, dict)
+    return content
+
+
+def _is_intact(path: Path) -> bool:
+    """Whether every part of an archive has its checksum, which torch does not look at; a compressed part may be a bomb."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            stored = all(part.compress_type == zipfile.ZIP_STORED for part in archive.infolist())
+            return stored and archive.testzip() is None
+    # What a file of others makes a parser raise is in no list.
+    except Exception:
+        return False
+
+
+def _load(path: Path) -> Any:
+    try:
+        with warnings.catch_warnings():
+            # It says by which protocol a refused pickle was written.
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
+    # As above; among them what advises to allow code to be executed.
+    except Exception:
+        return None
+
+
+def _is_checkpoint(content: Any) -> bool:
+    if not isinstance(content, dict):
+        return False
+    parts = [content.get(name) for name in ("hyper_parameters", "state_dict")]
+    if not all(isinstance(part, dict) and all(isinstance(key, str) for key in part) for part in parts):
+        return False
+    try:
+        Version(str(content.get("pytorch-lightning_version")))
+    except InvalidVersion:
+        return False
+    return all(isinstance(value, Tensor) for value in content["state_dict"].values())
 
 
 def find(directory: Path, key: str) -> Path | None:
@@ -196,6 +251,21 @@ class ResumePoint(Checkpoint):
         parts = {name: snapshot(part) for name, part in self.parts(self.model.trainer).items()}
         return {"key": self.key, "parts": parts, "random": torch.get_rng_state()}
 
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Make the paths of a ModelCheckpoint again: it deletes what its state calls an earlier checkpoint.
+
+        Raises:
+            ValueError: one of its checkpoints could not lie in its folder.
+        """
+        states = checkpoint.get("callbacks") or {}
+        for callback in callbacks_of(trainer, ModelCheckpoint):
+            state, folder = states.pop(callback.state_key, None), Path(str(callback.dirpath))
+            if state and self.NAME in states:  # else of another run
+                before = state["dirpath"]
+                paths = {name: _placed(state[name], before, folder) for name in PATHS}
+                scores = {_placed(path, before, folder): score for path, score in state["best_k_models"].items()}
+                states[callback.state_key] = {**state, **paths, "best_k_models": scores, "dirpath": callback.dirpath}
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep it until all callbacks have begun."""
         self._restored = state_dict
@@ -236,6 +306,14 @@ class ResumePoint(Checkpoint):
             finally:
                 self._saving = False
             self._saved_at = time.monotonic()
+
+
+def _placed(path: str, before: str, folder: Path) -> str:
+    """Where a checkpoint that lay in one folder lies in another; empty if there is none."""
+    placed = folder / os.path.relpath(path or before, before)
+    if records.leads_out(folder, placed):
+        raise ValueError(f"'{path}' is no checkpoint of this run")
+    return str(placed) if path else ""
 
 
 def is_over(trainer: Trainer) -> bool:

@@ -90,7 +90,7 @@ FILES = {
           max_epochs: 2
           callbacks:
             - {class_path: GradientFlow}
-            - {class_path: Divergence, init_args: {every_n_steps: 1}}
+            - {class_path: Divergence}
             - class_path: ModelCheckpoint
               init_args: {dirpath: checkpoints, filename: best, monitor: val/loss, save_on_train_epoch_end: false}
         """,
