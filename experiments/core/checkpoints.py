@@ -22,13 +22,12 @@ from typing import Any
 
 import torch
 from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from packaging.version import InvalidVersion, Version
 from torch import Tensor
 
 from experiments.core import records
-from experiments.core.callbacks.instrument import callbacks_of
 from experiments.core.callbacks.recorder import Recorder
 from experiments.core.errors import UserError
 from lightning_modules.stack import Stack
@@ -37,8 +36,8 @@ LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 EVERY_SECONDS = 10.0
 # Of a process, and not of a run.
 NOT_KEPT = ("_started", "config")
-# What a ModelCheckpoint's state says of one checkpoint each.
-PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
+# Where Lightning's callbacks remember checkpoints, which they delete when there is a better one.
+PLACES = frozenset({"best_k_models", "best_model_path", "kth_best_model_path", "last_model_path"})
 
 
 class CheckpointFiles(TorchCheckpointIO):
@@ -64,7 +63,11 @@ class CheckpointFiles(TorchCheckpointIO):
         """Read what `save_checkpoint` wrote, or another checkpoint, without running any code in it."""
         if Path(path).parent.name == records.RESUME:
             return read(Path(path))
-        return super().load_checkpoint(path, map_location, weights_only=True)
+        content: dict[str, Any] = super().load_checkpoint(path, map_location, weights_only=True)
+        # The checkpoints of another fit are not this one's to test or to delete.
+        states = content.get("callbacks") or {}
+        content["callbacks"] = {name: state for name, state in states.items() if PLACES.isdisjoint(state)}
+        return content
 
 
 def _sync(directory: Path) -> None:
@@ -251,21 +254,6 @@ class ResumePoint(Checkpoint):
         parts = {name: snapshot(part) for name, part in self.parts(self.model.trainer).items()}
         return {"key": self.key, "parts": parts, "random": torch.get_rng_state()}
 
-    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Make the paths of a ModelCheckpoint again: it deletes what its state calls an earlier checkpoint.
-
-        Raises:
-            ValueError: one of its checkpoints could not lie in its folder.
-        """
-        states = checkpoint.get("callbacks") or {}
-        for callback in callbacks_of(trainer, ModelCheckpoint):
-            state, folder = states.pop(callback.state_key, None), Path(str(callback.dirpath))
-            if state and self.NAME in states:  # else of another run
-                before = state["dirpath"]
-                paths = {name: _placed(state[name], before, folder) for name in PATHS}
-                scores = {_placed(path, before, folder): score for path, score in state["best_k_models"].items()}
-                states[callback.state_key] = {**state, **paths, "best_k_models": scores, "dirpath": callback.dirpath}
-
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep it until all callbacks have begun."""
         self._restored = state_dict
@@ -306,14 +294,6 @@ class ResumePoint(Checkpoint):
             finally:
                 self._saving = False
             self._saved_at = time.monotonic()
-
-
-def _placed(path: str, before: str, folder: Path) -> str:
-    """Where a checkpoint that lay in one folder lies in another; empty if there is none."""
-    placed = folder / os.path.relpath(path or before, before)
-    if records.leads_out(folder, placed):
-        raise ValueError(f"'{path}' is no checkpoint of this run")
-    return str(placed) if path else ""
 
 
 def is_over(trainer: Trainer) -> bool:
