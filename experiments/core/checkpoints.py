@@ -109,7 +109,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _is_intact(path: Path) -> bool:
-    """Whether every part of an archive has its checksum, which torch does not look at; a compressed part may be a bomb."""
+    """Whether every part of an archive has its checksum, which torch passes over; a compressed one may be a bomb."""
     try:
         with zipfile.ZipFile(path) as archive:
             stored = all(part.compress_type == zipfile.ZIP_STORED for part in archive.infolist())

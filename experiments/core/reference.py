@@ -13,6 +13,7 @@ import numpy as np
 
 from experiments.core import catalogue, records
 from experiments.core.bands import band, values_of
+from experiments.core.definitions import INFERENTIAL
 from experiments.core.errors import UserError
 from experiments.core.grid import Grid
 from experiments.core.plan import Plan
@@ -128,10 +129,25 @@ def read(name: str) -> Reference:
         raise UserError(f"'{name}' has no reference yet; first: make reference EXP={name}")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return Reference(**{**content, "verdicts": tuple(from_rows(content["verdicts"]))})
+        kept = Reference(**{**content, "verdicts": tuple(from_rows(content["verdicts"]))})
+        if not _is_reference(kept):
+            raise ValueError("a value of another type")
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         message = f"'{path}' is no reference as this version writes it; again: make reference EXP={name}"
         raise UserError(message) from None
+    return kept
+
+
+def _is_reference(kept: Reference) -> bool:
+    kinds = {"command": str, "environment": dict, "values": dict, "measures": dict}
+    if not all(isinstance(getattr(kept, name), kind) for name, kind in kinds.items()):
+        return False
+    return (
+        all(isinstance(kept.environment.get(name, {}), dict) for name in ("versions", "flags"))
+        and all(verdict.id in kept.values for verdict in kept.verdicts if verdict.kind in INFERENTIAL)
+        and all(isinstance(row, list) for row in kept.values.values())
+        and all(value is None or type(value) in (int, float) for row in kept.values.values() for value in row)
+    )
 
 
 def with_table(text: str, name: str, verdicts: Sequence[Verdict]) -> str:

@@ -14,6 +14,7 @@ from experiments.core.plan import Plan
 from experiments.core.results import Run, functions_of, value_of
 from experiments.core.statistics import Floats
 
+
 def check_contrasts(experiment: str, claims: Sequence[Claim]) -> None:
     """Look up every contrast that claims name, before anything is run for them.
 

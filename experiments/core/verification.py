@@ -86,9 +86,7 @@ def _threshold(verdict: Verdict) -> float:
     return abs(threshold[1] if isinstance(threshold, tuple) else threshold or 0.0)
 
 
-def other_seeds(
-    kept: Reference, verdicts: Sequence[Verdict], samples: Mapping[str, Sample]
-) -> list[Answer]:
+def other_seeds(kept: Reference, verdicts: Sequence[Verdict], samples: Mapping[str, Sample]) -> list[Answer]:
     """Compare results of another seed set: never merged into the official one, nor preferred to it.
 
     A contradiction is CONFIRMED against REFUTED, or PASS against another; `shifted` if the Welch interval of the

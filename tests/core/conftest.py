@@ -91,8 +91,7 @@ FILES = {
           callbacks:
             - {class_path: GradientFlow}
             - {class_path: Divergence}
-            - class_path: ModelCheckpoint
-              init_args: {dirpath: checkpoints, filename: best, monitor: val/loss, save_on_train_epoch_end: false}
+            - {class_path: BestWeights}
         """,
     "start.yaml": """
         model: {init_args: {width: 16}}

@@ -50,6 +50,7 @@ def edited(here, base_yaml):
     return write
 
 
+CHECKPOINT = "--trainer.callbacks+={class_path: ModelCheckpoint, init_args:"
 FIT_OPTIONS = {
     # Names
     "--model.dpth=3": "unknown key 'model.dpth' of FullyConnected; did you mean 'depth'?",
@@ -146,8 +147,8 @@ FIT_OPTIONS = {
     # Names that something looks for in vain
     "--trainer.callbacks.monitor=val/los": "monitors 'val/los', which is not logged; did you mean 'val/loss'?",
     "--trainer.callbacks+={class_path: EarlyStopping, init_args: {monitor: val/acuracy}}": "mean 'val/accuracy'?",
-    "--trainer.callbacks+={class_path: ModelCheckpoint, init_args: {filename: '{val/los:.2f}'}}": "has no 'val/los'; did you mean 'val/loss'?",
-    "--trainer.callbacks+={class_path: ModelCheckpoint, init_args: {filename: '{epoch'}}": "'{epoch' is no pattern: expected '}' before",
+    f"{CHECKPOINT} {{filename: '{{val/los:.2f}}'}}}}": "has no 'val/los'; did you mean 'val/loss'?",
+    f"{CHECKPOINT} {{filename: '{{epoch'}}}}": "'{epoch' is no pattern: expected '}' before",
     # What another class was given, and this one would keep
     "--data=Iris": "data.batch_size=64 was given to another class, and Iris has it too: give it again",
     "--model=LinearModel": "model.optimizer=sgd was given to another class, and LinearModel has it too",
@@ -162,7 +163,7 @@ FIT_OPTIONS = {
     "--model.num_classes=3": "num_classes=3 does not fit Digits, which has 10",
     "--model.init_args.num_features=3": "num_features=3 does not fit Digits, which has 64",
     "--model.seed=-3": "seed must be a whole number >= 0, not -3",
-    "--data.seed=-3": "seed must be a whole number >= 0, not -3",
+    "--data.seed=-3": "seed must be >= 0, not -3",
     "--data.num_classes=3": "unknown key 'data.num_classes' of Digits",
     # Shape of the command line
     "--model={class_path: FullyConnected}": "option --model sets no section as a whole: give --model.NAME=VALUE",

@@ -296,11 +296,23 @@ def test_a_damaged_checkpoint_is_one_line(command, trained, here, content):
     assert (answer.code, answer.err) == (2, "error: 'bad.ckpt' is not a checkpoint of a run, or it is damaged\n")
 
 
-def test_a_fit_can_begin_from_a_checkpoint(command, trained, result):
-    best = trained / "checkpoints" / "best.ckpt"
-    answer = command("fit", "--config", trained / "config.yaml", "--ckpt_path", best, "--trainer.max_epochs=2")
+def test_a_fit_can_begin_from_a_whole_checkpoint(command, fit, result, base_yaml):
+    keeps = "--trainer.callbacks+={class_path: ModelCheckpoint, init_args: {dirpath: checkpoints, filename: whole}}"
+    first = fit("--config", base_yaml, keeps)
+    whole = first / "checkpoints" / "whole.ckpt"
+    answer = command("fit", "--config", first / "config.yaml", "--ckpt_path", whole, "--trainer.max_epochs=2")
     assert answer.code == 0, answer.err
     assert (result(answer.directory)["epochs"], result(answer.directory)["steps"]) == (2, 8)
+    rows = records.read_metrics(answer.directory / "metrics.csv")
+    assert [epoch for epoch, _, name, _ in rows if name == "train/loss"] == [1]
+
+
+def test_weights_are_nothing_to_go_on_training_from(command, trained, here):
+    best = trained / "checkpoints" / "best.ckpt"
+    answer = command("fit", "--config", trained / "config.yaml", "--ckpt_path", best, "--trainer.max_epochs=2")
+    reason = "holds weights only, nothing to go on from; ModelCheckpoint keeps what a fit needs"
+    assert (answer.code, answer.err) == (2, f"error: '{best}' {reason}\n")
+    assert not list(here.iterdir())
 
 
 def test_print_config_prints_a_config_that_runs_the_same(command, fit, result, here, base_yaml):
@@ -323,7 +335,7 @@ def test_later_configs_lie_over_earlier_ones_and_append_callbacks(here, base_yam
     config = resolve([f"--config={base_yaml}", "--config=a.yaml", "--config=b.yaml", "--model.width=16"])
     arguments = config["model"]["init_args"]
     assert (arguments["depth"], arguments["width"], arguments["activation"]) == (6, 16, "sigmoid")
-    # Divergence and ModelCheckpoint are added last.
+    # Divergence and BestWeights are added last.
     *named, added, divergence, checkpoint = config["trainer"]["callbacks"]
     assert [*named, divergence, checkpoint] == below["trainer"]["callbacks"]
     assert added["class_path"].endswith(".GradientBySaturation")
@@ -358,6 +370,7 @@ def test_the_hash_leaves_out_how_and_where_a_run_is_executed(here, base_yaml, op
         "--trainer.accumulate_grad_batches=2",
         "--trainer.limit_train_batches=3",
         "--trainer.callbacks+=GradientBySaturation",
+        "--trainer.callbacks+=LearningRateMonitor",
         "--seed_everything=1001",
     ],
 )
@@ -459,9 +472,9 @@ def names(parts: Any) -> list[str]:
 def test_logger_checkpoint_and_divergence_are_added_where_a_config_names_none(here, base_yaml):
     trainer = resolve([f"--config={base_yaml}"])["trainer"]
     assert trainer["logger"]["class_path"].endswith(".TensorBoardLogger")
-    assert names(trainer["callbacks"])[-2:] == ["Divergence", "ModelCheckpoint"]
+    assert names(trainer["callbacks"])[-2:] == ["Divergence", "BestWeights"]
     best = trainer["callbacks"][-1]["init_args"]
-    assert (best["dirpath"], best["filename"], best["monitor"]) == ("checkpoints", "best", "val/loss")
+    assert best == {"monitor": "val/loss", "mode": "min", "dirpath": None, "filename": "best"}
     # A run's own file is whole, and means the same again.
     (here / "whole.yaml").write_text(yaml.safe_dump(resolve([f"--config={base_yaml}"])))
     assert resolve(["--config=whole.yaml"]) == resolve([f"--config={base_yaml}"])
@@ -470,15 +483,15 @@ def test_logger_checkpoint_and_divergence_are_added_where_a_config_names_none(he
 @pytest.mark.parametrize(
     ("callbacks", "expected"),
     [
-        ("Divergence", ["Divergence", "ModelCheckpoint"]),
-        ("{class_path: Divergence, init_args: {every_n_steps: 3}}", ["Divergence", "ModelCheckpoint"]),
+        ("Divergence", ["Divergence", "BestWeights"]),
+        ("{class_path: BestWeights, init_args: {monitor: val/accuracy, mode: max}}", ["BestWeights", "Divergence"]),
         ("[{class_path: ModelCheckpoint, init_args: {monitor: val/accuracy}}]", ["ModelCheckpoint", "Divergence"]),
         (
             "[GradientFlow, lightning.pytorch.callbacks.ModelCheckpoint]",
             ["GradientFlow", "ModelCheckpoint", "Divergence"],
         ),
-        ("null", ["Divergence", "ModelCheckpoint"]),
-        ("[]", ["Divergence", "ModelCheckpoint"]),
+        ("null", ["Divergence", "BestWeights"]),
+        ("[]", ["Divergence", "BestWeights"]),
     ],
 )
 def test_a_config_that_names_its_own_keeps_it(base_yaml, callbacks, expected):
@@ -491,4 +504,4 @@ def test_a_config_that_names_its_own_keeps_it(base_yaml, callbacks, expected):
 
 def test_a_config_without_checkpoints_gets_none(base_yaml):
     trainer = resolve([f"--config={base_yaml}", "--trainer.enable_checkpointing=false"])["trainer"]
-    assert "ModelCheckpoint" not in names(trainer["callbacks"])
+    assert names(trainer["callbacks"])[-1] == "Divergence"

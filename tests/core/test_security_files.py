@@ -89,7 +89,7 @@ def test_a_malicious_checkpoint_is_refused_and_not_executed(refused, good, tmp_p
 
 # ModelCheckpoint removes the file, or the folder, that its state calls the worst checkpoint so far.
 KEEPS = "{class_path: ModelCheckpoint, init_args: {dirpath: checkpoints, filename: best, monitor: val/loss}}"
-ADDRESSES = ("{}", "local://{}", "/run/../../../../../../../../../../..{}", "file::local://{}", "http://127.0.0.1:9{}", "victim")
+ADDRESSES = ("{}", "local://{}", "/run/../../../../../../..{}", "file::local://{}", "http://127.0.0.1:9{}", "victim")
 
 
 def naming(content: dict[str, Any], theirs: str) -> bytes:

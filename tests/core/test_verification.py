@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -213,3 +215,31 @@ def test_without_a_reference_there_is_nothing_to_verify(tiny):
     answer = tiny.call("verify", "tiny")
     assert answer.code == 2
     assert answer.err == "error: 'tiny' has no reference yet; first: make reference EXP=tiny\n"
+
+
+BROKEN: dict[str, Callable[[dict[str, Any]], object]] = {
+    "nothing": lambda _: {},
+    "a list": lambda _: [1],
+    "a number": lambda _: 3,
+    "another field": lambda good: {**good, "more": 1},
+    "no verdicts": lambda good: {**good, "verdicts": None},
+    "verdicts that are numbers": lambda good: {**good, "verdicts": [3]},
+    "a verdict of another version": lambda good: {**good, "verdicts": [{**good["verdicts"][0], "more": 1}]},
+    "an effect that is a text": lambda good: {**good, "verdicts": [{**good["verdicts"][0], "effect": "x"}]},
+    "values that are a number": lambda good: {**good, "values": 3},
+    "values that are texts": lambda good: {**good, "values": {**good["values"], "L01-difference": ["a"]}},
+    "a claim without values": lambda good: {**good, "values": {}},
+    "an environment that is a list": lambda good: {**good, "environment": [1]},
+    "flags that are a list": lambda good: {**good, "environment": {"flags": [1]}},
+}
+
+
+def test_a_reference_that_is_none_is_one_line(referenced):
+    path = referenced.folder / reference.FILE
+    good = json.loads(path.read_text())
+    texts = ["", "{", "[" * 100_000, *(json.dumps(change(good)) for change in BROKEN.values())]
+    for text in texts:
+        path.write_text(text)
+        answer = referenced.call("verify", "tiny", "--logger=csv")
+        expected = f"error: '{path}' is no reference as this version writes it; again: make reference EXP=tiny\n"
+        assert (answer.code, answer.err) == (2, expected), text[:100]
