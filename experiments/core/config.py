@@ -109,6 +109,8 @@ def read_command(args: Sequence[str], *, fits: bool = True) -> Command:
             below = copy.deepcopy(config)
             lay(config, name, parse_value(value))
             _note_dropped(dropped, below, config)
+            if name == "--trainer.callbacks+":
+                _drop_added_checkpoint(config["trainer"])
     checkpoint = config.pop("ckpt_path", None)
     if not helping and not (printing and not config):
         check_config(config, fits=fits)
@@ -233,6 +235,13 @@ def with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
     complete = {"logger": LOGGER, **trainer, "callbacks": [*callbacks, *added]}
     named = {kind: _block(config[kind]) for kind in ("model", "data") if kind in config}
     return copy.deepcopy({**config, **named, "trainer": complete})
+
+
+def _drop_added_checkpoint(trainer: dict[str, Any]) -> None:
+    """Leave out the checkpoint that was added where no file names one, once an option does: both would write it."""
+    others = [part for part in trainer["callbacks"] if part != CHECKPOINT]
+    if _has(others, Checkpoint):
+        trainer["callbacks"] = others
 
 
 def _has(callbacks: Sequence[Any], base: type) -> bool:

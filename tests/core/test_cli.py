@@ -502,6 +502,14 @@ def test_a_config_that_names_its_own_keeps_it(base_yaml, callbacks, expected):
     assert names(trainer["callbacks"]) == expected
 
 
+def test_a_checkpoint_named_by_an_option_takes_the_place_of_the_added_one(base_yaml):
+    option = "--trainer.callbacks+={class_path: ModelCheckpoint, init_args: {filename: best, monitor: val/loss}}"
+    trainer = resolve([f"--config={base_yaml}", option])["trainer"]
+    assert names(trainer["callbacks"])[-2:] == ["Divergence", "ModelCheckpoint"]
+    trainer = resolve([f"--config={base_yaml}", "--trainer.callbacks+=GradientBySaturation"])["trainer"]
+    assert names(trainer["callbacks"])[-2:] == ["BestWeights", "GradientBySaturation"]
+
+
 def test_a_config_without_checkpoints_gets_none(base_yaml):
     trainer = resolve([f"--config={base_yaml}", "--trainer.enable_checkpointing=false"])["trainer"]
     assert names(trainer["callbacks"])[-1] == "Divergence"
