@@ -137,6 +137,10 @@ class LectureCLI(ParsedConfig):
             NotStackableError: the seeds cannot be trained in one fit.
         """
         refuse(self.trainer, self.model)
+        for kind in ("model", "data"):
+            # Alone, a network draws its dropout by the run's seed, and in a stack by its own.
+            if (self.resolved[kind].get("init_args") or {}).get("seed") is not None:
+                raise NotStackableError(f"{kind}.seed is that of every run")
         modules, data = [self.model], [self.datamodule]
         for seed in seeds[1:]:
             part = replace(self.datamodule, seed=seed)

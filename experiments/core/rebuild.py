@@ -48,8 +48,10 @@ def network_of(run: Run) -> nn.Module:
 
 
 def _build(run: Run, kind: str, stored: dict[str, Any]) -> Any:
+    arguments = stored[kind]["init_args"]
+    seed = run.seed if arguments.get("seed") is None else arguments["seed"]
     with _one_line(run):
-        return find_class(kind, stored[kind]["class_path"])(**{**stored[kind]["init_args"], "seed": run.seed})
+        return find_class(kind, stored[kind]["class_path"])(**{**arguments, "seed": seed})
 
 
 def recorded_weights(run: Run, network: nn.Module) -> dict[int, Weights]:

@@ -15,12 +15,14 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from one_fit import asked, resolve
+from one_fit import asked, resolve, run_stack
 
 from datamodules import Digits
-from experiments.core import catalogue, records
+from experiments.core import catalogue, rebuild, records
 from experiments.core.callbacks import Divergence
 from experiments.core.cli import LectureCLI
+from experiments.core.grid import Condition
+from experiments.core.results import Run
 
 BASES = sorted(catalogue.ROOT.glob("*/base.yaml"))
 # Files that name their own model stand alone; the others lie on a base.
@@ -50,6 +52,7 @@ def at_smoke(files: list[Path]) -> list[str]:
     return [f"--config={path}" for path in [*files, *([smoke] if smoke.is_file() and smoke not in files else [])]]
 
 
+SHORT = ("--trainer.max_epochs=1", "--data.num_train=256")
 QUIET = ("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false")
 
 
@@ -219,6 +222,23 @@ def test_another_seed_is_another_run(command, trained, result):
     assert other["config_hash"] != result(trained)["config_hash"]
     for name in ("initial/gradient/delta_a/layer_01", "train/loss", "test/loss"):
         assert other["measures"][name] != result(trained)["measures"][name]
+
+
+def test_a_config_may_fix_the_seed_of_the_model_or_of_the_data(fit, here, base_yaml):
+    options = (f"--config={base_yaml}", "--model.seed=7", "--model.depth=1", "--trainer.logger=false")
+    one, other = (fit(*options, "--data.seed=8", f"--seed_everything={seed}") for seed in (1, 2))
+    networks = []
+    for seed, directory in ((1, one), (2, other)):
+        run = Run(Condition(()), seed, directory, {}, {"status": "ok", "measures": {}})
+        assert torch.equal(rebuild.data_of(run).train[0], set_up(Digits(batch_size=64, seed=8, num_train=256)).train[0])
+        networks.append(rebuild.network_of(run).state_dict())
+    assert all(torch.equal(value, networks[1][name]) for name, value in networks[0].items())
+    assert run_stack([*options, *SHORT], (1, 2), (here / "a", here / "b")) == "model.seed is that of every run"
+
+
+def set_up(data: Digits) -> Digits:
+    data.setup()
+    return data
 
 
 def test_the_stored_config_names_no_place_of_this_machine(trained):
