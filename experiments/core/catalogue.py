@@ -47,7 +47,9 @@ def load(name: str) -> Experiment:
 
 
 def part(name: str, module: str) -> ModuleType:
-    """Import `experiment`, `measures`, `figures` or `checks` of an experiment."""
+    """Import `experiment`, `measures`, `figures` or `checks` of an experiment; a file that is missing holds nothing."""
+    if not (ROOT / name / f"{module}.py").is_file():
+        return ModuleType(f"experiments.{name}.{module}")
     return importlib.import_module(f"experiments.{name}.{module}")
 
 

@@ -38,7 +38,7 @@ def fit(
         begun = find(point.directory, point.key)
         recorder.resumed = begun is not None
     start = begun or checkpoint
-    trainer.fit(model, datamodule=data, ckpt_path=start, weights_only=True if start else None)
+    trainer.fit(model, datamodule=data, ckpt_path=start, weights_only=True)
 
 
 def test_and_seal(trainer: Trainer, model: LightningModule, data: LightningDataModule | None) -> None:
