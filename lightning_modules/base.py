@@ -17,7 +17,7 @@ from torchmetrics import Metric, MetricCollection
 
 from lightning_modules.layers import check_count, check_number
 from lightning_modules.losses import Loss, build_loss
-from lightning_modules.metrics import Epoch, MeanLoss, MeanPenalty, build_metrics, collection
+from lightning_modules.metrics import Epoch, MeanLoss, MeanPenalty, build_metrics, collection, without_stage
 from lightning_modules.optimization import PLATEAU, build_optimizer, build_schedule, check_schedule, optimizer_arguments
 from lightning_modules.penalties import penalized, penalty
 
@@ -225,8 +225,14 @@ class LectureModule(lightning.LightningModule, ABC):
         return inputs, targets
 
     def on_fit_start(self) -> None:
-        """Prepare for a fit; evaluation takes all that it needs from the checkpoint."""
-        self.prepare(self.trainer.datamodule)  # type: ignore[attr-defined]
+        """Prepare for a fit; evaluation takes all that it needs from the checkpoint.
+
+        Raises:
+            ValueError: the data module has another size than was given.
+        """
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        self.take_sizes(data)
+        self.prepare(data)
         if self.compiled:
             self.network.compile()
 
@@ -298,11 +304,11 @@ class LectureModule(lightning.LightningModule, ABC):
 
     def evaluated(self, epoch: Epoch) -> dict[str, Tensor]:
         """Compute loss and metrics of the samples of an epoch of any kind, by their names without a stage."""
-        metrics = self.metrics_of("test").clone(prefix="")
+        metrics = self.metrics_of("test").clone()
         metrics.reset()
         (kept,) = epoch.of_networks(self.criterion.predict)
         metrics.update(**kept)
-        return metrics.compute()
+        return without_stage(metrics.compute())
 
     def _step(self, batch: Sequence[Tensor], batch_idx: int, stage: str) -> Tensor:
         inputs, targets = self.samples(batch)
