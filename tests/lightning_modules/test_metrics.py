@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import lightning
 import pytest
 import torch
+import yaml
 from sklearn.metrics import (
     accuracy_score,
     cohen_kappa_score,
@@ -22,6 +24,8 @@ from torch.nn import functional as F
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassCohenKappa
 
+from datamodules import Digits
+from experiments.core import records
 from lightning_modules import FullyConnected, LinearModel
 from lightning_modules.metrics import METRICS, USUAL, Epoch, MeanLoss, build_metrics, collection
 
@@ -224,6 +228,44 @@ def test_a_module_of_ones_own_adds_a_metric_in_one_line(trainer: Fit) -> None:
         assert run.callback_metrics[f"{stage}/kappa"].item() == pytest.approx(kappa, abs=1e-6)
         longest = run.callback_metrics[f"{stage}/longest"].item()
         assert longest == pytest.approx(own.norm(dim=1).max().item(), rel=1e-6)
+
+
+def test_a_config_adds_a_metric(fit: Callable[..., Path], base_yaml: Path, result: Any) -> None:
+    directory = fit("--config", base_yaml, "--model.metrics", "[accuracy, calibration_error]")
+    measures = result(directory)["measures"]
+    rows = records.read_metrics(directory / records.METRICS)
+    for stage in ("train", "val", "test"):
+        assert 0 <= measures[f"{stage}/accuracy"] <= 1
+        assert 0 <= measures[f"{stage}/calibration_error"] <= 1
+    assert {f"{stage}/{name}" for stage in ("train", "val") for name in ("accuracy", "calibration_error")} <= {
+        name for _, _, name, _ in rows
+    }
+    # The kept weights count themselves as the run did.
+    stored = yaml.safe_load((directory / "config.yaml").read_text())
+    assert stored["model"]["init_args"]["metrics"] == ["accuracy", "calibration_error"]
+    data = Digits(**{**stored["data"]["init_args"], "seed": stored["seed_everything"]})
+    loaded = FullyConnected.load_from_checkpoint(directory / "checkpoints" / "best.ckpt", weights_only=True)
+    (tested,) = lightning.Trainer(logger=False, enable_progress_bar=False).test(loaded, data, verbose=False)
+    assert tested == {name: pytest.approx(measures[name], rel=1e-5) for name in tested}
+    assert "test/calibration_error" in tested
+
+
+@pytest.mark.parametrize(
+    ("metrics", "message"),
+    [
+        ("[accuracy, r2]", "unknown metric of classes 'r2'"),
+        ("[accuracy, accuracy]", "metrics must differ from each other"),
+        ("accuracy", "metrics"),
+    ],
+)
+def test_a_config_with_a_metric_that_does_not_exist_is_one_line(
+    metrics: str, message: str, command: Callable[..., Any], base_yaml: Path
+) -> None:
+    answer = command("fit", "--config", base_yaml, "--model.metrics", metrics)
+    assert answer.code == 2
+    assert message in answer.err
+    assert answer.err.count("\n") == 1
+    assert answer.out == ""
 
 
 def test_metrics_are_no_part_of_the_weights() -> None:
