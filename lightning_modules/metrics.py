@@ -55,7 +55,7 @@ class R2(R2Score):
 class CalibrationError(MulticlassCalibrationError):
     """Expected calibration error of the softmax of the outputs, in 15 bins."""
 
-    def update(self, outputs: Tensor, target: Tensor) -> None:  # type: ignore[override]
+    def update(self, outputs: Tensor, target: Tensor) -> None:
         """Count outputs, (batch, classes), against labels, (batch,)."""
         # The metric's own softmax leaves out scores that all lie in [0, 1].
         super().update(_precise(outputs).softmax(-1), target)

@@ -132,9 +132,7 @@ def test_evaluation_takes_the_sizes_too(entry: str, trainer: Fit) -> None:
         ("Recurrent", {"sample_shape": (2, 2, 4)}, r"sample_shape=\(2, 2, 4\) does not fit Images, which has \(1, 4"),
     ],
 )
-def test_a_contradiction_to_the_data_is_refused(
-    name: str, given: dict[str, Any], message: str, trainer: Fit
-) -> None:
+def test_a_contradiction_to_the_data_is_refused(name: str, given: dict[str, Any], message: str, trainer: Fit) -> None:
     with pytest.raises(ValueError, match=message) as error:
         trainer(max_epochs=1).fit(build(name, **given), Images())
     assert "\n" not in str(error.value)
