@@ -425,7 +425,9 @@ class InMemoryDataModule(ResumableData, ABC):
 
     def predict_dataloader(self) -> DataLoader[Batch]:
         """Batches of the test split as it lies, by torch's own sampler: Lightning tells writers which rows they are."""
-        return DataLoader(TensorDataset(*self.test), batch_size=EVALUATION_BATCH_SIZE)
+        # A generator of its own: the global one belongs to the network.
+        own = torch.Generator()
+        return DataLoader(TensorDataset(*self.test), batch_size=EVALUATION_BATCH_SIZE, generator=own)
 
     def evaluation_loader(self, data: tuple[Tensor, Tensor]) -> OrderedLoader:
         """Batches of inputs and targets as they lie."""

@@ -51,6 +51,8 @@ class StackedSamples(Dataset[Batch]):
         return *([torch.stack(made)] if made else []), *read
 
 
+# Lightning asks for evaluation loaders in inference mode; what a seed keeps must be fit for training, too.
+@torch.inference_mode(False)
 def side_by_side(tensors: Sequence[Tensor]) -> Tensor:
     """Join tensors as (seeds, n, …); each becomes a view of its place in there, so that no second copy is kept."""
     joined = tensors[0].new_empty((len(tensors), *tensors[0].shape))

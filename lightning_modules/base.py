@@ -17,7 +17,7 @@ from torchmetrics import Metric, MetricCollection
 
 from lightning_modules.layers import check_count, check_number
 from lightning_modules.losses import Loss, build_loss
-from lightning_modules.metrics import Epoch, MeanLoss, MeanPenalty, build_metrics, collection, without_stage
+from lightning_modules.metrics import Epoch, MeanLoss, MeanPenalty, build_metrics, collection
 from lightning_modules.optimization import PLATEAU, build_optimizer, build_schedule, check_schedule, optimizer_arguments
 from lightning_modules.penalties import penalized, penalty
 
@@ -308,7 +308,7 @@ class LectureModule(lightning.LightningModule, ABC):
         metrics.reset()
         (kept,) = epoch.of_networks(self.criterion.predict)
         metrics.update(**kept)
-        return without_stage(metrics.compute())
+        return {name.removeprefix("test/"): value for name, value in metrics.compute().items()}
 
     def _step(self, batch: Sequence[Tensor], batch_idx: int, stage: str) -> Tensor:
         inputs, targets = self.samples(batch)

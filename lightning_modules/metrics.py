@@ -157,11 +157,6 @@ def collection(stage: str, metrics: Mapping[str, Metric]) -> MetricCollection:
     return found.set_dtype(_precision())
 
 
-def without_stage(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Name values by what is counted alone: `test/accuracy` becomes `accuracy`."""
-    return {name.partition("/")[2]: value for name, value in values.items()}
-
-
 def _precision() -> torch.dtype:
     # MPS knows no double precision.
     return torch.float32 if torch.backends.mps.is_available() else torch.float64

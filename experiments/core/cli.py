@@ -35,7 +35,7 @@ from experiments.core.callbacks.instrument import callbacks_of
 from experiments.core.callbacks.recorder import Recorder, RunRecord
 from experiments.core.checkpoints import CheckpointFiles
 from experiments.core.classes import description, find_class
-from experiments.core.config import Command, check_config, read_command, with_defaults
+from experiments.core.config import THREADS, Command, check_config, read_command, with_defaults
 from experiments.core.contradictions import check_built
 from experiments.core.errors import UserError
 from experiments.core.foreign import read_checkpoint
@@ -99,6 +99,7 @@ class ParsedConfig(LightningCLI):
         """Add, for the help, what is read before the parser."""
         parser.add_argument("--ckpt_path", type=str | None, help="checkpoint to begin from, or to evaluate")
         parser.add_argument(allow_list.OPTION, type=str | None, metavar="NAME", help=allow_list.HELP)
+        parser.add_argument(THREADS, type=int, default=1, help="threads of torch; more than 1 may change last digits")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse; what is wrong becomes one line."""
@@ -359,9 +360,9 @@ def run_cli(subcommand: str, args: Sequence[str]) -> None:
         UserError: something asked for is wrong; nothing was written.
     """
     quieten()
-    # One thread: a sum split over threads rounds otherwise, and a run must repeat bit for bit wherever it is run.
-    torch.set_num_threads(1)
     command = read_command(args, fits=subcommand == "fit")
+    # One, unless asked otherwise: a sum split over threads rounds otherwise, and a run must repeat bit for bit.
+    torch.set_num_threads(command.threads)
     for kind, name in command.described:
         print(f"{description(find_class(kind, name))}\n")
     if command.help:

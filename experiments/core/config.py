@@ -39,6 +39,9 @@ TOP_LEVEL = ("seed_everything", *SECTIONS, "ckpt_path")
 LARGEST_SEED = 2**32 - 1
 
 FLAGS = ("--print_config", "--help", "-h")
+THREADS = "--threads"
+# Options that are read here, and are no part of the config.
+OURS = (allow_list.OPTION, THREADS)
 CONFIG = ("--config", "-c")
 # Keys of the trainer that hold classes by kind; of a list, an option sets an argument of the last.
 KINDS = {"callbacks": "callback", "logger": "logger"}
@@ -58,6 +61,8 @@ class Command:
     help: tuple[str, ...]
     described: tuple[tuple[str, str], ...]
     print_config: bool
+    # Of torch, within an operation.
+    threads: int = 1
 
 
 def read_command(args: Sequence[str], *, fits: bool = True) -> Command:
@@ -100,7 +105,7 @@ def read_command(args: Sequence[str], *, fits: bool = True) -> Command:
     if config:
         config = with_defaults(config)
     for name, value in options:
-        if name not in (*FLAGS, *CONFIG, allow_list.OPTION) and not name.endswith(".help"):
+        if name not in (*FLAGS, *CONFIG, *OURS) and not name.endswith(".help"):
             below = copy.deepcopy(config)
             lay(config, name, parse_value(value))
             _note_dropped(dropped, below, config)
@@ -111,7 +116,14 @@ def read_command(args: Sequence[str], *, fits: bool = True) -> Command:
         _check_is_there(checkpoint)
     words = tuple(word for name, value in helping for word in ([name, value] if value else [name]))
     path = None if checkpoint is None else Path(str(checkpoint))
-    return Command(config, files, path, words, described, printing)
+    threads = [_count(THREADS, value) for name, value in options if name == THREADS]
+    return Command(config, files, path, words, described, printing, *threads)
+
+
+def _count(option: str, text: str) -> int:
+    if not (text.isdecimal() and int(text) > 0):
+        raise UserError(f"{option} must be a whole number of at least 1; it is '{text}'")
+    return int(text)
 
 
 def _options(args: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -137,7 +149,7 @@ def _check_order(options: Sequence[tuple[str, str]]) -> None:
     seen: dict[str, str] = {}
     for name, value in options:
         if name in CONFIG:
-            first = next((option for option in seen.values() if option != allow_list.OPTION), None)
+            first = next((option for option in seen.values() if option not in OURS), None)
             if first:
                 raise UserError(f"option {first} stands before {name} {value}, which would override it: put it after")
         elif name not in FLAGS:
@@ -162,7 +174,7 @@ def lay(config: dict[str, Any], option: str, value: Any) -> None:
         raise UserError(f"unknown option '{option}'; options begin with --")
     section, *names = option[2:].rstrip("+").split(".")
     if section not in TOP_LEVEL:
-        known = ["config", "print_config", "help", allow_list.OPTION[2:]]
+        known = ["config", "print_config", "help", *(name[2:] for name in OURS)]
         everything = [*TOP_LEVEL, *known, *(f"trainer.{name}" for name in defaults_of(Trainer))]
         raise UserError(f"unknown option '{option}'; {nearest(option[2:], everything)}")
     if section in SECTIONS and not names:
@@ -213,10 +225,11 @@ def with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
     callbacks = [callbacks] if isinstance(callbacks, dict | str) else callbacks
     if not isinstance(callbacks, list):
         return dict(config)  # a mistake, which is shown where it is checked
-    added = [DIVERGENCE] if not _has(callbacks, Divergence) else []
-    added += (
-        [CHECKPOINT] if trainer.get("enable_checkpointing") is not False and not _has(callbacks, Checkpoint) else []
-    )
+    if trainer.get("enable_checkpointing") is False:
+        callbacks, added = [part for part in callbacks if part != CHECKPOINT], []
+    else:
+        added = [] if _has(callbacks, Checkpoint) else [CHECKPOINT]
+    added = [*([] if _has(callbacks, Divergence) else [DIVERGENCE]), *added]
     complete = {"logger": LOGGER, **trainer, "callbacks": [*callbacks, *added]}
     named = {kind: _block(config[kind]) for kind in ("model", "data") if kind in config}
     return copy.deepcopy({**config, **named, "trainer": complete})

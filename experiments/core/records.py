@@ -51,16 +51,10 @@ def config_hash(config: Mapping[str, Any]) -> str:
         config: the fully resolved config, as plain mappings.
     """
     trainer = {k: v for k, v in config["trainer"].items() if k not in _NOT_HASHED["trainer"]}
-    trainer["callbacks"] = without_rate_monitor(trainer.get("callbacks"))
     data = dict(config["data"])
     data["init_args"] = {k: v for k, v in (data.get("init_args") or {}).items() if k not in _NOT_HASHED["data"]}
     decisive = {"seed": config["seed_everything"], "model": config["model"], "data": data, "trainer": trainer}
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def without_rate_monitor(callbacks: Any) -> list[Any]:
-    """Leave out what watches the rate for the dashboards: Lightning refuses it where there is no logger."""
-    return [c for c in callbacks or [] if not c["class_path"].endswith(".LearningRateMonitor")]
 
 
 def place_inside(part: Any, run_dir: Path) -> None:

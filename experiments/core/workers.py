@@ -15,9 +15,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from multiprocessing import resource_tracker
 from multiprocessing.synchronize import Semaphore
 from pathlib import Path
 from types import TracebackType
@@ -110,24 +108,24 @@ class Pool:
     def start(self) -> None:
         """Start the workers in a thread, and return at once. Without it, the first call of `submit` does this."""
         if self._starting is None:
-            self._starting = threading.Thread(target=self._start, args=[str(Path.cwd())])
+            # On macOS a copy of a process that has loaded the system's libraries may crash.
+            context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+            context.set_forkserver_preload(list(SHARED_IMPORTS))
+            # The first semaphore starts the resource tracker, and that unblocks Ctrl-C: not in the thread below.
+            ready = context.Semaphore(0)
+            setup = [str(Path.cwd()), ready]
+            workers = ProcessPool(self.jobs, context=context, initializer=_start_worker, initargs=setup)
+            self._starting = threading.Thread(target=self._start, args=[workers, ready])
             self._starting.start()
 
-    def _start(self, directory: str) -> None:
+    def _start(self, workers: ProcessPool, ready: Semaphore) -> None:
         # The workers inherit this, and torch reads it when it is imported.
         os.environ["OMP_NUM_THREADS"] = "1"
         if sys.platform == "linux":
-            # Block Ctrl-C in the fork server while it imports, and in each worker until it ignores the signal. Start
-            # the resource tracker first, because its start unblocks the signal.
-            resource_tracker.ensure_running()
+            # Block Ctrl-C in the fork server while it imports, and in each worker until it ignores the signal.
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        # On macOS a copy of a process that has loaded the system's libraries may crash.
-        context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
-        context.set_forkserver_preload(list(SHARED_IMPORTS))
-        ready = context.Semaphore(0)
-        workers = ProcessPool(self.jobs, context=context, initializer=_start_worker, initargs=[directory, ready])
         # Reading `active` starts the pool. If that fails, `schedule` fails too, and `_feed` reports it.
-        with contextlib.suppress(BrokenProcessPool):
+        with contextlib.suppress(OSError, RuntimeError):
             _ = workers.active
         with self._lock:
             self._workers = workers
@@ -160,7 +158,7 @@ class Pool:
                 call = heapq.heappop(self._queue)
                 try:
                     future: Future[Any] = self._workers.schedule(call.function, args=call.args)
-                except RuntimeError as error:  # the pool is broken, and stays so
+                except (OSError, RuntimeError) as error:  # the pool is broken, and stays so
                     call.future.set_exception(error)
                     continue
                 self._busy += 1

@@ -206,6 +206,13 @@ def test_a_stack_keeps_each_sample_once():
     assert all(torch.equal(part.x, x) for part, x in zip(parts, before, strict=True))
 
 
+def test_a_stack_made_in_inference_mode_leaves_tensors_to_train_with():
+    parts = [Parts(seed, augmented=False) for seed in (1000, 1001)]
+    with torch.inference_mode():
+        next(iter(StackedData(parts).train_dataloader()))
+    assert not any(tensor.is_inference() for part in parts for tensor in (part.x, part.y))
+
+
 def test_loaders_of_different_sizes_are_not_stacked():
     with pytest.raises(ValueError, match=r"different sizes cannot be stacked: \[\(8, 3\), \(10, 3\)\]"):
         StackedData([Parts(0, augmented=False), Parts(1, augmented=False, n=8)]).train_dataloader()
