@@ -10,6 +10,7 @@ import torch
 from lightning import LightningModule, Trainer
 from torch import Tensor
 
+from datamodules.stack import StackedData
 from lightning_modules.base import LectureModule
 from lightning_modules.metrics import Epoch
 from lightning_modules.stack import Stack
@@ -34,7 +35,9 @@ def plain_modules(pl_module: LightningModule, callback: object) -> Sequence[Lect
 def data_of_each(trainer: Trainer) -> Sequence[Any]:
     """The data module of each network, or the only one; none where the trainer was given loaders."""
     data = trainer.datamodule  # type: ignore[attr-defined]
-    return [] if data is None else getattr(data, "parts", [data])
+    if isinstance(data, StackedData):
+        return data.parts
+    return [] if data is None else [data]
 
 
 @contextmanager
