@@ -17,7 +17,7 @@ from torchmetrics import Metric, MetricCollection
 
 from lightning_modules.layers import check_count, check_number
 from lightning_modules.losses import Loss, build_loss
-from lightning_modules.metrics import Epoch, MeanLoss, MeanPenalty, build_metrics, collection, unnamed
+from lightning_modules.metrics import Epoch, MeanLoss, MeanPenalty, build_metrics, collection
 from lightning_modules.optimization import PLATEAU, build_optimizer, build_schedule, check_schedule, optimizer_arguments
 from lightning_modules.penalties import penalized, penalty
 
@@ -298,10 +298,11 @@ class LectureModule(lightning.LightningModule, ABC):
 
     def evaluated(self, epoch: Epoch) -> dict[str, Tensor]:
         """Compute loss and metrics of the samples of an epoch of any kind, by their names without a stage."""
-        metrics = unnamed(self.metrics_of("test"))
+        metrics = self.metrics_of("test").clone()
+        metrics.reset()
         (kept,) = epoch.of_networks(self.criterion.predict)
         metrics.update(**kept)
-        return metrics.compute()
+        return {name.removeprefix("test/"): value for name, value in metrics.compute().items()}
 
     def _step(self, batch: Sequence[Tensor], batch_idx: int, stage: str) -> Tensor:
         inputs, targets = self.samples(batch)

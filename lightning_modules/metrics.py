@@ -144,15 +144,6 @@ def collection(stage: str, metrics: Mapping[str, Metric]) -> MetricCollection:
     return found.set_dtype(_precision())
 
 
-def unnamed(metrics: MetricCollection) -> MetricCollection:
-    """Copy a collection, empty, under names without a stage."""
-    found = metrics.clone()
-    # `clone(prefix="")` keeps the prefix (torchmetrics 1.9).
-    found.prefix = None
-    found.reset()
-    return found
-
-
 def _precision() -> torch.dtype:
     # MPS knows no double precision.
     return torch.float32 if torch.backends.mps.is_available() else torch.float64

@@ -23,7 +23,7 @@ from torchmetrics import MetricCollection
 
 from lightning_modules.base import STAGES, LectureModule, configure_optimization, is_last_step, known
 from lightning_modules.fully_connected import FullyConnectedNetwork
-from lightning_modules.metrics import Epoch, unnamed
+from lightning_modules.metrics import Epoch
 from lightning_modules.penalties import penalized, penalty
 from lightning_modules.perceptron import PerceptronNetwork
 from lightning_modules.recurrent import RecurrentNetwork
@@ -372,10 +372,6 @@ class Stack(lightning.LightningModule):
     def on_test_epoch_end(self) -> None:
         """Count the test sets."""
         self._count("test")
-
-    def evaluated(self, epoch: Epoch) -> dict[str, Tensor]:
-        """Compute losses and metrics, (networks,) each, of the samples of an epoch of any kind."""
-        return self._counted(epoch, unnamed(self.plain[0].metrics_of("test")))
 
     def _step(self, batch: Sequence[Tensor], batch_idx: int, stage: str) -> Tensor:
         inputs, targets = batch

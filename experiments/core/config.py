@@ -225,10 +225,11 @@ def with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
     callbacks = [callbacks] if isinstance(callbacks, dict | str) else callbacks
     if not isinstance(callbacks, list):
         return dict(config)  # a mistake, which is shown where it is checked
-    added = [DIVERGENCE] if not _has(callbacks, Divergence) else []
-    added += (
-        [CHECKPOINT] if trainer.get("enable_checkpointing") is not False and not _has(callbacks, Checkpoint) else []
-    )
+    if trainer.get("enable_checkpointing") is False:
+        callbacks, added = [part for part in callbacks if part != CHECKPOINT], []
+    else:
+        added = [] if _has(callbacks, Checkpoint) else [CHECKPOINT]
+    added = [*([] if _has(callbacks, Divergence) else [DIVERGENCE]), *added]
     complete = {"logger": LOGGER, **trainer, "callbacks": [*callbacks, *added]}
     named = {kind: _block(config[kind]) for kind in ("model", "data") if kind in config}
     return copy.deepcopy({**config, **named, "trainer": complete})

@@ -7,12 +7,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lightning import Trainer
-from lightning.pytorch.callbacks import EarlyStopping as LightningEarlyStopping
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
 from datamodules.base import InMemoryDataModule
 from experiments.core.allow_list import OURS
-from experiments.core.callbacks import BestWeights, EarlyStopping, GradientClipping
+from experiments.core.callbacks import BestWeights, GradientClipping, StackableEarlyStopping
 from experiments.core.classes import find_class
 from experiments.core.errors import UserError, nearest
 from experiments.core.yaml_files import as_list
@@ -139,7 +138,7 @@ def logged_names(module: LectureModule) -> set[str]:
 
 
 def _check_monitored(trainer: Trainer, names: set[str]) -> None:
-    kinds = (BestWeights, EarlyStopping, ModelCheckpoint, LightningEarlyStopping)
+    kinds = (BestWeights, EarlyStopping, ModelCheckpoint, StackableEarlyStopping)
     found = [callback for callback in trainer.callbacks if isinstance(callback, kinds)]  # type: ignore[attr-defined]
     for callback in found:
         kind, monitor = type(callback).__name__, callback.monitor

@@ -9,6 +9,7 @@ import math
 import re
 import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -446,3 +447,48 @@ def test_an_untrained_network_is_not_evaluated(subcommand, command, trained):
     assert answer.code == 2
     assert "--ckpt_path" in answer.err
     assert answer.err.count("\n") == 1
+
+
+# What a config need not say.
+
+
+def names(parts: Any) -> list[str]:
+    return [part["class_path"].rpartition(".")[2] for part in parts]
+
+
+def test_logger_checkpoint_and_divergence_are_added_where_a_config_names_none(here, base_yaml):
+    trainer = resolve([f"--config={base_yaml}"])["trainer"]
+    assert trainer["logger"]["class_path"].endswith(".TensorBoardLogger")
+    assert names(trainer["callbacks"])[-2:] == ["Divergence", "ModelCheckpoint"]
+    best = trainer["callbacks"][-1]["init_args"]
+    assert (best["dirpath"], best["filename"], best["monitor"]) == ("checkpoints", "best", "val/loss")
+    # A run's own file is whole, and means the same again.
+    (here / "whole.yaml").write_text(yaml.safe_dump(resolve([f"--config={base_yaml}"])))
+    assert resolve(["--config=whole.yaml"]) == resolve([f"--config={base_yaml}"])
+
+
+@pytest.mark.parametrize(
+    ("callbacks", "expected"),
+    [
+        ("Divergence", ["Divergence", "ModelCheckpoint"]),
+        ("{class_path: Divergence, init_args: {every_n_steps: 3}}", ["Divergence", "ModelCheckpoint"]),
+        ("[{class_path: ModelCheckpoint, init_args: {monitor: val/accuracy}}]", ["ModelCheckpoint", "Divergence"]),
+        (
+            "[GradientFlow, lightning.pytorch.callbacks.ModelCheckpoint]",
+            ["GradientFlow", "ModelCheckpoint", "Divergence"],
+        ),
+        ("null", ["Divergence", "ModelCheckpoint"]),
+        ("[]", ["Divergence", "ModelCheckpoint"]),
+    ],
+)
+def test_a_config_that_names_its_own_keeps_it(base_yaml, callbacks, expected):
+    trainer = resolve([f"--config={base_yaml}", f"--trainer.callbacks={callbacks}", "--trainer.logger=false"])[
+        "trainer"
+    ]
+    assert trainer["logger"] is False
+    assert names(trainer["callbacks"]) == expected
+
+
+def test_a_config_without_checkpoints_gets_none(base_yaml):
+    trainer = resolve([f"--config={base_yaml}", "--trainer.enable_checkpointing=false"])["trainer"]
+    assert "ModelCheckpoint" not in names(trainer["callbacks"])

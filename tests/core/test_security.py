@@ -20,7 +20,7 @@ from packaging.version import Version
 
 from datamodules import files, housing, sources
 from experiments.core import records
-from experiments.core.yaml_files import _StrictLoader
+from experiments.core.yaml_files import StrictLoader
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("lightning_modules", "datamodules", "experiments")
@@ -73,9 +73,9 @@ def test_numpy_loads_no_pickles_and_no_command_goes_through_a_shell():
 
 
 def test_yaml_is_read_by_safe_loaders():
-    assert issubclass(_StrictLoader, (yaml.SafeLoader, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+    assert issubclass(StrictLoader, (yaml.SafeLoader, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
     loaders = [ast.unparse(keywords["Loader"]) for _, name, keywords in calls() if name == "yaml.load"]
-    assert set(loaders) == {"_StrictLoader"}
+    assert set(loaders) == {"StrictLoader"}
 
 
 # No name leads out of its place.
@@ -92,7 +92,8 @@ LOOKED_UP += [(word, name) for word in ("data", "claims") for name in NAMES]
 def test_names_of_experiments_and_data_sets_are_words_of_a_list(command, here: Path, word, name):
     answer = command(word, name)
     assert answer.code == 2
-    assert answer.err.startswith(f"error: unknown {'data set' if word == 'data' else 'experiment'} '{name}'")
+    shown = name.replace("\0", r"\x00")
+    assert answer.err.startswith(f"error: unknown {'data set' if word == 'data' else 'experiment'} '{shown}'")
     assert not list(here.iterdir())
 
 

@@ -3,7 +3,7 @@
 from experiments.core.callbacks.activation_statistics import ActivationStatistics
 from experiments.core.callbacks.best_weights import BestWeights
 from experiments.core.callbacks.divergence import Divergence
-from experiments.core.callbacks.early_stopping import EarlyStopping
+from experiments.core.callbacks.stackable_early_stopping import StackableEarlyStopping
 from experiments.core.callbacks.further_tests import FurtherTests
 from experiments.core.callbacks.gradient_by_saturation import GradientBySaturation
 from experiments.core.callbacks.gradient_clipping import GradientClipping
@@ -20,7 +20,7 @@ __all__ = [
     "ActivationStatistics",
     "BestWeights",
     "Divergence",
-    "EarlyStopping",
+    "StackableEarlyStopping",
     "FurtherTests",
     "GradientBySaturation",
     "GradientClipping",

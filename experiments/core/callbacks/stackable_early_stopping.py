@@ -12,7 +12,7 @@ from experiments.core.callbacks.instrument import stop
 from experiments.core.callbacks.monitor import SIGNS, monitored
 
 
-class EarlyStopping(Callback):
+class StackableEarlyStopping(Callback):
     """Ends the training when a number has not become better for some epochs, or is good enough.
 
     Lightning's callback of this name, for the networks of a stack as well.
