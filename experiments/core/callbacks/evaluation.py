@@ -69,7 +69,8 @@ def evaluate(module: LectureModule, batches: Iterable[Sequence[Tensor]], passes:
     """
     epoch, training = Epoch(), module.training
     module.eval()
-    with torch.no_grad():
+    # A loader of others draws a number when it begins.
+    with torch.no_grad(), draws_kept(module):
         for index, batch in enumerate(batches):
             inputs, targets = module.samples(placed(module, batch))
             for outputs in passes(module, inputs, index):
