@@ -106,11 +106,11 @@ class Epoch:
     Where several networks are trained as one, every tensor leads with their axis.
     """
 
-    sizes: list[int] = field(default_factory=list)
-    losses: list[Tensor] = field(default_factory=list)
-    penalties: list[Tensor] = field(default_factory=list)
-    outputs: list[Tensor] = field(default_factory=list)
-    targets: list[Tensor] = field(default_factory=list)
+    sizes: list[int] = field(init=False, default_factory=list)
+    losses: list[Tensor] = field(init=False, default_factory=list)
+    penalties: list[Tensor] = field(init=False, default_factory=list)
+    outputs: list[Tensor] = field(init=False, default_factory=list)
+    targets: list[Tensor] = field(init=False, default_factory=list)
 
     def add(self, loss: Tensor, outputs: Tensor, targets: Tensor, penalty: Tensor | None = None) -> None:
         """Keep a batch.

@@ -14,6 +14,7 @@ from typing import Any
 import lightning
 import pytest
 import torch
+from heard import Heard
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -63,7 +64,7 @@ def train() -> Callable[..., lightning.Trainer]:
         quiet = {
             "accelerator": "cpu",
             "max_epochs": 1,
-            "logger": False,
+            "logger": Heard(),
             "enable_checkpointing": False,
             "enable_progress_bar": False,
             "enable_model_summary": False,
@@ -90,9 +91,8 @@ FILES = {
           max_epochs: 2
           callbacks:
             - {class_path: GradientFlow}
-            - {class_path: Divergence, init_args: {every_n_steps: 1}}
-            - class_path: ModelCheckpoint
-              init_args: {dirpath: checkpoints, filename: best, monitor: val/loss, save_on_train_epoch_end: false}
+            - {class_path: Divergence}
+            - {class_path: BestWeights}
         """,
     "start.yaml": """
         model: {init_args: {width: 16}}
