@@ -11,9 +11,9 @@ import yaml
 INSTRUMENTS = (
     "GradientFlow",
     "ActivationStatistics",
-    "GradientBySaturation",
-    "Landscape",
-    "TrainEvalGap",
+    "experiments.vanishing.callbacks.GradientBySaturation",
+    "experiments.normalization.callbacks.Landscape",
+    "experiments.normalization.callbacks.TrainEvalGap",
     "Divergence",
     "LearningRateMonitor",
 )

@@ -25,7 +25,7 @@ INSTRUMENTS = [
     {"class_path": "GradientFlow", "init_args": {"every_n_steps": 3}},
     {"class_path": "ActivationStatistics", "init_args": {"every_n_steps": 2}},
     {"class_path": "GradientClipping", "init_args": {"max_norm": 0.5, "every_n_steps": 4}},
-    {"class_path": "TrainEvalGap", "init_args": {"every_n_steps": 4}},
+    {"class_path": "experiments.normalization.callbacks.TrainEvalGap", "init_args": {"every_n_steps": 4}},
     {"class_path": "WeightStatistics"},
     {"class_path": "FurtherTests", "init_args": {"final": True, "training": True}},
 ]

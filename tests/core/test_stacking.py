@@ -62,10 +62,16 @@ CASES: dict[str, tuple[list[str], str]] = {
     "a step in all": (["--trainer.max_epochs=null", "--trainer.max_steps=1"], ""),
     "augmentation": (["--data.augmentation=[shift]", "--data.label_noise=0.2", "--data.duplicates=1"], ""),
     "clipping": ([], "{class_path: GradientClipping, init_args: {max_norm: 0.1, every_n_steps: 3}}"),
-    "saturation": ([], "{class_path: GradientBySaturation}"),
+    "saturation": ([], "{class_path: experiments.vanishing.callbacks.GradientBySaturation}"),
     "weights": ([], "{class_path: WeightStatistics}"),
-    "landscape": (["--model.normalization=batch", "--model.dropout=0.3"], "{class_path: Landscape}"),
-    "modes": (["--model.normalization=batch", "--model.dropout=0.3"], "{class_path: TrainEvalGap}"),
+    "landscape": (
+        ["--model.normalization=batch", "--model.dropout=0.3"],
+        "{class_path: experiments.normalization.callbacks.Landscape}",
+    ),
+    "modes": (
+        ["--model.normalization=batch", "--model.dropout=0.3"],
+        "{class_path: experiments.normalization.callbacks.TrainEvalGap}",
+    ),
     "further tests": (
         ["--model.dropout=0.2"],
         "{class_path: FurtherTests, init_args: {final: true, training: true, shifted: 1, noise: [0.5], removed: [0.5]}}",

@@ -10,8 +10,7 @@ from heard import Heard, rows_of
 from sklearn.metrics import accuracy_score, f1_score
 
 from datamodules import Digits, MultiLabel
-from experiments.core.callbacks import LabelThreshold
-from experiments.core.callbacks.label_threshold import THRESHOLDS, best_threshold
+from experiments.multilabel.callbacks import THRESHOLDS, LabelThreshold, best_threshold
 from lightning_modules import FullyConnected, LinearModel
 
 QUIET = {
