@@ -447,9 +447,9 @@ MUTANTS = [
     ),
     Mutant(
         "the seed of an earlier run of the process",
-        "experiments/core/conditions.py",
-        "config.seed_everything = config.model.init_args.seed = config.data.init_args.seed = seed",
-        "config.seed_everything = seed",
+        "experiments/core/cli.py",
+        '{**config, "seed_everything": seed, "trainer": trainer}',
+        '{**config, "trainer": trainer}',
         f"{CORE}/test_run.py::test_each_run_is_the_fit_of_its_config",
     ),
     Mutant(
@@ -533,7 +533,7 @@ MUTANTS = [
     Mutant(
         "one batch that becomes all batches",
         "experiments/core/cli.py",
-        "instantiate_trainer(**numbers, plugins",
+        "instantiate_trainer(**self.numbers, plugins",
         "instantiate_trainer(plugins",
         f"{CORE}/test_cli.py::test_the_trainer_is_given_one_batch_even_if_building_makes_it_all_batches",
     ),

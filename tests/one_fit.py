@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.core import cli
+from experiments.core import cli, parsing
 from experiments.core.config import read_command
 
 
@@ -17,7 +17,7 @@ def asked(args: Sequence[str]) -> dict[str, Any]:
 
 def resolve(args: Sequence[str]) -> dict[str, Any]:
     """The config that `fit` with these arguments would store."""
-    return cli.resolve(asked(args))
+    return parsing.resolve(asked(args))
 
 
 def run_seed(args: Sequence[str], seed: int, directory: Path) -> None:

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import copy
 import csv
-import functools
 import itertools
-import json
-import logging
 import re
 import sys
 import time
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,157 +15,29 @@ from typing import Any
 
 import torch
 import yaml
-from jsonargparse import Namespace, set_parsing_settings
-from lightning import LightningDataModule, LightningModule, Trainer
+from jsonargparse import Namespace
+from lightning import LightningModule, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, instantiate_class
+from lightning.pytorch.cli import LightningCLI, instantiate_class
 from lightning.pytorch.loggers import Logger
 
 from datamodules.base import InMemoryDataModule
-from datamodules.files import DISK
 from datamodules.stack import StackedData
-from experiments.core import allow_list, records
+from experiments.core import records
 from experiments.core.callbacks.instrument import callbacks_of
 from experiments.core.callbacks.recorder import Recorder, RunRecord
 from experiments.core.checkpoints import CheckpointFiles
 from experiments.core.classes import description, find_class
-from experiments.core.config import THREADS, Command, check_config, read_command, with_defaults
+from experiments.core.config import Command, check_config, read_command, with_defaults
 from experiments.core.contradictions import check_built
 from experiments.core.errors import UserError
 from experiments.core.foreign import read_checkpoint
+from experiments.core.parsing import ParsedConfig, one_line, quieten
 from experiments.core.stacking import fit, refuse, stack_of, test_and_seal
 from lightning_modules.base import LectureModule
 from lightning_modules.stack import NotStackableError, Stack
 
 RUNS = Path("runs")
-LONGEST = 350  # letters of a report of the parser that nothing shorter stands for
-
-
-class _Parser(LightningArgumentParser):
-    """Takes a text in the place of a class for the name of the class, and never for that of a file."""
-
-    def add_class_arguments(self, *args: Any, **kwargs: Any) -> list[str]:
-        """Add the arguments of a class, none of which is read from a file of its own."""
-        added: list[str] = super().add_class_arguments(*args, **{**kwargs, "sub_configs": False})
-        return added
-
-
-class ParsedConfig(LightningCLI):
-    """A config as the Lightning CLI's parser understands it: types checked, defaults filled in, nothing built.
-
-    Args:
-        config: as the files and options say it; or words for the parser's own help.
-        subcommand: fit, validate, test or predict.
-
-    Raises:
-        UserError: the parser does not accept it.
-    """
-
-    def __init__(self, config: Mapping[str, Any] | Sequence[str], subcommand: str = "fit") -> None:
-        self.stage = subcommand
-        trainer = (config.get("trainer") or {}) if isinstance(config, Mapping) else {}
-        # Which of int and float the parser tries first depends on which of the equal types `int | float` and
-        # `float | int` any package has written first; 1 is a batch, and 1.0 all of them.
-        self.numbers = {key: value for key, value in trainer.items() if type(value) in (int, float)}
-        set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=allow_list.importable())
-        super().__init__(
-            LightningModule,
-            LightningDataModule,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            save_config_callback=Recorder,
-            auto_configure_optimizers=False,
-            load_from_checkpoint_support=False,
-            # A config has to name a seed; the default only keeps `--help` from inventing one.
-            seed_everything_default=False,
-            parser_kwargs={
-                "prog": f"python -m experiments {subcommand}",
-                "exit_on_error": False,
-                "allow_abbrev": False,
-            },
-            run=False,
-            parser_class=_Parser,
-            # The parser changes what it is given.
-            args=copy.deepcopy(dict(config)) if isinstance(config, Mapping) else list(config),
-        )
-
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add, for the help, what is read before the parser."""
-        parser.add_argument("--ckpt_path", type=str | None, help="checkpoint to begin from, or to evaluate")
-        parser.add_argument(allow_list.OPTION, type=str | None, metavar="NAME", help=allow_list.HELP)
-        parser.add_argument(THREADS, type=int, default=1, help="threads of torch; more than 1 may change last digits")
-
-    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parse; what is wrong becomes one line."""
-        try:
-            self.config = parser.parse_object(args) if isinstance(args, dict) else parser.parse_args(args)  # type: ignore[arg-type]
-        except argparse.ArgumentError as error:
-            raise UserError(condense(str(error))) from None
-        for function in _functions(self.config):
-            raise UserError(f"a config names classes and no functions, such as {function}")
-
-    @functools.cached_property
-    def resolved(self) -> dict[str, Any]:
-        """The config as plain mappings that say nothing of where they are run."""
-        plain: dict[str, Any] = json.loads(
-            self.parser.dump(self.config, skip_unset=False, skip_validation=True, format="json")
-        )
-        trainer = {**plain["trainer"], **self.numbers, "default_root_dir": None}
-        return {name: plain[name] for name in ("seed_everything", "model", "data")} | {"trainer": trainer}
-
-    def instantiate_classes(self) -> None:
-        """Build nothing."""
-
-
-def _functions(value: Any) -> Iterator[str]:
-    """The functions in a parsed config, by name."""
-    if isinstance(value, Namespace | dict):
-        for item in (vars(value) if isinstance(value, Namespace) else value).values():
-            yield from _functions(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _functions(item)
-    elif callable(value):
-        yield getattr(value, "__qualname__", str(value))
-
-
-def resolve(config: Mapping[str, Any], *, build: bool = False) -> dict[str, Any]:
-    """Give a config with every default filled in, as plain mappings: what a run stores as its `config.yaml`.
-
-    A process resolves the same config once; nobody changes what is given.
-
-    Args:
-        config: as files and options say it.
-        build: build network, data module, callbacks and loggers as well, which finds values out of range.
-
-    Raises:
-        UserError: the first mistake found.
-    """
-    return _resolve(json.dumps(config), build, allow_list.allowed())
-
-
-@functools.lru_cache(maxsize=256)
-def _resolve(text: str, build: bool, allowed: str) -> dict[str, Any]:
-    del allowed  # what is refused without it must not be found here
-    quieten()
-    config = json.loads(text)
-    check_config(config)
-    parsed = ParsedConfig(with_defaults(config))
-    if build:
-        with one_line():
-            parsed.parser.instantiate_classes(parsed.config)
-    return parsed.resolved
-
-
-def load_data(section: Mapping[str, Any], seed: int) -> None:
-    """Build the data module of a resolved config and set it up, whatever that has to fetch.
-
-    Raises:
-        UserError: the data are neither on this machine nor to be had.
-    """
-    with one_line():
-        data = find_class("data", section["class_path"])(**{**section["init_args"], "seed": seed})
-        data.setup("fit")
 
 
 class LectureCLI(ParsedConfig):
@@ -412,61 +278,6 @@ def _directory(subcommand: str, command: Command) -> Iterator[Path | None]:
         for path in dict.fromkeys([directory, *new]) if new else ():
             with contextlib.suppress(OSError):  # it holds a run, or that of another
                 path.rmdir()
-
-
-def quieten() -> None:
-    """Leave out what Lightning says at every run and nobody acts on; warnings that matter stay."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-    warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
-    # A checkpoint that is evaluated, or continued in a directory of its own, was written elsewhere.
-    warnings.filterwarnings("ignore", message="The dirpath has changed")
-
-
-def condense(message: str) -> str:
-    """Reduce a parser's report, tens of lines for one wrong value, to the key, what was expected and what was given."""
-    denied = re.search(r"Importing '([^']+)' is not allowed", message)
-    if denied:
-        return allow_list.refusal(denied[1])
-    keys = re.findall(r'[Kk]ey "([^"]+)"', message)
-    missing = re.search(r"class_path '(?:\w+\.)*(\w+)':\s+the following arguments are required: ([^\n]+)", message)
-    if keys and missing:
-        return f"{keys[0]}: {missing[1]} needs {missing[2]}"
-    # The keys are nested; what is wrong stands behind the innermost.
-    inner = message[message.rfind(f'ey "{keys[-1]}"') :] if keys else ""
-    expected = [
-        word for word in re.findall(r"Expected an? (.+?)(?:\. Got value|\n|$)", inner) if "NoneType" not in word
-    ]
-    given = re.search(r"(?:Got|Given) value: ([^\n]+)", inner)
-    strange = re.search(r"class_path '(?:\w+\.)*(\w+)':\s+Option '([^']+)' is not accepted", message)
-    if keys and strange:
-        return f"unknown key '{keys[0]}.{strange[2]}' of {strange[1]}"
-    if not (expected and given):
-        said = " ".join(message.partition("Given value")[0].split())
-        return said if len(said) < LONGEST else f"{said[:LONGEST]} …"
-    named = r"<class '(?:\w+\.)*(\w+)'>|typing\.|Literal\[(.+)\]"
-    wanted = " or ".join(dict.fromkeys(re.sub(named, r"\1\2", word) for word in expected))
-    nested = re.fullmatch(r"NestedArg\(key='[^']+', val=(.+)\)", given[1])
-    return f"{'.'.join(dict.fromkeys(keys))}: expected {wanted}; it is {nested[1] if nested else given[1]}"
-
-
-@contextlib.contextmanager
-def one_line() -> Iterator[None]:
-    """Turn what a class says about its arguments into a user's mistake, in one line."""
-    try:
-        yield
-    except (ValueError, TypeError, OSError, MisconfigurationException) as error:
-        if isinstance(error, OSError) and error.errno in DISK:
-            raise
-        raise UserError(" ".join(str(_cause(error)).split())) from error
-
-
-def _cause(error: BaseException) -> BaseException:
-    """The error of a class that refused its arguments, without the report that the parser wraps around it."""
-    inner = error.__cause__ or error.__context__
-    return _cause(inner) if inner and str(error).startswith("Does not validate against any") else error
 
 
 def _check_checkpoint(path: Path, model: LightningModule, to_train: bool) -> None:

@@ -156,10 +156,10 @@ class Planner:
 
     def __init__(self, plan: Plan) -> None:
         with interrupts_wait():
-            from experiments.core import cli, config
+            from experiments.core import config, parsing
 
         self.plan = plan
-        self._cli, self._config = cli, config
+        self._parsing, self._config = parsing, config
 
     def tasks(
         self, condition: Condition, seeds: Sequence[int], tuned: Mapping[str, float], directory: Path
@@ -207,7 +207,7 @@ class Planner:
                 name = self.plan.grid.name
                 raise UserError(f"'{override}' cannot hold for every run: the grid of '{name}' varies it")
         config, is_resolved = laid(base, values)
-        return config if is_resolved else self._cli.resolve(config)
+        return config if is_resolved else self._parsing.resolve(config)
 
     def _base(self, condition: Condition) -> dict[str, Any]:
         """What the files of a condition and a person's overrides say, resolved; the latter are tried by building."""
@@ -216,7 +216,7 @@ class Planner:
         for override in self.plan.overrides:
             option, _, text = override.partition("=")
             self._config.lay(config, option, parse_value(text))
-        return self._cli.resolve(config, build=bool(self.plan.overrides))
+        return self._parsing.resolve(config, build=bool(self.plan.overrides))
 
     def load_data(self) -> None:
         """Read every data set here, once: if one is missing, no worker needs to find out, and no two download it.
@@ -226,7 +226,7 @@ class Planner:
         """
         sections = [self._base(condition)["data"] for condition in reversed(self.plan.grid.conditions)]
         for section in {section["class_path"]: section for section in sections}.values():
-            self._cli.load_data(section, self.plan.first_seed)
+            self._parsing.load_data(section, self.plan.first_seed)
 
     def _logger_file(self) -> list[Path]:
         path = catalogue.folder("core") / "configs" / f"{self.plan.logger}.yaml"

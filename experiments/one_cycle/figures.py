@@ -158,9 +158,9 @@ def schedules(results: Results) -> Drawing:
             "cycle starts at 1/25 of its largest rate, whatever rate the optimiser was given. Right: the cycle used "
             "here moves the rate alone; torch's, by default, also lowers β₁ from .95 to .85 and raises it again.",
             "À gauche : les calendriers de torch ; points : ce qu'un entraînement avec le cycle a noté à la fin de "
-            "chaque époque. Le cycle commence à 1/25 de son taux maximal, quel que soit le taux donné à l'optimiseur. "
-            "À droite : le cycle utilisé ici ne change que le taux ; celui de torch abaisse aussi β₁ de 0,95 à 0,85, "
-            "puis le relève.",
+            "chaque époque. Le cycle commence à 1/25 de son taux maximal, quel que soit le taux donné à "
+            "l'optimiseur. À droite : le cycle utilisé ici ne change que le taux ; celui de torch abaisse aussi β₁ de "
+            "0,95 à 0,85, puis le relève.",
         ),
     )
 

@@ -6,14 +6,14 @@ import sys
 import pytest
 
 from experiments.core import records
-from experiments.core.cli import ParsedConfig
+from experiments.core.parsing import ParsedConfig
 from experiments.core.plan import Options, Planner, make_plan
 
 IMPORTS_FIRST = """
 import {first}
 import sys
 sys.argv = sys.argv[:1]
-from experiments.core.cli import resolve
+from experiments.core.parsing import resolve
 from experiments.core.config import read_command
 trainer = resolve(read_command([
     "--config=experiments/vanishing/base.yaml",
