@@ -163,6 +163,7 @@ class LectureCLI(ParsedConfig):
 
 def _place(trainer: Namespace, directory: Path) -> None:
     """Have a run's loggers, callbacks and profiler write inside its directory."""
+    records.refuse_links(directory)
     trainer.default_root_dir = str(directory)
     for part in (trainer.logger, trainer.callbacks, trainer.profiler):
         records.place_inside(part, directory)
