@@ -156,7 +156,7 @@ def bytes_of(directory: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_a_stack_that_is_cut_off_again_and_again(here, cut_after, case):
+def test_a_stack_that_is_cut_off_again_and_again(here, cut_after, case, capsys):
     args = config(here, case)
     whole, cut = ([here / kind / f"seed={seed}" for seed in SEEDS] for kind in ("whole", "cut"))
     assert run_stack(args, SEEDS, whole) == ""
@@ -165,10 +165,11 @@ def test_a_stack_that_is_cut_off_again_and_again(here, cut_after, case):
     assert until_done(lambda: run_stack(args, SEEDS, cut)) >= 2
     assert [bytes_of(directory) for directory in cut] == [bytes_of(directory) for directory in whole]
     assert not (cut[0] / records.RESUME).exists()
+    assert "from the beginning" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("case", [*CASES.values(), *ALONE.values()], ids=[*CASES, *ALONE])
-def test_a_run_that_is_cut_off_again_and_again(here, cut_after, case):
+def test_a_run_that_is_cut_off_again_and_again(here, cut_after, case, capsys):
     args = config(here, case)
     run_seed(args, 1000, here / "whole")
     # Epochs end, and their rows are written, between what was saved last and the cut.
@@ -176,6 +177,7 @@ def test_a_run_that_is_cut_off_again_and_again(here, cut_after, case):
     assert until_done(lambda: run_seed(args, 1000, here / "cut")) >= 2
     assert bytes_of(here / "cut") == bytes_of(here / "whole")
     assert not (here / "cut" / records.RESUME).exists()
+    assert "from the beginning" not in capsys.readouterr().err
 
 
 def damage(path: Path, how: str) -> None:

@@ -51,13 +51,16 @@ class RunRecord:
     config: dict[str, Any]
     measures: dict[str, float] = field(init=False, default_factory=dict)
     # Bytes of `metrics.csv`.
-    written: int = field(init=False, default=0)
+    written: int = field(init=False)
     # What instruments have logged in this epoch, and the last validation of it.
     rows: list[Row] = field(init=False, default_factory=list)
     validation: dict[str, float] = field(init=False, default_factory=dict)
     # The learning rate of its last step.
-    rate: float | None = field(init=False, default=None)
-    sound: bool = field(init=False, default=True)
+    rate: float | None = field(init=False)
+    sound: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.written, self.rate, self.sound = 0, None, True
 
     @property
     def config_hash(self) -> str:
