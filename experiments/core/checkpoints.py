@@ -9,12 +9,8 @@ never a path; settings of callbacks, optimisers and schedules are those of the c
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-import io
 import math
-import os
-import pickle
 import shutil
 import sys
 import time
@@ -27,70 +23,20 @@ import lightning
 import torch
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from experiments.core import records
 from experiments.core.callbacks.recorder import Recorder
+from experiments.core.checkpoint_files import LAST, PREVIOUS, read
 from lightning_modules.stack import Stack
 
-LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 EVERY_SECONDS = 10.0
 # Of a process, and not of a run.
 NOT_KEPT = ("_started", "config")
-
-
-class CheckpointFiles(TorchCheckpointIO):
-    """Writes checkpoints whole or not at all; those to go on from with a checksum, and the one before is kept."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write beside the target, then take its place."""
-        target, content = Path(path), io.BytesIO()
-        torch.save(checkpoint, content)
-        if target.parent.name != records.RESUME:
-            with records.replacing(target) as temporary:
-                temporary.write_bytes(content.getvalue())
-            return
-        digest = hashlib.sha256(content.getvalue()).hexdigest()
-        with records.replacing(target) as temporary:
-            temporary.write_bytes(f"{digest}\n".encode() + content.getvalue())
-            if target.is_file():
-                # Between these two lines there is no last one, and the previous one is whole.
-                target.replace(target.with_name(PREVIOUS))
-        _sync(target.parent)
-
-    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        """Read what `save_checkpoint` wrote, or another checkpoint, without running any code in it."""
-        if Path(path).parent.name == records.RESUME:
-            return read(Path(path))
-        return super().load_checkpoint(path, map_location, weights_only=True)
-
-
-def _sync(directory: Path) -> None:
-    """Have the names in a directory written, too."""
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def read(path: Path) -> dict[str, Any]:
-    """Read a checkpoint to go on from.
-
-    Raises:
-        ValueError: it is torn, or not what was written.
-    """
-    digest, _, content = path.read_bytes().partition(b"\n")
-    if hashlib.sha256(content).hexdigest().encode() != digest:
-        raise ValueError(f"'{path}' is damaged: its content has another checksum than the one it begins with")
-    try:
-        found: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (EOFError, RuntimeError, pickle.UnpicklingError) as error:
-        raise ValueError(f"'{path}' cannot be read: {error}") from None
-    return found
+# What a ModelCheckpoint's state says of one checkpoint each.
+PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
 
 
 def find(directory: Path, key: str, check: Callable[[Mapping[str, Any]], None] | None = None) -> Path | None:

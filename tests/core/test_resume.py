@@ -17,8 +17,9 @@ import torch
 import yaml
 from one_fit import run_seed, run_stack
 
-from experiments.core import checkpoints, commands, records
-from experiments.core.checkpoints import LAST, PREVIOUS, ResumePoint, find, is_plain, restore, snapshot
+from experiments.core import checkpoint_files, checkpoints, commands, records
+from experiments.core.checkpoint_files import LAST, PREVIOUS
+from experiments.core.checkpoints import ResumePoint, find, is_plain, restore, snapshot
 
 SEEDS = (1000, 1001, 1002)
 INSTRUMENTS = [
@@ -224,7 +225,7 @@ def test_another_config_does_not_go_on_from_it(here, cut_after):
     with pytest.raises(Cut):
         run_seed(config(here, {}), 1000, here / "cut")
     path = here / "cut" / records.RESUME / LAST
-    (key,) = {checkpoints.read(path)["callbacks"][ResumePoint.NAME]["key"]}
+    (key,) = {checkpoint_files.read(path)["callbacks"][ResumePoint.NAME]["key"]}
     assert find(here / "cut", key) == path
     assert find(here / "cut", "another") is None
 

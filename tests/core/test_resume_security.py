@@ -14,8 +14,9 @@ import yaml
 from lightning import Trainer
 from one_fit import asked, run_seed, run_stack
 
-from experiments.core import checkpoints, records, stacking
-from experiments.core.checkpoints import LAST, PREVIOUS, CheckpointFiles, ResumePoint
+from experiments.core import checkpoint_files, checkpoints, records, stacking
+from experiments.core.checkpoint_files import LAST, PREVIOUS, CheckpointFiles
+from experiments.core.checkpoints import ResumePoint
 from experiments.core.cli import build_fit
 from experiments.core.errors import UserError
 
@@ -97,7 +98,7 @@ def untouched(folder: Path) -> bool:
 def craft(directory: Path, change: Callable[[dict[str, Any]], None]) -> None:
     """Change the last resume file, with a right checksum, and leave no other."""
     path = directory / records.RESUME / LAST
-    content = checkpoints.read(path)
+    content = checkpoint_files.read(path)
     change(content)
     CheckpointFiles().save_checkpoint(content, path)
     (directory / records.RESUME / PREVIOUS).unlink()
