@@ -10,6 +10,7 @@ from hypothesis import strategies as some
 
 from experiments.core import statistics as st
 from experiments.core.definitions import Claim, DefinitionError
+from experiments.core.errors import UserError
 from experiments.core.inference import Sample, decide, effect_reading, with_divergence
 from experiments.core.verdicts import Verdict, check_claims, judge, read_verdicts, write_verdicts
 
