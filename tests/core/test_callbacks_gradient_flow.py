@@ -106,7 +106,9 @@ def test_clipping_does_not_touch_what_is_recorded(network, samples, train, first
     expected = by_hand(copy.deepcopy(module), *data)
     flow, clipping = GradientFlow(), GradientClipping(max_norm=1e-6)
     trainer = train(module, data, *([clipping, flow] if first == "clipping" else [flow, clipping]))
-    assert {name: value for name, value in at_step(trainer, 0).items() if "/norm_" not in name} == pytest.approx(expected, **CLOSE)
+    assert {name: value for name, value in at_step(trainer, 0).items() if "/norm_" not in name} == pytest.approx(
+        expected, **CLOSE
+    )
 
 
 def test_the_size_of_the_batch_does_not_matter(network, samples, train):

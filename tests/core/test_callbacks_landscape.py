@@ -119,7 +119,9 @@ def test_weights_buffers_and_random_numbers_are_untouched(network, samples, trai
 def test_other_instruments_see_the_training_and_not_the_looking(network, samples, train, other, first):
     lookers = [Landscape(1), TrainEvalGap(1)]
     alone = train(network(normalization="batch"), samples(24), other())
-    beside = train(network(normalization="batch"), samples(24), *([*lookers, other()] if first else [other(), *lookers]))
+    beside = train(
+        network(normalization="batch"), samples(24), *([*lookers, other()] if first else [other(), *lookers])
+    )
     looked = ("landscape/", "modes/")
     assert rows_of(alone) == [row for row in rows_of(beside) if not row.name.startswith(looked)]
 

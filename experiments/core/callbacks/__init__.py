@@ -3,7 +3,6 @@
 from experiments.core.callbacks.activation_statistics import ActivationStatistics
 from experiments.core.callbacks.best_weights import BestWeights
 from experiments.core.callbacks.divergence import Divergence
-from experiments.core.callbacks.stackable_early_stopping import StackableEarlyStopping
 from experiments.core.callbacks.further_tests import FurtherTests
 from experiments.core.callbacks.gradient_by_saturation import GradientBySaturation
 from experiments.core.callbacks.gradient_clipping import GradientClipping
@@ -12,6 +11,7 @@ from experiments.core.callbacks.input_image import InputImage
 from experiments.core.callbacks.label_threshold import LabelThreshold
 from experiments.core.callbacks.landscape import Landscape
 from experiments.core.callbacks.parameters import Parameters
+from experiments.core.callbacks.stackable_early_stopping import StackableEarlyStopping
 from experiments.core.callbacks.time_to_target import TimeToTarget
 from experiments.core.callbacks.train_eval_gap import TrainEvalGap
 from experiments.core.callbacks.weight_statistics import WeightStatistics
@@ -20,7 +20,6 @@ __all__ = [
     "ActivationStatistics",
     "BestWeights",
     "Divergence",
-    "StackableEarlyStopping",
     "FurtherTests",
     "GradientBySaturation",
     "GradientClipping",
@@ -29,6 +28,7 @@ __all__ = [
     "LabelThreshold",
     "Landscape",
     "Parameters",
+    "StackableEarlyStopping",
     "TimeToTarget",
     "TrainEvalGap",
     "WeightStatistics",
