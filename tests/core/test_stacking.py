@@ -74,7 +74,8 @@ CASES: dict[str, tuple[list[str], str]] = {
     ),
     "further tests": (
         ["--model.dropout=0.2"],
-        "{class_path: FurtherTests, init_args: {final: true, training: true, shifted: 1, noise: [0.5], removed: [0.5]}}",
+        "{class_path: FurtherTests, init_args: {final: true, training: true, shifted: 1, noise: [0.5], "
+        "removed: [0.5]}}",
     ),
     "more metrics": (["--model.metrics=[accuracy, macro_f1, calibration_error]"], ""),
     "the last weights": ([], "{class_path: BestWeights, init_args: {monitor: null, filename: last}}"),
