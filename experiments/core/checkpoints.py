@@ -37,8 +37,6 @@ EVERY_SECONDS = 10.0
 LOADERS = "state_dict.combined_loader."
 # Of a process, and not of a run.
 NOT_KEPT = ("_started", "config")
-# What a ModelCheckpoint's state says of one checkpoint each.
-PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
 
 
 def find(directory: Path, key: str, check: Callable[[Mapping[str, Any]], None] | None = None) -> Path | None:
