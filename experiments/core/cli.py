@@ -26,12 +26,11 @@ from datamodules.stack import StackedData
 from experiments.core import records
 from experiments.core.callbacks.instrument import callbacks_of
 from experiments.core.callbacks.recorder import Recorder, RunRecord
-from experiments.core.checkpoints import CheckpointFiles
+from experiments.core.checkpoint_files import CheckpointFiles, read_checkpoint
 from experiments.core.classes import description, find_class
 from experiments.core.config import Command, check_config, read_command, with_defaults
 from experiments.core.contradictions import check_built
 from experiments.core.errors import UserError
-from experiments.core.foreign import read_checkpoint
 from experiments.core.parsing import ParsedConfig, one_line, quieten
 from experiments.core.stacking import fit, refuse, stack_of, test_and_seal
 from lightning_modules.base import LectureModule
@@ -163,6 +162,7 @@ class LectureCLI(ParsedConfig):
 
 def _place(trainer: Namespace, directory: Path) -> None:
     """Have a run's loggers, callbacks and profiler write inside its directory."""
+    records.refuse_links(directory)
     trainer.default_root_dir = str(directory)
     for part in (trainer.logger, trainer.callbacks, trainer.profiler):
         records.place_inside(part, directory)
@@ -284,7 +284,7 @@ def _check_checkpoint(path: Path, model: LightningModule, to_train: bool) -> Non
     content = read_checkpoint(path)
     stored = content["hyper_parameters"]
     if to_train and not content.get("optimizer_states"):
-        raise UserError(f"'{path}' holds weights only, as a stack of seeds keeps them: nothing to go on training from")
+        raise UserError(f"'{path}' holds weights only, nothing to go on from; ModelCheckpoint keeps what a fit needs")
     for name, value in model.hparams.items():
         if stored.get(name) != value:
             raise UserError(f"'{path}' was trained with {name} {stored.get(name)!r}; the config says {value!r}")

@@ -121,13 +121,17 @@ def read(name: str) -> Reference:
     """The reference of an experiment.
 
     Raises:
-        UserError: it has none.
+        UserError: it has none that can be read.
     """
     path = catalogue.ROOT / name / FILE
     if not exists(name):
         raise UserError(f"'{name}' has no reference yet; first: make reference EXP={name}")
-    content = json.loads(path.read_text(encoding="utf-8"))
-    return Reference(**{**content, "verdicts": tuple(from_rows(content["verdicts"]))})
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return Reference(**{**content, "verdicts": tuple(from_rows(content["verdicts"]))})
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        message = f"'{path}' is no reference as this version writes it; again: make reference EXP={name}"
+        raise UserError(message) from None
 
 
 def with_table(text: str, name: str, verdicts: Sequence[Verdict]) -> str:

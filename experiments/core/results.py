@@ -88,16 +88,9 @@ class Results:
         return [run for run in self.runs if run.condition == condition]
 
 
-Measure = Callable[[Run], float]
-
-
-def find_measure(experiment: str, name: str) -> Measure | None:
-    """Return the derived measure of this name, or None if it must be one that the runs recorded."""
-    for module in (catalogue.part(experiment, "measures"), core_measures):
-        function = public_functions(module).get(name)
-        if function is not None:
-            return function
-    return None
+def functions_of(experiment: str) -> dict[str, Callable[..., Any]]:
+    """Measures and contrasts that an experiment can name: its own, and those that all share."""
+    return {**public_functions(core_measures), **public_functions(catalogue.part(experiment, "measures"))}
 
 
 def public_functions(module: ModuleType) -> dict[str, Callable[..., Any]]:
@@ -113,13 +106,14 @@ def value_of(experiment: str, name: str, run: Run) -> float:
     """One measure of one run; nan where the run does not have it."""
     if name in run.derived:
         return run.derived[name]
-    measure = find_measure(experiment, name)
+    measure = functions_of(experiment).get(name)
     return float(measure(run)) if measure else float(run[name])
 
 
 def derive(experiment: str, names: Sequence[str], runs: Sequence[Run]) -> list[dict[str, float]]:
     """Compute the measures among `names` that the runs have not recorded, of each run."""
-    wanted = [name for name in names if find_measure(experiment, name)]
+    known = functions_of(experiment)
+    wanted = [name for name in names if name in known]
     return [{name: value_of(experiment, name, run) for name in wanted} for run in runs]
 
 
@@ -146,11 +140,10 @@ def table(
         UserError: a derived measure is neither defined nor recorded by any run.
     """
     rows = []
-    known = {name for run in runs for name in run.recorded}
+    known = [*functions_of(experiment), *{name for run in runs for name in run.recorded}]
     for name in derived:
-        if complete and runs and name not in known and find_measure(experiment, name) is None:
-            functions = public_functions(catalogue.part(experiment, "measures"))
-            raise UserError(f"unknown measure '{name}'; {nearest(name, [*functions, *known])}")
+        if complete and runs and name not in known:
+            raise UserError(f"unknown measure '{name}'; {nearest(name, known)}")
     for run in runs:
         rows.append(
             {

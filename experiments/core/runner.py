@@ -147,11 +147,11 @@ def _answers(schedule: Schedule, kept: Reference, claims: Sequence[Claim]) -> li
     results = summary.judge(schedule.plan, schedule.chosen, schedule.pool)
     judged = [verdict for verdict in results.verdicts if verdict.id in {claim.id for claim in claims}]
     if schedule.plan.other_seeds:
-        return verification.other_seeds(kept, claims, judged, results.samples)
+        return verification.other_seeds(kept, judged, results.samples)
     changed = ledger.other_arithmetic(kept.environment, results.environment)
     if changed:
         print(f"Other arithmetic than the reference's, so seeds that part ways are judged as other seeds: {changed}")
-    return verification.same_seeds(kept, claims, judged, results.samples, same_arithmetic=not changed)
+    return verification.same_seeds(kept, judged, results.samples, same_arithmetic=not changed)
 
 
 def keep(name: str, choice: Options) -> int:

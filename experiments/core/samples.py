@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from experiments.core import catalogue
-from experiments.core import measures as core_measures
 from experiments.core.definitions import CHECKED, Claim
 from experiments.core.errors import UserError, nearest
 from experiments.core.grid import Condition
 from experiments.core.inference import Sample, with_divergence
 from experiments.core.plan import Plan
-from experiments.core.results import Run, public_functions, value_of
+from experiments.core.results import Run, functions_of, value_of
 from experiments.core.statistics import Floats
-
-Contrast = Callable[[Sequence[tuple[Run, float]]], float]
-
-
-def find_contrast(experiment: str, name: str) -> Contrast:
-    """Return the contrast of this name: a function of (run, value) pairs of one seed.
-
-    Raises:
-        UserError: neither the experiment's `measures.py` nor `core` has it.
-    """
-    known = {**public_functions(core_measures), **public_functions(catalogue.part(experiment, "measures"))}
-    if name not in known:
-        raise UserError(f"unknown contrast '{name}'; {nearest(name, known)}")
-    return known[name]
 
 
 def check_contrasts(experiment: str, claims: Sequence[Claim]) -> None:
@@ -37,9 +21,10 @@ def check_contrasts(experiment: str, claims: Sequence[Claim]) -> None:
     Raises:
         UserError: one does not exist.
     """
+    known = functions_of(experiment)
     for claim in claims:
-        if claim.contrast:
-            find_contrast(experiment, claim.contrast)
+        if claim.contrast and claim.contrast not in known:
+            raise UserError(f"unknown contrast '{claim.contrast}'; {nearest(claim.contrast, known)}")
 
 
 def collect(plan: Plan, runs: Sequence[Run], checks: Mapping[str, Sequence[Run]]) -> dict[str, Sample]:
@@ -109,7 +94,7 @@ def _measured(plan: Plan, claim: Claim, by_place: Mapping[tuple[Condition, int],
 
 def _per_seed(plan: Plan, claim: Claim, rows: Sequence[Sequence[Run]], columns: Sequence[Floats]) -> Floats:
     if claim.contrast:
-        contrast = find_contrast(plan.grid.name, claim.contrast)
+        contrast = functions_of(plan.grid.name)[claim.contrast]
         points = [list(zip(row, values, strict=True)) for row, values in zip(rows, np.stack(columns).T, strict=True)]
         return np.array([contrast([(run, float(value)) for run, value in row]) for row in points])
     return columns[0] - columns[1] if claim.minus is not None else columns[0]

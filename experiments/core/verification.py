@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from experiments.core import statistics as st
-from experiments.core.definitions import CONFIRMED, INCONCLUSIVE, INFERENTIAL, REFUTED, Claim
-from experiments.core.inference import Sample, build_test, decide, why_undecidable
+from experiments.core.definitions import CONFIRMED, INFERENTIAL, REFUTED
+from experiments.core.inference import Sample
 from experiments.core.statistics import Floats
 from experiments.core.verdicts import Verdict
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 IDENTICAL, SAME, DIFFERENT, SHOWN = "identical", "same", "different", "shown"
 STABLE, FLIP, SHIFTED, CONTRADICTION = "stable", "flip", "shifted", "contradiction"
 GOOD = (IDENTICAL, SAME, SHOWN, STABLE, FLIP)
-RESAMPLES = 400
 
 
 @dataclass(frozen=True)
@@ -42,13 +41,10 @@ class Answer:
     # Same seeds: the largest change of a seed's value. Other seeds: p of the difference of the effects (Welch, Holm).
     change: float | None = None
     p: float | None = None
-    # Other seeds: the probability, by the measured spread, that a repetition flips to or from INCONCLUSIVE.
-    p_flip: float = 0.0
 
 
 def same_seeds(
     kept: Reference,
-    claims: Sequence[Claim],
     verdicts: Sequence[Verdict],
     samples: Mapping[str, Sample],
     *,
@@ -66,7 +62,7 @@ def same_seeds(
     off = {a.id for a in answers if a.answer == DIFFERENT and then[a.id].kind in INFERENTIAL}
     if same_arithmetic or not off:
         return answers
-    redrawn = {a.id: a for a in other_seeds(kept, claims, verdicts, samples)}
+    redrawn = {a.id: a for a in other_seeds(kept, verdicts, samples)}
     return [redrawn[a.id] if a.id in off else a for a in answers]
 
 
@@ -90,16 +86,13 @@ def _threshold(verdict: Verdict) -> float:
     return abs(threshold[1] if isinstance(threshold, tuple) else threshold or 0.0)
 
 
-def other_seeds(
-    kept: Reference, claims: Sequence[Claim], verdicts: Sequence[Verdict], samples: Mapping[str, Sample]
-) -> list[Answer]:
+def other_seeds(kept: Reference, verdicts: Sequence[Verdict], samples: Mapping[str, Sample]) -> list[Answer]:
     """Compare results of another seed set: never merged into the official one, nor preferred to it.
 
     A contradiction is CONFIRMED against REFUTED, or PASS against another; `shifted` if the Welch interval of the
     difference between the two effects does not contain 0 (Holm over the claims); a `flip` goes to or from INCONCLUSIVE.
     """
     then = {verdict.id: verdict for verdict in kept.verdicts}
-    by_id = {claim.id: claim for claim in claims}
     pairs = [(then[v.id], v) for v in verdicts if v.id in then and v.kind in (*INFERENTIAL, "exact")]
     p_values = {
         now.id: _welch_p(np.array(kept.values[now.id], dtype=float), samples[now.id].values)
@@ -110,10 +103,7 @@ def other_seeds(
     answers = []
     for old, new in pairs:
         p = adjusted.get(new.id)
-        flip = _flips(by_id[new.id], old, kept.values[new.id], samples[new.id]) if new.kind in INFERENTIAL else 0.0
-        answers.append(
-            Answer(new.id, _kind(old, new, p), old.verdict, new.verdict, old.effect, new.effect, p=p, p_flip=flip)
-        )
+        answers.append(Answer(new.id, _kind(old, new, p), old.verdict, new.verdict, old.effect, new.effect, p=p))
     return answers
 
 
@@ -134,40 +124,7 @@ def _welch_p(first: Floats, second: Floats) -> float:
     return st.smallest_alpha(lambda confidence: st.welch_interval(first, second, confidence), [0.0])
 
 
-def _flips(claim: Claim, then: Verdict, kept: Sequence[float | None], sample: Sample) -> float:
-    """Probability that a repetition lands on the other side of INCONCLUSIVE, by resampling the reference's seeds."""
-    values = np.array([np.nan if value is None else value for value in kept], dtype=float)
-    decided = then.confidence is not None and then.judged_on == "value" and not why_undecidable(claim, sample)
-    if not (decided and np.isfinite(values).all()):
-        return 0.0
-    generator = np.random.default_rng(0)
-    rows = values[generator.integers(len(values), size=(RESAMPLES, len(values)))]
-    if claim.kind == "proportion":
-        return _share_flips(claim, then, rows)
-    assert then.confidence is not None  # decided
-    intervals = st.student_interval(rows, then.confidence, overlap=sample.overlap, resolution=sample.resolution or 0.0)
-    assert then.threshold is not None  # of an inferential claim
-    words = [decide(low, high, then.direction, then.threshold) for low, high in intervals.tolist()]  # type: ignore[arg-type]
-    return float(np.mean([(word == INCONCLUSIVE) != (then.verdict == INCONCLUSIVE) for word in words]))
-
-
-def _share_flips(claim: Claim, then: Verdict, rows: Floats) -> float:
-    assert then.confidence is not None  # else there is nothing to flip
-    flips = 0
-    # Only how many succeed counts, not which: of some hundred resamples of thirty, few differ in that.
-    for row, times in zip(*np.unique(np.sort(rows, axis=1), axis=0, return_counts=True), strict=True):
-        # The reference keeps differences, -1, 0 or 1: a 0 is taken for neither of the two, an approximation.
-        arms = None if claim.minus is None else ((row > 0).astype(float), (row < 0).astype(float))
-        test = build_test(claim, Sample(row, arms=arms))
-        low, high = test.interval(then.confidence).tolist()
-        word = decide(low, high, test.direction, test.threshold)
-        flips += int(times) * ((word == INCONCLUSIVE) != (then.verdict == INCONCLUSIVE))
-    return flips / len(rows)
-
-
 def summarize(answers: Sequence[Answer]) -> dict[str, Any]:
-    """Counts of the answers, and flips beside how many the measured spread lets one expect."""
+    """Whether all is well, and how many answers there are of each kind."""
     counts = {word: sum(a.answer == word for a in answers) for word in dict.fromkeys(a.answer for a in answers)}
-    other = any(a.answer in (STABLE, FLIP, SHIFTED, CONTRADICTION) for a in answers)
-    flips = {"flips": counts.get(FLIP, 0), "expected_flips": round(sum(a.p_flip for a in answers), 1)} if other else {}
-    return {"good": all(a.answer in GOOD for a in answers), "counts": counts, **flips}
+    return {"good": all(a.answer in GOOD for a in answers), "counts": counts}

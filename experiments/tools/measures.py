@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from experiments.core.foreign import read_checkpoint
 from experiments.core.results import Run
 
 if TYPE_CHECKING:
@@ -34,5 +33,7 @@ def weight_difference(points: Sequence[tuple[Run, float]]) -> float:
 
 
 def _weights(run: Run) -> Mapping[str, Tensor]:
+    from experiments.core.checkpoint_files import read_checkpoint  # seconds that reading results need not cost
+
     weights: Mapping[str, Tensor] = read_checkpoint(run.directory / CHECKPOINT)["state_dict"]
     return weights

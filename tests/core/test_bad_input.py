@@ -11,7 +11,9 @@ import pytest
 from datamodules import sources
 from datamodules.images import FashionMNIST
 from experiments.core import catalogue
+from experiments.core.classes import defaults_of
 from experiments.core.definitions import Axes, Claim, Experiment, Tuning, axes
+from lightning_modules import FullyConnected
 
 SILENT = ("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false")
 
@@ -156,11 +158,11 @@ FIT_OPTIONS = {
     "--trainer.devices=2": "trainer.devices must be 1: data in memory feed one device; it is 2",
     "--trainer.gradient_clip_val=1": "GradientClipping and trainer.gradient_clip_val both clip the gradient",
     "--model.dropout=1": "dropout must be a finite number >= 0 and < 1, not 1.0",
-    # Not for a hand
-    "--model.num_classes=3": "model.num_classes is not set by hand: it comes from the data set",
-    "--model.init_args.num_features=3": "model.num_features is not set by hand: it comes from the data set",
-    "--model.seed=3": "model.seed is not set by hand: it comes from seed_everything",
-    "--data.seed=3": "data.seed is not set by hand: it comes from seed_everything",
+    # Sizes that are not the data's
+    "--model.num_classes=3": "num_classes=3 does not fit Digits, which has 10",
+    "--model.init_args.num_features=3": "num_features=3 does not fit Digits, which has 64",
+    "--model.seed=-3": "seed must be a whole number >= 0, not -3",
+    "--data.seed=-3": "seed must be a whole number >= 0, not -3",
     "--data.num_classes=3": "unknown key 'data.num_classes' of Digits",
     # Shape of the command line
     "--model={class_path: FullyConnected}": "option --model sets no section as a whole: give --model.NAME=VALUE",
@@ -174,6 +176,12 @@ FIT_OPTIONS = {
     "stray": "'stray' is not an option; options begin with --",
     "-x=1": "unknown option '-x'; options begin with --",
     "--model.depth": "option --model.depth has no value",
+    "--threads=0": "--threads must be a whole number of at least 1; it is '0'",
+    "--threads=-2": "--threads must be a whole number of at least 1; it is '-2'",
+    "--threads=two": "--threads must be a whole number of at least 1; it is 'two'",
+    "--threads=1.5": "--threads must be a whole number of at least 1; it is '1.5'",
+    "--threads": "option --threads has no value",
+    "--threads=2 --threads=3": "option --threads is given twice",
     "--ckpt_path=none.ckpt": "ckpt_path 'none.ckpt' does not exist",
     "--trainer.profiler=foo": "it can only be one of",
 }
@@ -229,8 +237,7 @@ YAML_EDITS = {
     ("depth: 8", "depth: eight"): "model.depth: expected int; it is eight",
     ("depth: 8", "depth: [8]"): "model.depth: expected int; it is [8]",
     ("depth: 8", "depth: 0"): "depth must be a whole number >= 1, not 0",
-    ("depth: 8", "depth: 8\n    num_classes: 3"): "model.num_classes is not set by hand: it comes from the data set",
-    ("depth: 8", "depth: 8\n    seed: 3"): "model.seed is not set by hand: it comes from seed_everything",
+    ("depth: 8", "depth: 8\n    num_classes: 3"): "num_classes=3 does not fit Digits, which has 10",
     ("activation: sigmoid", "activation: sigmod"): "unknown activation 'sigmod': did you mean 'sigmoid'?",
     ("lr: 0.05", "lr: 0"): "lr must be a finite number > 0, not 0",
     ("batch_size: 64", "batch_size: 0"): "batch_size must be >= 1 or 'full', not 0",
@@ -397,7 +404,7 @@ COMMANDS = {
     "run vanishing --model.width=0": "width must be a whole number >= 1, not 0",
     "run vanishing --data.batch_size=0": "batch_size must be >= 1 or 'full', not 0",
     "run vanishing --model.width=abc": "model.width: expected int; it is abc",
-    "run vanishing --model.num_classes=3": "model.num_classes is not set by hand: it comes from the data set",
+    "run vanishing --model.num_classes=3": "num_classes=3 does not fit Digits, which has 10",
     "run vanishing --trainer.max_epochs=0": "trainer.max_epochs must be at least 1; it is 0",
     "run vanishing --model.depth=3": "'--model.depth=3' cannot hold for every run: the grid of 'vanishing' varies it",
 }
@@ -456,8 +463,17 @@ def test_help_of_a_class_begins_with_what_it_is(command, words):
     assert 'Slide "DeuxCouches".' in about
     assert "Args:" not in about
     assert "--model.units UNITS" in arguments
-    assert "of the hidden layer, >= 1" in arguments
-    assert "learning rate, > 0" in arguments  # inherited
+    assert "Of the hidden layer, >= 1" in arguments
+    assert "Learning rate, > 0" in arguments  # inherited
+
+
+def test_help_of_a_class_shows_what_stands_under_each_field(command):
+    _, *blocks = command("fit", "--model.help=FullyConnected").out.partition("Help for ")[2].split("\n  --model.")
+    texts = {block.split()[0].rstrip(","): " ".join(block.split()) for block in blocks}
+    assert texts.keys() == defaults_of(FullyConnected).keys()
+    assert texts["lr"].startswith("lr LR Learning rate, > 0; with a schedule, its largest value. (type: float")
+    for name, text in texts.items():
+        assert len(text.partition("(type: ")[0].split()) > 5, name
 
 
 # What only the author of an experiment can get wrong: shown before anything is run.

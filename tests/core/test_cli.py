@@ -317,7 +317,7 @@ def test_print_config_prints_a_config_that_runs_the_same(command, fit, result, h
 def test_later_configs_lie_over_earlier_ones_and_append_callbacks(here, base_yaml):
     (here / "a.yaml").write_text("model: {init_args: {depth: 5, width: 32}}\n")
     (here / "b.yaml").write_text(
-        "model: {init_args: {depth: 6}}\ntrainer: {callbacks+: [{class_path: GradientBySaturation}]}\n"
+        "model: {init_args: {depth: 6}}\ntrainer: {callbacks+: [{class_path: WeightStatistics}]}\n"
     )
     below = resolve([f"--config={base_yaml}"])
     config = resolve([f"--config={base_yaml}", "--config=a.yaml", "--config=b.yaml", "--model.width=16"])
@@ -326,7 +326,7 @@ def test_later_configs_lie_over_earlier_ones_and_append_callbacks(here, base_yam
     # Divergence and ModelCheckpoint are added last.
     *named, added, divergence, checkpoint = config["trainer"]["callbacks"]
     assert [*named, divergence, checkpoint] == below["trainer"]["callbacks"]
-    assert added["class_path"].endswith(".GradientBySaturation")
+    assert added["class_path"].endswith(".WeightStatistics")
 
 
 @pytest.mark.parametrize(
@@ -357,7 +357,7 @@ def test_the_hash_leaves_out_how_and_where_a_run_is_executed(here, base_yaml, op
         "--trainer.precision=64-true",
         "--trainer.accumulate_grad_batches=2",
         "--trainer.limit_train_batches=3",
-        "--trainer.callbacks+=GradientBySaturation",
+        "--trainer.callbacks+=WeightStatistics",
         "--seed_everything=1001",
     ],
 )

@@ -12,14 +12,13 @@ from typing import Any
 
 import pytest
 import yaml
-from experiments.core.strict import LINKED
 from lightning import Trainer
 from test_cli import BASES, OTHERS, QUIET, WHOLE, label, layers
 
 from experiments.core import catalogue
 from experiments.core.classes import defaults_of, find_class
 from experiments.core.cli import LectureCLI
-from experiments.core.config import LINKED, with_defaults
+from experiments.core.config import with_defaults
 from experiments.core.yaml_files import load_yaml, merge
 
 pytest_plugins = ["test_cli"]
@@ -278,7 +277,7 @@ def check_block(kind: str, said: Any, resolved: dict[str, Any]) -> None:
     assert set(given) <= set(found)
     for name, value in found.items():
         # A logger in the place of another keeps what both have, which says where curves go and not what is trained.
-        if name not in LINKED.get(kind, {}) and (kind != "logger" or name in given):
+        if kind != "logger" or name in given:
             assert plain(value) == plain(given.get(name, defaults_of(cls)[name])), name
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from experiments.core.errors import UserError
 from experiments.core.grid import Condition
 from experiments.core.measures import largest_deviation
 from experiments.core.plan import Planner
-from experiments.core.results import Run, find_measure, public_functions, table, value_of
+from experiments.core.results import Run, functions_of, public_functions, table, value_of
 
 DATA = {"train": 60, "test": 30, "disjoint_test": False}
 
@@ -125,9 +126,12 @@ def test_a_check_that_failed_for_a_seed_decides_nothing(tiny, there):
 
 
 def test_contrasts_are_found_by_name(tiny):
-    assert samples.find_contrast("tiny", "sum_of_values")([(None, 1.0), (None, 2.0)]) == 3.0
+    assert functions_of("tiny")["sum_of_values"]([(None, 1.0), (None, 2.0)]) == 3.0
+    claims = tiny.plan().grid.experiment.claims
+    samples.check_contrasts("tiny", claims)
+    wrong = [replace(claim, contrast=claim.contrast and "sum_of_value") for claim in claims]
     with pytest.raises(UserError, match="unknown contrast 'sum_of_value'; did you mean 'sum_of_values'"):
-        samples.find_contrast("tiny", "sum_of_value")
+        samples.check_contrasts("tiny", wrong)
 
 
 def test_measures_are_found_by_name_or_read_from_the_run(tiny):
@@ -136,8 +140,8 @@ def test_measures_are_found_by_name_or_read_from_the_run(tiny):
     assert value_of("tiny", "test/accuracy", run) == 0.4
     assert math.isnan(value_of("tiny", "not/there", run))
     assert math.isnan(run["broken"])
-    assert find_measure("tiny", "largest_deviation") is largest_deviation
-    assert find_measure("tiny", "test/accuracy") is None
+    assert functions_of("tiny")["largest_deviation"] is largest_deviation
+    assert "test/accuracy" not in functions_of("tiny")
 
 
 def test_imports_and_helpers_are_no_measures(tiny):

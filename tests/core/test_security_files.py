@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import pickle
+import signal
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,8 @@ from typing import Any
 import pytest
 import torch
 
-from experiments.core import checkpoints, foreign, rebuild, records, summary
+from experiments.core import checkpoint_files, rebuild, records, summary
+from experiments.core.callbacks import GradientFlow
 from experiments.core.errors import UserError
 from experiments.core.grid import Condition
 from experiments.core.plan import Planner
@@ -88,32 +90,69 @@ def test_a_malicious_checkpoint_is_refused_and_not_executed(refused, good, tmp_p
     assert not mark.exists()
 
 
-ADDRESSES = ("local://{}", "{folder}/../../../../../../../../../..{}", "file::local://{}", "http://127.0.0.1:9{}")
+# ModelCheckpoint removes the file, or the folder, that its state calls the worst checkpoint so far.
+KEEPS = "{class_path: ModelCheckpoint, init_args: {dirpath: checkpoints, filename: best, monitor: val/loss}}"
+ADDRESSES = ("{}", "local://{}", "/run/../../../../../../../../../../..{}", "file::local://{}", "http://127.0.0.1:9{}")
+
+
+def naming(content: dict[str, Any], theirs: str, **more: str) -> bytes:
+    """The checkpoint, in which ModelCheckpoint's state calls something else the worst checkpoint so far."""
+    (key,) = (key for key in content["callbacks"] if key.startswith("ModelCheckpoint"))
+    state = {name: value for name, value in content["callbacks"][key].items() if name != "dirpath"}
+    score = torch.tensor(9.0)
+    state |= {"best_k_models": {theirs: score}, "kth_best_model_path": theirs, "kth_value": score, **more}
+    return saved({**content, "callbacks": {**content["callbacks"], key: state}})
+
+
+@pytest.fixture
+def words(base_yaml: Path) -> tuple[str | Path, ...]:
+    """Of a small fit that keeps checkpoints to go on from."""
+    small = ("--model.depth=1", "--data.num_train=128", "--trainer.logger=false", "--trainer.enable_progress_bar=false")
+    return ("--config", base_yaml, f"--trainer.callbacks+={KEEPS}", *small, "--trainer.enable_model_summary=false")
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
-def test_a_checkpoint_that_names_other_places_deletes_nothing(refused, good, tmp_path_factory, address):
-    # ModelCheckpoint removes the file, or the folder, that its state calls the worst checkpoint so far.
+def test_a_checkpoint_that_names_other_places_deletes_nothing(command, words, here, tmp_path_factory, address):
+    whole = command("fit", *words, "--trainer.max_epochs=1").directory
     victim = tmp_path_factory.mktemp("elsewhere") / "victim"
     victim.mkdir()
-    (key,) = (key for key in good["callbacks"] if key.startswith("ModelCheckpoint"))
-    state = {name: value for name, value in good["callbacks"][key].items() if name != "dirpath"}
-    theirs = address.format(victim, folder=good["callbacks"][key]["dirpath"])
-    score = torch.tensor(9.0)
-    state |= {"best_k_models": {theirs: score}, "kth_best_model_path": theirs, "kth_value": score}
-    content = {**good, "callbacks": {**good["callbacks"], key: state}}
-    assert "names a place outside of its run" in refused("fit", saved(content))
+    theirs = torch.load(whole / "checkpoints" / "best.ckpt", weights_only=True)
+    (here / "theirs.ckpt").write_bytes(naming(theirs, address.format(victim)))
+    answer = command("fit", *words, "--trainer.max_epochs=2", "--ckpt_path=theirs.ckpt")
+    assert answer.code == 0, answer.err
     assert victim.is_dir()
+    assert (answer.directory / "checkpoints" / "best.ckpt").is_file()
 
 
-@pytest.mark.parametrize("address", ADDRESSES)
-def test_a_checkpoint_to_go_on_from_names_no_other_places_either(good, here: Path, address):
-    state = {"ModelCheckpoint": {"kth_best_model_path": address.format("/victim", folder="/run")}}
-    content = saved({**good, "callbacks": state})
-    # Whoever changes it can compute its checksum.
-    (here / "last.ckpt").write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
-    with pytest.raises((UserError, ValueError), match="names a place outside of its run"):
-        checkpoints.read(here / "last.ckpt")
+@pytest.mark.parametrize("address", [*ADDRESSES, "victim"])
+def test_a_checkpoint_of_a_cut_off_fit_deletes_nothing_either(command, words, here, monkeypatch, address):
+    (here / "victim").mkdir()
+    words = (*words, "--trainer.max_epochs=3", "--trainer.default_root_dir=run")
+
+    def cut_off(self, trainer, *_):
+        if trainer.current_epoch == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoints, "EVERY_SECONDS", 0.0)
+        patched.setattr(GradientFlow, "on_train_batch_end", cut_off)
+        patched.setattr(signal, "signal", lambda *_: None)  # Lightning ignores Ctrl-C once it has seen it
+        assert command("fit", *words).code == 130
+    last = here / "run" / "resume" / "last.ckpt"
+    theirs = checkpoint_files.read(last)
+
+    def again(content: bytes) -> Any:
+        # Whoever changes it can compute its checksum.
+        last.write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+        return command("fit", *words)
+
+    name = address.format(here / "victim")
+    refused = again(naming(theirs, name, dirpath=str(here / "run" / "checkpoints")))
+    assert (refused.code, refused.err) == (2, f"error: '{name}' is no checkpoint of this run\n")
+    # What lay beside the checkpoints of another place lies, of that name, beside those of this run.
+    last.parent.mkdir(exist_ok=True)
+    assert again(naming(theirs, f"{here}/victim", dirpath=str(here))).code == 0
+    assert (here / "victim").is_dir()
 
 
 NO_CHECKPOINTS: dict[str, Callable[[dict[str, Any]], object]] = {
@@ -132,11 +171,11 @@ NO_CHECKPOINTS: dict[str, Callable[[dict[str, Any]], object]] = {
 def test_absurd_checkpoints_are_refused(good, here: Path, case):
     (here / "theirs.ckpt").write_bytes(saved(NO_CHECKPOINTS[case](good)))
     with pytest.raises(UserError, match=r"'theirs\.ckpt' is not a checkpoint of a run, or it is damaged"):
-        foreign.read_checkpoint(Path("theirs.ckpt"))
+        checkpoint_files.read_checkpoint(Path("theirs.ckpt"))
 
 
 def test_a_checkpoint_as_it_is_written_is_one(trained: Path, good):
-    assert foreign.read_checkpoint(trained / "checkpoints" / "best.ckpt").keys() == good.keys()
+    assert checkpoint_files.read_checkpoint(trained / "checkpoints" / "best.ckpt").keys() == good.keys()
 
 
 def test_an_absurd_checkpoint_is_one_line(refused, good):
@@ -144,8 +183,7 @@ def test_an_absurd_checkpoint_is_one_line(refused, good):
 
 
 def test_weights_alone_are_not_enough_to_go_on_from(refused, good):
-    # As a stack of seeds keeps them.
-    assert "holds weights only" in refused("fit", saved({**good, "optimizer_states": []}))
+    assert "holds weights only" in refused("fit", saved(good))
 
 
 def test_weights_of_another_network_under_the_right_hyper_parameters_are_one_line(refused, good):
@@ -159,7 +197,7 @@ def test_a_checkpoint_with_compressed_parts_is_not_unpacked(good, here: Path):
             packed.writestr(part.filename, plain.read(part), zipfile.ZIP_DEFLATED)
     assert torch.load("packed.ckpt", weights_only=True).keys() == good.keys()
     with pytest.raises(UserError, match="is not a checkpoint"):
-        foreign.read_checkpoint(Path("packed.ckpt"))
+        checkpoint_files.read_checkpoint(Path("packed.ckpt"))
 
 
 # A run that others made.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.core import catalogue, foreign
+from experiments.core import catalogue
 from experiments.core.definitions import Claim
 from experiments.core.drawing import Drawing, Words
 from experiments.core.errors import UserError
@@ -150,24 +150,24 @@ def test_a_verdict_of_absurd_types_is_refused(results: Results, tmp_path: Path, 
             continue
         (tmp_path / "verdicts.json").write_text(json.dumps([{**rows[0], name: value}, *rows[1:]]))
         with pytest.raises(UserError, match=r"verdicts\.json' does not hold verdicts"):
-            foreign.verdicts_in(tmp_path / "verdicts.json")
+            read_verdicts(tmp_path / "verdicts.json")
 
 
 @pytest.mark.parametrize("word", [{"kind": "<b>"}, {"verdict": "<b>"}, {"direction": "<b>"}, {"threshold": None}])
 def test_a_verdict_of_an_unknown_word_is_refused(results: Results, tmp_path: Path, word):
     row = next(dataclasses.asdict(verdict) for verdict in results.verdicts if verdict.kind == "effect")
     (tmp_path / "verdicts.json").write_text(json.dumps([row]))
-    assert foreign.verdicts_in(tmp_path / "verdicts.json")
+    assert read_verdicts(tmp_path / "verdicts.json")
     (tmp_path / "verdicts.json").write_text(json.dumps([{**row, **word}]))
     with pytest.raises(UserError, match="does not hold verdicts"):
-        foreign.verdicts_in(tmp_path / "verdicts.json")
+        read_verdicts(tmp_path / "verdicts.json")
 
 
 @pytest.mark.parametrize("text", ["", "3", "[3]", "[{}]", '[{"id": "<script>"}]', "[" * 100_000, "\x00"])
 def test_a_file_without_verdicts_is_refused(tmp_path: Path, text):
     (tmp_path / "verdicts.json").write_text(text)
     with pytest.raises(UserError, match="does not hold verdicts"):
-        foreign.verdicts_in(tmp_path / "verdicts.json")
+        read_verdicts(tmp_path / "verdicts.json")
 
 
 def test_the_index_names_what_it_cannot_read_and_shows_the_rest(results: Results, tmp_path: Path, capsys):
@@ -185,8 +185,8 @@ def test_the_index_names_what_it_cannot_read_and_shows_the_rest(results: Results
 
 def test_verdicts_as_they_are_written_are_some(results: Results):
     path = results.plan.directory / "verdicts.json"
-    assert foreign.verdicts_in(path) == read_verdicts(path)
+    assert read_verdicts(path) == list(results.verdicts)
     for reference in catalogue.ROOT.glob("*/reference.json"):
         rows = json.loads(reference.read_text(encoding="utf-8"))["verdicts"]
         (results.plan.directory / "kept.json").write_text(json.dumps(rows))
-        assert foreign.verdicts_in(results.plan.directory / "kept.json")
+        assert read_verdicts(results.plan.directory / "kept.json")

@@ -10,6 +10,7 @@ from hypothesis import strategies as some
 
 from experiments.core import statistics as st
 from experiments.core.definitions import Claim, DefinitionError
+from experiments.core.errors import UserError
 from experiments.core.inference import Sample, decide, effect_reading, with_divergence
 from experiments.core.verdicts import Verdict, check_claims, judge, read_verdicts, write_verdicts
 
@@ -466,10 +467,10 @@ def test_verdicts_are_strict_json_and_come_back(tmp_path):
 def test_a_file_that_holds_no_verdicts_is_refused_in_one_line(tmp_path, text):
     path = tmp_path / "verdicts.json"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(ValueError, match=r"verdicts.json does not hold verdicts") as caught:
+    with pytest.raises(UserError, match=r"verdicts.json' does not hold verdicts") as caught:
         read_verdicts(path)
     assert "\n" not in str(caught.value)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(UserError, match=r"absent.json' does not hold verdicts"):
         read_verdicts(tmp_path / "absent.json")
 
 

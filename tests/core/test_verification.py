@@ -37,13 +37,13 @@ def kept(found: dict[str, Sample]) -> Reference:
 
 def again(then: dict[str, Sample], now: dict[str, Sample], *, same_arithmetic: bool = True) -> dict[str, str]:
     judged = judge("tiny", CLAIMS, now, official=True, scope="")
-    answers = verification.same_seeds(kept(then), CLAIMS, judged, now, same_arithmetic=same_arithmetic)
+    answers = verification.same_seeds(kept(then), judged, now, same_arithmetic=same_arithmetic)
     return {answer.id: answer.answer for answer in answers}
 
 
 def elsewhere(then: dict[str, Sample], now: dict[str, Sample]) -> dict[str, verification.Answer]:
     judged = judge("tiny", CLAIMS, now, official=False, scope="")
-    return {answer.id: answer for answer in verification.other_seeds(kept(then), CLAIMS, judged, now)}
+    return {answer.id: answer for answer in verification.other_seeds(kept(then), judged, now)}
 
 
 def test_equal_values_are_identical():
@@ -111,35 +111,11 @@ def test_p_of_the_difference_is_welchs_and_holms():
         assert answers[name].p == pytest.approx(adjusted[p], abs=1e-6)
 
 
-def test_expected_flips_are_those_of_repetitions():
-    """A mean one standard error beyond what confirms flips as often as simulated repetitions do."""
-    then = samples(1.1)
-    p = elsewhere(then, samples(1.1, seed=1))["L01-a"].p_flip
-    generator = np.random.default_rng(5)
-    judged = [
-        judge("tiny", CLAIMS, {**then, "L01-a": Sample(row)}, official=True, scope="")[0].verdict
-        for row in generator.normal(1.1, 0.1, size=(300, 10))
-    ]
-    assert p == pytest.approx(np.mean([word == "INCONCLUSIVE" for word in judged]), abs=0.1)
-    assert elsewhere(samples(5.0), samples(5.0, seed=1))["L01-a"].p_flip == 0.0
-
-
-def test_expected_flips_of_a_share_are_those_of_the_binomial():
-    from scipy import stats
-
-    words = [judge("tiny", CLAIMS, samples(2.0, k), official=True, scope="")[1].verdict for k in range(31)]
-    decided = words.index("CONFIRMED")
-    p = elsewhere(samples(2.0, decided), samples(2.0, decided))["L02-b"].p_flip
-    undecided = [k for k, word in enumerate(words) if word == "INCONCLUSIVE"]
-    assert p == pytest.approx(stats.binom.pmf(undecided, 30, decided / 30).sum(), abs=0.08)
-
-
 def test_the_summary_counts_and_says_whether_all_is_well():
     answers = [*elsewhere(samples(1.08), samples(1.05, seed=1)).values()]
     told = verification.summarize(answers)
     assert told["good"]
     assert told["counts"] == {"flip": 1, "stable": 2}
-    assert (told["flips"], told["expected_flips"]) == (1, round(sum(a.p_flip for a in answers), 1))
     assert not verification.summarize([replace(answers[0], answer="contradiction")])["good"]
     assert not verification.summarize([replace(answers[0], answer="different")])["good"]
 

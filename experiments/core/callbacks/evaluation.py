@@ -10,6 +10,7 @@ import torch
 from lightning import LightningModule, Trainer
 from torch import Tensor
 
+from datamodules.stack import StackedData
 from lightning_modules.base import LectureModule
 from lightning_modules.metrics import Epoch
 from lightning_modules.stack import Stack
@@ -34,7 +35,9 @@ def plain_modules(pl_module: LightningModule, callback: object) -> Sequence[Lect
 def data_of_each(trainer: Trainer) -> Sequence[Any]:
     """The data module of each network, or the only one; none where the trainer was given loaders."""
     data = trainer.datamodule  # type: ignore[attr-defined]
-    return [] if data is None else getattr(data, "parts", [data])
+    if isinstance(data, StackedData):
+        return data.parts
+    return [] if data is None else [data]
 
 
 @contextmanager
@@ -66,7 +69,8 @@ def evaluate(module: LectureModule, batches: Iterable[Sequence[Tensor]], passes:
     """
     epoch, training = Epoch(), module.training
     module.eval()
-    with torch.no_grad():
+    # A loader of others draws a number when it begins.
+    with torch.no_grad(), draws_kept(module):
         for index, batch in enumerate(batches):
             inputs, targets = module.samples(placed(module, batch))
             for outputs in passes(module, inputs, index):

@@ -26,9 +26,9 @@ class NetworkLogger(Logger):
         """
 
     @property
-    def name(self) -> str | None:
-        """None: it has no files of its own."""
-        return None
+    def name(self) -> str:
+        """An empty one: it has no files of its own."""
+        return ""
 
     @property
     def version(self) -> str:

@@ -49,15 +49,18 @@ class RunRecord:
     directory: Path
     # The fully resolved config, as plain mappings.
     config: dict[str, Any]
-    measures: dict[str, float] = field(default_factory=dict)
+    measures: dict[str, float] = field(init=False, default_factory=dict)
     # Bytes of `metrics.csv`.
-    written: int = 0
+    written: int = field(init=False)
     # What instruments have logged in this epoch, and the last validation of it.
-    rows: list[Row] = field(default_factory=list)
-    validation: dict[str, float] = field(default_factory=dict)
+    rows: list[Row] = field(init=False, default_factory=list)
+    validation: dict[str, float] = field(init=False, default_factory=dict)
     # The learning rate of its last step.
-    rate: float | None = None
-    sound: bool = True
+    rate: float | None = field(init=False)
+    sound: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.written, self.rate, self.sound = 0, None, True
 
     @property
     def config_hash(self) -> str:
@@ -90,10 +93,10 @@ class RunRecord:
     def cut(self) -> None:
         """Forget the rows that were written after the checkpoint that the run is resumed from."""
         path = self.directory / records.METRICS
-        if not self.written:
+        if self.written <= 0:
             path.unlink(missing_ok=True)
         elif path.is_file():
-            os.truncate(path, self.written)
+            os.truncate(path, min(self.written, path.stat().st_size))
 
 
 class RowLogger(NetworkLogger):

@@ -15,11 +15,10 @@ from experiments.core import catalogue, records
 from experiments.core import drawing as d
 from experiments.core.definitions import NONE, Claim
 from experiments.core.errors import UserError
-from experiments.core.foreign import verdicts_in
 from experiments.core.lecture import LINES
 from experiments.core.report import wording
 from experiments.core.report.page import REPORT, templates
-from experiments.core.verdicts import Verdict
+from experiments.core.verdicts import Verdict, read_verdicts
 
 INDEX = "index.html"
 FOREST = "forest.svg"
@@ -69,7 +68,7 @@ def _read(files: Mapping[str, Path]) -> tuple[dict[str, list[Verdict]], list[str
     unreadable = []
     for name, file in files.items():
         try:
-            read[name] = verdicts_in(file)
+            read[name] = read_verdicts(file)
         except UserError as error:
             unreadable.append(_shown(str(error)))
             print(f"error: {unreadable[-1]}", file=sys.stderr)

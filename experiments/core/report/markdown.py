@@ -49,8 +49,8 @@ def _answered(answers: Mapping[str, Any] | None) -> str:
     counts = answers["counts"]
     words = [f"{counts.get('contradiction', 0)} contradictions"]
     words += [f"{counts['shifted']} shifted"] if counts.get("shifted") else []
-    flips = answers["flips"]
-    return ", ".join([*words, f"{flips} flip{'' if flips == 1 else 's'} ({answers['expected_flips']} expected)"])
+    flips = counts.get("flip", 0)
+    return ", ".join([*words, f"{flips} flip{'' if flips == 1 else 's'}"])
 
 
 def lecture_page(kept: Kept) -> str:

@@ -18,7 +18,7 @@ from experiments.core.drawing import Drawing
 from experiments.core.errors import UserError
 from experiments.core.plan import check_tasks
 from experiments.core.report import wording
-from experiments.core.results import Results, Run, find_measure
+from experiments.core.results import Results, Run, functions_of
 from experiments.core.tuning import FILE as TUNING
 from experiments.core.verdicts import Verdict
 
@@ -130,7 +130,7 @@ def _also(count: int, word: str) -> str:
 
 def _measure(verdict: Verdict, experiment: str) -> str:
     """Name of a measure, and what its function says it is."""
-    function = find_measure(experiment, verdict.measure) if verdict.conditions else None
+    function = functions_of(experiment).get(verdict.measure) if verdict.conditions else None
     said = (function.__doc__ or "").strip().splitlines() if function else []
     return f"{verdict.measure}: {said[0]}" if said else verdict.measure
 

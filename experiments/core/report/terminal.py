@@ -38,7 +38,6 @@ def print_answers(title: str, answers: Sequence[Answer]) -> None:
     console = Console(file=sys.stdout, highlight=False)
     counted = summarize(answers)
     words = [f"{count} {word}" for word, count in counted["counts"].items()]
-    words += [f"{counted['expected_flips']} flips expected"] if "flips" in counted else []
     console.print(f"{title}: {', '.join(words) or 'nothing to compare'}", markup=False, soft_wrap=True)
     for a in answers:
         if a.answer in (IDENTICAL, SAME, SHOWN, STABLE):
