@@ -69,7 +69,7 @@ MUTANTS = [
     ),
     Mutant(
         "a damaged checkpoint is used",
-        "experiments/core/checkpoints.py",
+        "experiments/core/checkpoint_files.py",
         "hashlib.sha256(content).hexdigest().encode() != digest",
         "False",
         f"{CORE}/test_resume.py::test_a_damaged_checkpoint_is_named_and_the_one_before_it_used[one bit]",
@@ -535,6 +535,27 @@ MUTANTS = [
         "if stored.get(name) != value:",
         "if False:",
         f"{CORE}/test_cli.py::test_a_checkpoint_of_another_network_is_refused",
+    ),
+    Mutant(
+        "a config names a function",
+        "experiments/core/parsing.py",
+        "for function in _functions(self.config):",
+        "for function in ():",
+        f"{CORE}/test_allow_import.py::test_no_function_is_named_whoever_wrote_it",
+    ),
+    Mutant(
+        "a file called like a class is opened",
+        "experiments/core/parsing.py",
+        '**{**kwargs, "sub_configs": False}',
+        "**kwargs",
+        f"{CORE}/test_allow_import.py::test_a_file_called_like_a_class_is_not_opened",
+    ),
+    Mutant(
+        "a checkpoint to go on from deletes what it names",
+        "experiments/core/checkpoints.py",
+        "if records.leads_out(directory, Path(text).absolute()):",
+        "if False:",
+        f"{CORE}/test_security_files.py::test_a_checkpoint_of_a_cut_off_fit_deletes_nothing_either",
     ),
     Mutant(
         "a key given twice accepted",
