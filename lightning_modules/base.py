@@ -225,8 +225,14 @@ class LectureModule(lightning.LightningModule, ABC):
         return inputs, targets
 
     def on_fit_start(self) -> None:
-        """Prepare for a fit; evaluation takes all that it needs from the checkpoint."""
-        self.prepare(self.trainer.datamodule)  # type: ignore[attr-defined]
+        """Prepare for a fit; evaluation takes all that it needs from the checkpoint.
+
+        Raises:
+            ValueError: the data module has another size than was given.
+        """
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        self.take_sizes(data)
+        self.prepare(data)
         if self.compiled:
             self.network.compile()
 

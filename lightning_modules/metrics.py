@@ -45,7 +45,20 @@ class R2(R2Score):
 
     def compute(self) -> Tensor:
         """Give R², a scalar."""
-        return super().compute() if self.total > 1 else torch.zeros_like(self.residual).mean()
+        # `R2Score` gives 1 where the squared errors sum to less than 1e-4, whatever the unit (torchmetrics 1.9).
+        variation = self.sum_squared_error - self.sum_error.square() / self.total
+        # Of equal targets, rounding can leave a little more than 0.
+        varies = variation > 100 * torch.finfo(variation.dtype).eps * self.sum_squared_error
+        return torch.where(varies, 1 - self.residual / variation, 0.0).mean()
+
+
+class CalibrationError(MulticlassCalibrationError):
+    """Expected calibration error of the softmax of the outputs, in 15 bins."""
+
+    def update(self, outputs: Tensor, target: Tensor) -> None:
+        """Count outputs, (batch, classes), against labels, (batch,)."""
+        # The metric's own softmax leaves out scores that all lie in [0, 1].
+        super().update(_precise(outputs).softmax(-1), target)
 
 
 # By the kind of targets, what a config can ask for; each is built for a number of outputs.
@@ -55,7 +68,7 @@ METRICS: dict[str, dict[str, Build]] = {
         "macro_accuracy": lambda n: MulticlassAccuracy(n, average="macro", validate_args=False),
         "macro_f1": lambda n: MulticlassF1Score(n, average="macro", validate_args=False),
         "micro_f1": lambda n: MulticlassF1Score(n, average="micro", validate_args=False),
-        "calibration_error": lambda n: MulticlassCalibrationError(n, validate_args=False),
+        "calibration_error": lambda n: CalibrationError(n, validate_args=False),
     },
     "labels": {
         "exact_match": lambda n: MultilabelExactMatch(n, validate_args=False),
@@ -93,11 +106,11 @@ class Epoch:
     Where several networks are trained as one, every tensor leads with their axis.
     """
 
-    sizes: list[int] = field(default_factory=list)
-    losses: list[Tensor] = field(default_factory=list)
-    penalties: list[Tensor] = field(default_factory=list)
-    outputs: list[Tensor] = field(default_factory=list)
-    targets: list[Tensor] = field(default_factory=list)
+    sizes: list[int] = field(init=False, default_factory=list)
+    losses: list[Tensor] = field(init=False, default_factory=list)
+    penalties: list[Tensor] = field(init=False, default_factory=list)
+    outputs: list[Tensor] = field(init=False, default_factory=list)
+    targets: list[Tensor] = field(init=False, default_factory=list)
 
     def add(self, loss: Tensor, outputs: Tensor, targets: Tensor, penalty: Tensor | None = None) -> None:
         """Keep a batch.
@@ -128,7 +141,7 @@ class Epoch:
         """
         axis = self.losses[0].dim()
         outputs, target = torch.cat(self.outputs, axis), torch.cat(self.targets, axis)
-        columns = {"losses": torch.stack(self.losses, axis), "outputs": outputs, "target": target}
+        columns = {"losses": torch.stack(self.losses, axis), "outputs": outputs, "target": _precise(target)}
         columns["preds"] = _precise(predict(outputs))
         if self.penalties:
             columns["penalties"] = torch.stack(self.penalties, axis)

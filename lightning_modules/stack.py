@@ -244,9 +244,9 @@ class Ends:
     """Networks whose training has ended before that of the others, by their index."""
 
     # Epochs and steps that they took.
-    places: dict[int, tuple[int, int]] = field(default_factory=dict)
+    places: dict[int, tuple[int, int]] = field(init=False, default_factory=dict)
     # Their parameters and buffers since then.
-    states: dict[int, dict[str, Tensor]] = field(default_factory=dict)
+    states: dict[int, dict[str, Tensor]] = field(init=False, default_factory=dict)
 
 
 class Stack(lightning.LightningModule):

@@ -13,7 +13,6 @@ from experiments.core.drawing import Drawing
 from experiments.core.execution import Group, Outcome, Task, execute, groups
 from experiments.core.plan import Options, Planner, check_tasks, make_plan
 from experiments.core.results import Results
-from experiments.core.schedule import run_tasks
 from experiments.core.workers import Pool
 
 
@@ -22,7 +21,7 @@ def smoke(name: str, runs: Path, data: str | None = None) -> Results:
     """Run and judge an experiment at smoke scale; its files are in `runs`, as `results.plan.directory` says."""
     plan = make_plan(name, Options(scale="smoke", logger="csv", runs=runs, data=data))
     chosen = tuning.untuned(plan)
-    for task, outcome in in_this_process(groups([*run_tasks(Planner(plan), chosen), *check_tasks(plan)])):
+    for task, outcome in in_this_process(groups([*Planner(plan).all_tasks(chosen), *check_tasks(plan)])):
         assert outcome.status in ("ok", "diverged"), f"{task.label}: {outcome.error}"
         assert records.read_result(task.directory) is not None
     return summary.judge(plan, chosen, Pool(jobs=1))

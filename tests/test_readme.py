@@ -1,9 +1,13 @@
 """The README tells the truth: its example runs, its table is the reference, its commands exist."""
 
+import csv
+import math
+import os
 import re
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 from experiments.core import catalogue, reference
 from experiments.core.definitions import INFERENTIAL, REFUTED
@@ -11,18 +15,43 @@ from experiments.core.definitions import INFERENTIAL, REFUTED
 README = (catalogue.ROOT.parent / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_example_runs_and_learns(tmp_path):
-    (example,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+EXAMPLE, CALLBACKS, COMMAND_LINE = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+
+
+def python(*words: str, cwd: Path) -> str:
+    """Run Python elsewhere, with this repository on its path; give what it prints."""
+    environment = {**os.environ, "PYTHONPATH": str(catalogue.ROOT.parent), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", example + "\nassert trainer.callback_metrics['test/accuracy'] > 0.9\n"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
+        [sys.executable, *words], cwd=cwd, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert "test/accuracy" in done.stdout
+    return done.stdout
+
+
+def test_the_example_runs_and_learns(tmp_path):
+    printed = python("-c", EXAMPLE + "\nassert trainer.callback_metrics['test/accuracy'] > 0.9\n", cwd=tmp_path)
+    assert "test/accuracy" in printed
     assert not list(tmp_path.iterdir())
+
+
+def test_callbacks_measure_a_module_of_ones_own_under_a_plain_trainer(tmp_path):
+    assert len(CALLBACKS.splitlines()) <= 20
+    python("-c", CALLBACKS, cwd=tmp_path)
+    (path,) = tmp_path.rglob("metrics.csv")
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for name in ("gradient/delta_a/layer_01", "gradient/weight/output", "activation/mean/layer_01"):
+        values = [float(row[name]) for row in rows if row[name]]
+        assert len(values) > 2, name
+        assert all(map(math.isfinite, values)), name
+
+
+def test_ten_lines_of_lightnings_own_cli_train_a_config(tmp_path):
+    assert len(COMMAND_LINE.splitlines()) <= 10
+    (tmp_path / "train.py").write_text(COMMAND_LINE, encoding="utf-8")
+    config = catalogue.ROOT / "vanishing" / "base.yaml"
+    python("train.py", "fit", "--config", str(config), "--trainer.max_epochs=1", cwd=tmp_path)
+    assert list(tmp_path.rglob("*.ckpt"))
 
 
 def test_the_pages_are_what_the_references_say():

@@ -26,7 +26,7 @@ from datamodules.stack import StackedData
 from experiments.core import records
 from experiments.core.callbacks.instrument import callbacks_of
 from experiments.core.callbacks.recorder import Recorder, RunRecord
-from experiments.core.checkpoints import CheckpointFiles, read_checkpoint
+from experiments.core.checkpoint_files import CheckpointFiles, read_checkpoint
 from experiments.core.classes import description, find_class
 from experiments.core.config import Command, check_config, read_command, with_defaults
 from experiments.core.contradictions import check_built
@@ -166,6 +166,7 @@ class LectureCLI(ParsedConfig):
 
 def _place(trainer: Namespace, directory: Path) -> None:
     """Have a run's loggers, callbacks and profiler write inside its directory."""
+    records.refuse_links(directory)
     trainer.default_root_dir = str(directory)
     for part in (trainer.logger, trainer.callbacks, trainer.profiler):
         records.place_inside(part, directory)

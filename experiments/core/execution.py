@@ -172,7 +172,7 @@ def execute(group: Group, alone: str = "") -> list[Outcome] | str:
     try:
         with locked(group[0].directory, wait=True):
             reason, error = _logged(group, lambda: _run(group))
-    except OSError as fault:  # not even the log could be written
+    except (OSError, UserError) as fault:  # not even the log could be written
         reason, error = "", " ".join(str(fault).split())
     if reason:
         return reason

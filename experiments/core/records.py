@@ -139,8 +139,27 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+def refuse_links(directory: Path) -> None:
+    """Refuse a directory, which is to be written to or emptied, that leads to files outside of it.
+
+    Raises:
+        UserError: it is a link, or holds one that leads out.
+    """
+    found = [directory] if directory.is_symlink() else []
+    for folder, folders, files in os.walk(directory):
+        paths = [Path(folder, name) for name in (*folders, *files)]
+        found += [path for path in paths if path.is_symlink() and leads_out(directory, path.absolute())]
+    if found:
+        raise UserError(f"'{found[0]}' is a link that leads out of the run's directory: delete it")
+
+
 def empty(directory: Path, only: str = "") -> None:
-    """Delete what is in a directory, or one name in it; the directory, which may be locked, stays."""
+    """Delete what is in a directory, or one name in it; the directory, which may be locked, stays.
+
+    Raises:
+        UserError: see `refuse_links`.
+    """
+    refuse_links(directory)
     for path in directory.iterdir():
         if path.name == only or not only:
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

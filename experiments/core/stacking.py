@@ -15,7 +15,7 @@ from experiments.core.callbacks.evaluation import data_of_each
 from experiments.core.callbacks.instrument import LAYERWISE, callbacks_of
 from experiments.core.callbacks.loggers import SeedLoggers
 from experiments.core.callbacks.recorder import Recorder, RunRecord, hyperparameters
-from experiments.core.checkpoints import ResumePoint, find, forget
+from experiments.core.checkpoints import ResumePoint, forget
 from lightning_modules.base import LectureModule
 from lightning_modules.stack import NotStackableError, Stack, refuse_own_rules
 
@@ -35,7 +35,7 @@ def fit(
     for recorder in callbacks_of(trainer, Recorder):
         point = ResumePoint(recorder, model)
         trainer.callbacks.append(point)  # type: ignore[attr-defined]
-        begun = find(point.directory, point.key)
+        begun = point.find(trainer, data)
         recorder.resumed = begun is not None
     start = begun or checkpoint
     trainer.fit(model, datamodule=data, ckpt_path=start, weights_only=True)
@@ -81,7 +81,7 @@ def stack_of(
     _check_stackable(trainer.callbacks, stack)  # type: ignore[attr-defined]
     (recorder,) = callbacks_of(trainer, Recorder)
     recorder.runs = list(runs)
-    trainer.loggers = [SeedLoggers(loggers, recorder.takes_part)]
+    trainer.loggers = [SeedLoggers(loggers, recorder.counts)]
     for own, module, part in zip(loggers, modules, data, strict=True):
         for logger in own:
             logger.log_hyperparams(hyperparameters(module, part))

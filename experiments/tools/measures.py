@@ -33,7 +33,7 @@ def weight_difference(points: Sequence[tuple[Run, float]]) -> float:
 
 
 def _weights(run: Run) -> Mapping[str, Tensor]:
-    from experiments.core.checkpoints import read_checkpoint  # seconds that reading results need not cost
+    from experiments.core.checkpoint_files import read_checkpoint  # seconds that reading results need not cost
 
     weights: Mapping[str, Tensor] = read_checkpoint(run.directory / CHECKPOINT)["state_dict"]
     return weights

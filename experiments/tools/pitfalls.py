@@ -104,9 +104,9 @@ def batch_means(seed: int) -> dict[str, float]:
     generator, errors, off = Generator().manual_seed(seed), [], []
     for _ in range(DRAWS):
         losses = _normal(generator, 65).exp()
-        truth, epoch = float(losses.mean()), MeanLoss()
+        truth, epoch = float(losses.mean()), MeanLoss().set_dtype(torch.float64)
         means = [float(batch.mean()) for batch in (losses[:64], losses[64:])]
-        epoch.update(torch.tensor(means), torch.tensor([64, 1]))
+        epoch.update(torch.tensor(means, dtype=torch.float64), torch.tensor([64, 1]))
         errors.append(_error(float(epoch.compute()), truth))
         off.append(abs(sum(means) / len(means) / truth - 1))
     return _gallery(errors, sum(error > VISIBLE for error in off), 100 * max(errors), 100 * sum(off) / DRAWS)

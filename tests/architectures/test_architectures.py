@@ -16,7 +16,7 @@ from experiments.architectures import figures, measures
 from experiments.core import catalogue, records, reference, summary
 from experiments.core.errors import UserError
 from experiments.core.grid import Condition
-from experiments.core.plan import Options, make_plan
+from experiments.core.plan import Options, Planner, make_plan
 from experiments.core.results import Results, Run
 from experiments.core.workers import Pool
 
@@ -67,14 +67,20 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     """Three seeds of everything, at random scores; nothing is trained, the references are real."""
     plan = make_plan("architectures", Options(runs=tmp_path_factory.mktemp("runs"), seeds=3))
     draws = np.random.default_rng(0)
-    for condition, seeds in plan.run_seeds.items():
-        for seed in seeds:
-            directory = plan.directory / condition.name / f"seed={seed}"
+    for condition, tasks in Planner(plan).run_tasks({}).items():
+        for task in tasks:
+            directory, seed = task.directory, task.seed
             stored(directory, condition.name, seed)
             regression = condition.name in ("config=linear_regression", "linear_regression", "two_layer")
             score = {"test/r2" if regression else "test/accuracy": draws.uniform(0.2, 0.9)}
             kept = {} if condition.name == "input_optimization" else score
-            content = {"status": "ok", "seed": seed, "measures": {"train/loss": draws.uniform(), **kept}}
+            content = {
+                "status": "ok",
+                "seed": seed,
+                "config_hash": task.config_hash,
+                "settings": records.settings_of(task.config),
+                "measures": {"train/loss": draws.uniform(), **kept},
+            }
             records.write_json(directory / records.RESULT, content)
     return summary.judge(plan, {}, Pool(jobs=1))
 

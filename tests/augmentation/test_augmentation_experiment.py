@@ -208,6 +208,6 @@ def test_the_plan_tests_the_last_weights(tmp_path):
     (checkpoint,) = [
         c
         for c in yaml.safe_load((catalogue.ROOT / "augmentation" / "base.yaml").read_text())["trainer"]["callbacks"]
-        if c["class_path"] == "ModelCheckpoint"
+        if c["class_path"] == "BestWeights"
     ]
-    assert "monitor" not in checkpoint["init_args"]
+    assert checkpoint["init_args"]["monitor"] is None

@@ -196,9 +196,9 @@ def test_no_function_is_named_whoever_wrote_it(command, here, base_yaml, functio
 @pytest.mark.parametrize("words", [["--data", "Digits"], ["--data=Digits"], ["--data.class_path=Digits"]])
 def test_a_file_called_like_a_class_is_not_opened(command, here, base_yaml, outside, words):
     (here / "Digits").write_text("class_path: outside.Data\ninit_args: {batch_size: 64}\n")
-    for name in ("FullyConnected", "CSVLogger", "GradientBySaturation"):
+    for name in ("FullyConnected", "CSVLogger", "WeightStatistics"):
         (here / name).write_text("class_path: outside.Net\n")
-    more = ["--trainer.logger=CSVLogger", "--trainer.logger.save_dir=.", "--trainer.callbacks+=GradientBySaturation"]
+    more = ["--trainer.logger=CSVLogger", "--trainer.logger.save_dir=.", "--trainer.callbacks+=WeightStatistics"]
     answer = command("fit", "--config", base_yaml, *words, "--model=FullyConnected", *more, *SMALL[:2], *QUIET[:2])
     assert answer.code == 0, answer.err
     assert not outside.exists()

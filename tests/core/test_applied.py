@@ -14,8 +14,8 @@ from lightning.pytorch.callbacks import Callback
 from experiments.core.applied import Applied
 from experiments.core.callbacks import GradientClipping
 from experiments.core.cli import build_fit
-from experiments.core.stacking import fit_stack
-from lightning_modules.optimization import schedule_factor
+from experiments.core.stacking import fit
+from lightning_modules.optimization import learning_rates
 
 
 class Probe(Callback):
@@ -60,7 +60,7 @@ def test_the_rates_are_those_of_the_first_and_the_last_step(asked, schedule):
     probe = asked(schedule=schedule, lr=0.3)
     assert len(probe.rates) == 12
     assert probe.section["lr"] == {"first": probe.rates[0], "last": probe.rates[-1]}
-    expected = [0.3 * schedule_factor(schedule, 0.0, step, 12) for step in (0, 11)]
+    expected = [0.3 * learning_rates(schedule, 0.0, 12)[step] for step in (0, 11)]
     assert list(probe.section["lr"].values()) == pytest.approx(expected, rel=1e-12)
     assert probe.section["schedule"] == {"name": schedule, "warmup": 0.0, "steps": 12}
 
@@ -88,16 +88,6 @@ def test_a_training_that_is_cut_short_ends_with_its_own_last_rate(asked):
     probe = asked(Stop(), schedule="linear", lr=0.12)
     assert probe.section["schedule"]["steps"] == 12
     assert probe.section["lr"]["last"] == pytest.approx(0.12 * (1 - 4 / 12), rel=1e-12)
-
-
-def test_a_run_that_ends_before_the_others_of_its_stack_looks_no_longer(asked):
-    class Leave(Callback):
-        def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
-            if trainer.global_step == 5:
-                trainer.callbacks[0].applied.stop()
-
-    probe = asked(Leave(), schedule="linear", lr=0.12)
-    assert probe.section["lr"]["last"] == probe.rates[4] > probe.rates[-1]
 
 
 @pytest.mark.parametrize(
@@ -171,13 +161,16 @@ def test_a_run_says_that_its_order_is_fixed(here):
 
 def test_in_a_stack_each_run_says_the_same_as_alone(here):
     seeds, directories = [7, 8, 9], [here / name for name in "abc"]
-    cli = build_fit(one_fit.asked(SMALL), seeds[0], directories[0])
-    members = cli.members(seeds, directories)
-    probes = [Probe() for _ in members]
-    for member, probe in zip(members, probes, strict=True):
-        member.callbacks.append(probe)
-    fit_stack(cli.trainer, members)
-    together, expected = [probe.section for probe in probes], alone(17, here / "d")
+    cli, probe = build_fit(one_fit.asked(SMALL), seeds[0], directories[0]), Probe()
+    stack, data = cli.stack(seeds, directories)
+    cli.trainer.callbacks.append(probe)
+    fit(cli.trainer, stack, data)
+    together, expected = [probe.applied.section(index) for index in range(3)], alone(17, here / "d")
     assert [section.pop("seed") for section in together] == [{"model": seed, "data": seed} for seed in (7, 8, 9)]
     assert expected.pop("seed") == {"model": 17, "data": 17}
     assert together == [expected] * 3
+
+
+def test_of_a_network_that_ended_before_the_others_the_last_rate_is_its_own(asked):
+    probe = asked(schedule="linear", lr=0.12)
+    assert probe.applied.section(0, probe.rates[4])["lr"] == {"first": probe.rates[0], "last": probe.rates[4]}

@@ -1,4 +1,4 @@
-"""ActivationStatistics and GradientBySaturation against the same numbers taken from a forward pass by hand."""
+"""ActivationStatistics against the same numbers taken from a forward pass by hand."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from heard import at_step, rows_of
 from torch import Tensor
 
-from experiments.core.callbacks import ActivationStatistics, GradientBySaturation
+from experiments.core.callbacks import ActivationStatistics
 from experiments.core.callbacks.activation_statistics import HISTOGRAM_EDGES, histogram_shares
+from experiments.vanishing.callbacks import GradientBySaturation
 
 CLOSE = {"rel": 1e-10}
 
@@ -24,10 +26,6 @@ def pre_activations(module, x: Tensor, g) -> list[Tensor]:
         found.append(layer.linear(z).detach())
         z = g(found[-1])
     return found
-
-
-def recorded(instrument, step: int) -> dict[str, float]:
-    return {row.name: row.value for row in instrument.drain() if row.step == step}
 
 
 @pytest.mark.parametrize(
@@ -42,16 +40,16 @@ def test_mean_std_and_saturated_share(network, samples, train, activation, g, li
         expected[f"activation/std/layer_{number:02d}"] = math.sqrt(((values - values.mean()) ** 2).mean())
         if limit:
             expected[f"activation/saturated/layer_{number:02d}"] = (np.abs(values) > limit).mean()
-    train(module, (x, y), statistics)
-    found = {n: v for n, v in recorded(statistics, step=0).items() if "histogram" not in n}
+    trainer = train(module, (x, y), statistics)
+    found = {n: v for n, v in at_step(trainer, 0).items() if "histogram" not in n}
     assert found == pytest.approx(expected, **CLOSE)
     assert not limit or 0 < found["activation/saturated/layer_01"] < 1
 
 
 def test_statistics_come_on_recorded_steps_only_and_the_histogram_at_step_0_only(network, samples, train):
     statistics = ActivationStatistics(every_n_steps=4)
-    train(network(), samples(80), statistics)
-    rows = statistics.drain()
+    trainer = train(network(), samples(80), statistics)
+    rows = rows_of(trainer)
     assert {row.step for row in rows} == {0, 4, 8}
     assert {row.step for row in rows if "histogram" in row.name} == {0}
 
@@ -59,8 +57,8 @@ def test_statistics_come_on_recorded_steps_only_and_the_histogram_at_step_0_only
 def test_histogram_holds_every_hidden_pre_activation(network, samples, train):
     module, (x, y), statistics = network(gain=20.0), samples(8), ActivationStatistics()
     values = torch.cat([a.flatten() for a in pre_activations(copy.deepcopy(module), x, torch.tanh)]).numpy()
-    train(module, (x, y), statistics)
-    shares = [v for n, v in sorted(recorded(statistics, step=0).items()) if "histogram" in n]
+    trainer = train(module, (x, y), statistics)
+    shares = [v for n, v in sorted(at_step(trainer, 0).items()) if "histogram" in n]
     inside, _ = np.histogram(np.clip(values, -7.99, 7.99), bins=np.arange(-8, 8.5, 0.5))
     assert (np.abs(values) > 8).any()
     assert shares == pytest.approx(inside / values.size, abs=1e-7)  # counted in float32
@@ -84,8 +82,8 @@ def test_dead_units_are_those_no_validation_sample_activates(network, samples, t
     x, y = samples(24, seed=1)
     a = pre_activations(copy.deepcopy(module), x, F.relu)
     expected = {f"activation/dead/layer_{k:02d}": 1 - (v > 0).any(0).double().mean().item() for k, v in enumerate(a, 1)}
-    train(module, samples(8), statistics, validation=(x, y))
-    found = {row.name: row.value for row in statistics.drain() if "dead" in row.name}
+    trainer = train(module, samples(8), statistics, validation=(x, y))
+    found = {row.name: row.value for row in rows_of(trainer) if "dead" in row.name}
     assert found == pytest.approx(expected, **CLOSE)
     assert expected["activation/dead/layer_01"] >= 0.4
 
@@ -100,14 +98,14 @@ def test_a_unit_active_in_one_batch_of_many_lives(network, samples, train):
         module.network.hidden[0].linear.weight[0] = torch.tensor([1.0, 0, 0, 0, 0, 0])
         module.network.hidden[0].linear.weight[1:] = 0
         module.network.hidden[0].linear.bias[:] = torch.tensor([0.0, 1, 1, 1, -1])
-    train(module, samples(8), statistics, validation=(x, y))
-    assert [row.value for row in statistics.drain() if "dead" in row.name] == pytest.approx([0.2], **CLOSE)
+    trainer = train(module, samples(8), statistics, validation=(x, y))
+    assert [row.value for row in rows_of(trainer) if "dead" in row.name] == pytest.approx([0.2], **CLOSE)
 
 
 def test_dead_units_exist_for_relu_only(network, samples, train):
     statistics = ActivationStatistics()
-    train(network(activation="sigmoid"), samples(8), statistics, validation=samples(8))
-    assert not [row for row in statistics.drain() if "dead" in row.name]
+    trainer = train(network(activation="sigmoid"), samples(8), statistics, validation=samples(8))
+    assert not [row for row in rows_of(trainer) if "dead" in row.name]
 
 
 class HooksAfter(lightning.Callback):
@@ -119,44 +117,6 @@ class HooksAfter(lightning.Callback):
     on_train_batch_end = on_validation_end = on_train_end = check
 
 
-@pytest.mark.parametrize(
-    "instrument", [ActivationStatistics(1), GradientBySaturation(1)], ids=lambda i: type(i).__name__
-)
-def test_no_hook_is_left(network, samples, train, instrument):
-    train(network(activation="relu"), samples(24), instrument, HooksAfter(), validation=samples(16))
-
-
-@pytest.mark.parametrize("activation", ["sigmoid", "relu"])
-def test_gradient_by_saturation_is_the_closed_form(network, samples, train, activation):
-    """One hidden layer: delta = ((p - y) × output weights) · g'(a), sorted by |a|."""
-    module, (x, y) = network(depth=1, width=40, activation=activation, gain=8.0), samples(8)
-    instrument = GradientBySaturation()
-    hidden, output = module.network.hidden[0].linear, module.network.output
-    a = hidden(x).detach()
-    z = torch.sigmoid(a) if activation == "sigmoid" else F.relu(a)
-    slope = z * (1 - z) if activation == "sigmoid" else (a > 0).double()
-    delta = ((torch.softmax(output(z), 1) - F.one_hot(y, 3)) @ output.weight).detach() * slope
-    train(module, (x, y), instrument)
-    found = recorded(instrument, step=0)
-    for low, high in ((0, 1), (1, 2), (2, 4), (4, 6), (6, 8)):
-        inside = (a.abs() >= low) & (a.abs() < high) & (slope != 0)
-        assert inside.sum() > 3
-        expected = (delta[inside].square().mean().sqrt(), slope[inside].square().mean().sqrt(), inside.double().mean())
-        names = [f"saturation/{what}/{low}-{high}" for what in ("delta_a", "derivative", "share")]
-        assert [found[name] for name in names] == pytest.approx([float(v) for v in expected], **CLOSE)
-
-
-def test_gradient_by_saturation_pools_all_layers(network, samples, train):
-    module, (x, y), instrument = network(activation="tanh", depth=3), samples(8), GradientBySaturation()
-    a = torch.cat([v.flatten() for v in pre_activations(copy.deepcopy(module), x, torch.tanh)])
-    train(module, (x, y), instrument)
-    found = recorded(instrument, step=0)
-    assert found["saturation/share/0-1"] == pytest.approx((a.abs() < 1).double().mean().item(), **CLOSE)
-    assert math.isnan(found["saturation/delta_a/6-8"])  # nothing lies there
-
-
-def test_gradient_by_saturation_under_accumulation(network, samples, train):
-    (x, y), one, two = samples(16), GradientBySaturation(), GradientBySaturation()
-    train(network(), (x[8:], y[8:]), one)
-    train(network(), (x, y), two, accumulate_grad_batches=2)
-    assert recorded(two, step=0) == pytest.approx(recorded(one, step=0), nan_ok=True, **CLOSE)
+@pytest.mark.parametrize("kind", [ActivationStatistics, GradientBySaturation])
+def test_no_hook_is_left(network, samples, train, kind):
+    train(network(activation="relu"), samples(24), kind(1), HooksAfter(), validation=samples(16))

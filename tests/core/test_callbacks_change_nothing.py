@@ -11,9 +11,9 @@ import yaml
 INSTRUMENTS = (
     "GradientFlow",
     "ActivationStatistics",
-    "GradientBySaturation",
-    "Landscape",
-    "TrainEvalGap",
+    "experiments.vanishing.callbacks.GradientBySaturation",
+    "experiments.normalization.callbacks.Landscape",
+    "experiments.normalization.callbacks.TrainEvalGap",
     "Divergence",
     "LearningRateMonitor",
 )
@@ -23,14 +23,13 @@ def config(base_yaml: Path, directory: Path, measured: bool, changes: dict) -> P
     """base.yaml with every instrument at every step, or with none; without clipping, which is meant to change it."""
     content = yaml.safe_load(base_yaml.read_text())
     content["model"]["init_args"].update({"depth": 3, **changes})
-    (checkpoint,) = [c for c in content["trainer"]["callbacks"] if c["class_path"] == "ModelCheckpoint"]
     callbacks = [{"class_path": name} for name in INSTRUMENTS] if measured else []
     for callback in callbacks:
-        if callback["class_path"] != "LearningRateMonitor":
+        if callback["class_path"] not in ("LearningRateMonitor", "Divergence"):
             callback["init_args"] = {"every_n_steps": 1}
     if measured:
         callbacks.append({"class_path": "GradientClipping", "init_args": {"max_norm": 1e9, "every_n_steps": 1}})
-    content["trainer"]["callbacks"] = [*callbacks, checkpoint]
+    content["trainer"]["callbacks"] = [*callbacks, {"class_path": "BestWeights"}]
     path = directory / f"measured-{measured}.yaml"
     path.write_text(yaml.safe_dump(content))
     return path

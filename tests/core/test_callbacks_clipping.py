@@ -7,6 +7,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from heard import rows_of
 
 from experiments.core.callbacks import GradientClipping
 
@@ -41,9 +42,7 @@ def test_norm_before_and_after(network, samples, train):
     module, data = network(lr=1e-12), samples(40)
     before = gradient_norms(copy.deepcopy(module), *data, size=8)
     limit = sorted(before)[2]
-    clipping = GradientClipping(max_norm=limit, every_n_steps=1)
-    train(module, data, clipping)
-    rows = clipping.drain()
+    rows = rows_of(train(module, data, GradientClipping(max_norm=limit, every_n_steps=1)))
     found = [row.value for row in rows if row.name == "gradient/norm_before"]
     after = [row.value for row in rows if row.name == "gradient/norm_after"]
     assert found == pytest.approx(before, rel=1e-9)
@@ -56,16 +55,14 @@ def test_share_of_clipped_steps_over_all_steps_so_far(network, samples, train):
     module, data = network(lr=1e-12), samples(40)
     before = gradient_norms(copy.deepcopy(module), *data, size=8)
     limit = (sorted(before)[2] + sorted(before)[3]) / 2  # two of five are above
-    clipping = GradientClipping(max_norm=limit, every_n_steps=100)
-    train(module, data, clipping, max_epochs=2)
-    shares = [(row.epoch, row.value) for row in clipping.drain() if row.name == "gradient/clipped_share"]
+    rows = rows_of(train(module, data, GradientClipping(max_norm=limit, every_n_steps=100), max_epochs=2))
+    shares = [(row.epoch, row.value) for row in rows if row.name == "gradient/clipped_share"]
     assert shares == [(0, pytest.approx(0.4)), (1, pytest.approx(0.4))]
 
 
 def test_only_recorded_steps_have_norms(network, samples, train):
-    clipping = GradientClipping(max_norm=1.0, every_n_steps=3)
-    train(network(), samples(64), clipping)
-    assert [row.step for row in clipping.drain() if row.name == "gradient/norm_before"] == [0, 3, 6]
+    rows = rows_of(train(network(), samples(64), GradientClipping(max_norm=1.0, every_n_steps=3)))
+    assert [row.step for row in rows if row.name == "gradient/norm_before"] == [0, 3, 6]
 
 
 def test_refused_together_with_the_trainers(network, samples, train):

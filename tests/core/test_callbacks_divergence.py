@@ -7,9 +7,10 @@ import json
 import pytest
 import torch
 from one_fit import run_stack
+from torchmetrics.classification import MulticlassAccuracy
 
 from experiments.core.callbacks import Divergence
-from lightning_modules import FullyConnected, losses
+from lightning_modules import FullyConnected
 
 
 class Breaks(FullyConnected):
@@ -29,33 +30,27 @@ def broken(at: int, batch_of_step: int = 0) -> Breaks:
     return module
 
 
-@pytest.mark.parametrize("at", [0, 1, 6, 9])
-def test_the_first_bad_step_is_remembered_and_the_run_ends_soon(samples, train, at):
-    divergence = Divergence(every_n_steps=4)
+@pytest.mark.parametrize("at", [0, 1, 9, 10, 25])
+def test_the_first_bad_step_is_remembered_and_the_run_ends_with_its_epoch(samples, train, at):
+    divergence = Divergence()
     trainer = train(broken(at), samples(80), divergence, max_epochs=5)
-    assert divergence.diverged_at_step == at
-    # Looked at every 4 steps and at the end of an epoch of 10.
-    assert trainer.global_step == min((at // 4 + 1) * 4, 10)
+    assert divergence.diverged_at() == at
+    assert trainer.global_step == (at // 10 + 1) * 10
 
 
 @pytest.mark.parametrize("batch_of_step", [0, 1])
 @pytest.mark.parametrize("at", [0, 2])
 def test_the_step_is_right_under_accumulation(samples, train, at, batch_of_step):
-    divergence = Divergence(every_n_steps=1)
+    divergence = Divergence()
     train(broken(at, batch_of_step), samples(80), divergence, accumulate_grad_batches=2)
-    assert divergence.diverged_at_step == at
+    assert divergence.diverged_at() == at
 
 
 def test_a_sound_run_goes_on_to_its_end(network, samples, train):
-    divergence = Divergence(every_n_steps=1)
+    divergence = Divergence()
     trainer = train(network(), samples(80), divergence, max_epochs=3)
-    assert divergence.diverged_at_step is None
+    assert divergence.diverged_at() is None
     assert trainer.global_step == 30
-
-
-def test_the_number_of_steps_must_be_positive():
-    with pytest.raises(ValueError, match="every_n_steps must be at least 1; it is 0"):
-        Divergence(every_n_steps=0)
 
 
 @pytest.mark.parametrize("activation", ["identity", "relu"])
@@ -94,7 +89,7 @@ def test_a_gradient_that_is_no_number_ends_the_run_even_in_its_last_step(monkeyp
 
 
 def test_a_metric_that_is_no_number_makes_a_run_a_diverged_one(monkeypatch, fit, base_yaml, result):
-    monkeypatch.setattr(losses, "count_correct", lambda outputs, _labels: outputs.sum() * torch.nan)
+    monkeypatch.setattr(MulticlassAccuracy, "compute", lambda _: torch.tensor(torch.nan))
     content = result(fit("--config", base_yaml))
     assert (content["status"], content["diverged_at_step"]) == ("diverged", content["steps"])
     assert content["measures"]["train/loss"] is not None

@@ -10,6 +10,7 @@ import lightning
 import numpy as np
 import pytest
 import torch
+from heard import Heard
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from experiments.core.callbacks import InputImage
 from experiments.core.callbacks.input_image import GAP
-from experiments.core.dashboards import log_image
+from experiments.core.callbacks.loggers import log_image
 from lightning_modules.input_optimization import InputOptimization
 
 SHAPE = (1, 4, 3)
@@ -73,9 +74,9 @@ def distance(image: Tensor, target: Tensor) -> float:
 
 @pytest.mark.parametrize("accumulated", [1, 2])
 def test_loss_and_distance_of_recorded_steps(accumulated: int) -> None:
-    callback = InputImage(every_n_steps=4)
-    model, watch = fit(callback, steps=9, accumulate_grad_batches=accumulated)
-    rows = callback.drain()
+    heard = Heard()
+    model, watch = fit(InputImage(every_n_steps=4), logger=heard, steps=9, accumulate_grad_batches=accumulated)
+    rows = heard.rows
     last = accumulated - 1
     target = model.network.target_image
     expected = {}
@@ -88,9 +89,9 @@ def test_loss_and_distance_of_recorded_steps(accumulated: int) -> None:
 
 
 def test_a_class_has_no_distance() -> None:
-    callback = InputImage(every_n_steps=10)
-    fit(callback, loss="cross_entropy", target_class=1)
-    assert {(row.name, row.step) for row in callback.drain()} == {("input/loss", step) for step in (0, 10, 20)}
+    heard = Heard()
+    fit(InputImage(every_n_steps=10), logger=heard, loss="cross_entropy", target_class=1)
+    assert {(row.name, row.step) for row in heard.rows} == {("input/loss", step) for step in (0, 10, 20)}
 
 
 def pictures(directory: Path) -> dict[str, list[tuple[int, np.ndarray]]]:
@@ -173,9 +174,9 @@ def test_wandb_gets_them_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_pixels_of_every_picture_and_of_the_target_row_by_row() -> None:
-    callback = InputImage(every_n_steps=100, picture_every_n_steps=10, record_pictures=True)
-    model, watch = fit(callback)
-    rows = {(row.name, row.step): row.value for row in callback.drain() if row.name.startswith("parameter/")}
+    heard = Heard()
+    model, watch = fit(InputImage(every_n_steps=100, picture_every_n_steps=10, record_pictures=True), logger=heard)
+    rows = {(row.name, row.step): row.value for row in heard.rows if row.name.startswith("parameter/")}
     images = {0: watch.noise[0], 10: watch.noise[10], 20: watch.noise[20], 25: model.network.noise.weight.detach()}
     truth = {(f"parameter/noise/{k:02d}", s): v for s, i in images.items() for k, v in enumerate(i.flatten().tolist())}
     target = model.network.target_image.flatten().tolist()
@@ -185,9 +186,9 @@ def test_pixels_of_every_picture_and_of_the_target_row_by_row() -> None:
 
 
 def test_pixels_are_recorded_on_request_only_and_not_of_large_images() -> None:
-    callback = InputImage()
-    fit(callback)
-    assert {row.name for row in callback.drain()} == {"input/loss", "input/distance"}
+    heard = Heard()
+    fit(InputImage(), logger=heard)
+    assert {row.name for row in heard.rows} == {"input/loss", "input/distance"}
     with pytest.raises(ValueError, match="InputImage records pictures of at most 1000 numbers, not of 1080"):
         fit(InputImage(record_pictures=True), (3, 18, 20))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from heard import rows_of
 
 from experiments.core import rebuild, records
 from experiments.core.callbacks import Parameters
@@ -31,10 +32,9 @@ def by_hand(module, data, size: int) -> list[dict[str, torch.Tensor]]:
 
 
 def test_the_weights_before_recorded_steps_and_after_the_last(network, samples, train):
-    module, data, callback = network(hidden=[3]), samples(24), Parameters(every_n_steps=2)
+    module, data = network(hidden=[3]), samples(24)
     expected = by_hand(copy.deepcopy(module), data, size=8)
-    train(module, data, callback)
-    rows = callback.drain()
+    rows = rows_of(train(module, data, Parameters(every_n_steps=2)))
     assert sorted({row.step for row in rows}) == [0, 2, 3]
     for step in (0, 2, 3):
         found = {row.name: row.value for row in rows if row.step == step}
@@ -64,8 +64,7 @@ trainer:
   max_epochs: 1
   callbacks:
     - {{class_path: Parameters, init_args: {{every_n_steps: 4}}}}
-    - class_path: ModelCheckpoint
-      init_args: {{dirpath: checkpoints, filename: best, monitor: val/loss, save_on_train_epoch_end: false}}
+    - {{class_path: BestWeights}}
 """
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import lightning
 import pytest
 import torch
+from heard import Heard, rows_of
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -16,7 +17,6 @@ from experiments.core.callbacks import TimeToTarget
 from lightning_modules import FullyConnected
 
 QUIET = {
-    "logger": False,
     "enable_checkpointing": False,
     "enable_progress_bar": False,
     "enable_model_summary": False,
@@ -58,9 +58,10 @@ def fit(callback: TimeToTarget, steps: int = 60, batch_size: int | str = 7, **op
         num_features=64, num_classes=10, depth=1, width=8, seed=0, optimizer="sgd", lr=0.2, **network
     )
     watch = Watch()
-    trainer = lightning.Trainer(max_steps=steps, max_epochs=-1, callbacks=[callback, watch], **{**QUIET, **options})
+    settings = {**QUIET, "logger": Heard(), **options}
+    trainer = lightning.Trainer(max_steps=steps, max_epochs=-1, callbacks=[callback, watch], **settings)
     trainer.fit(model, datamodule=data)
-    return watch, {(row.name, row.step): row.value for row in callback.drain()}, trainer
+    return watch, {(row.name, row.step): row.value for row in rows_of(trainer)}, trainer
 
 
 def outcome(rows: dict[tuple[str, int], float]) -> dict[str, float]:
@@ -71,14 +72,16 @@ def looks(rows: dict[tuple[str, int], float]) -> dict[int, float]:
     return {step: value for (name, step), value in rows.items() if name == "sample/loss"}
 
 
-def test_it_ends_at_the_first_step_at_or_below_the_target() -> None:
+def test_it_ends_with_the_epoch_of_the_first_step_at_or_below_the_target() -> None:
     watch, _, _ = fit(TimeToTarget(target=-1.0, samples=SAMPLES))
     target = watch.losses[40]
     first = min(step for step, loss in watch.losses.items() if loss <= target)
     _, rows, trainer = fit(TimeToTarget(target=target, resolution=1e-9, samples=SAMPLES))
-    assert trainer.global_step == first
+    # An epoch has 15 steps.
+    assert trainer.global_step == math.ceil(first / 15) * 15
     assert outcome(rows) == {"arrived": 1.0, "steps": first, "samples": watch.used[first]}
-    assert looks(rows) == pytest.approx({step: watch.losses[step] for step in range(first + 1)}, rel=1e-6)
+    expected = {step: watch.losses[step] for step in range(trainer.global_step + 1)}
+    assert looks(rows) == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_target_that_never_comes_costs_the_whole_budget() -> None:
@@ -149,7 +152,7 @@ def test_numbers_out_of_range(arguments: dict[str, Any], message: str) -> None:
 
 
 def test_it_needs_a_loss_and_samples() -> None:
-    trainer = lightning.Trainer(max_steps=1, callbacks=[TimeToTarget(target=0.3)], **QUIET)
+    trainer = lightning.Trainer(max_steps=1, logger=False, callbacks=[TimeToTarget(target=0.3)], **QUIET)
     with pytest.raises(ValueError, match="TimeToTarget needs a LectureModule, not a LightningModule"):
         trainer.callbacks[0].setup(trainer, lightning.LightningModule(), "fit")
     model = FullyConnected(num_features=64, num_classes=10, depth=1, width=8, seed=0)

@@ -349,7 +349,7 @@ def test_print_config_prints_a_config_that_runs_the_same(command, fit, result, h
 def test_later_configs_lie_over_earlier_ones_and_append_callbacks(here, base_yaml):
     (here / "a.yaml").write_text("model: {init_args: {depth: 5, width: 32}}\n")
     (here / "b.yaml").write_text(
-        "model: {init_args: {depth: 6}}\ntrainer: {callbacks+: [{class_path: GradientBySaturation}]}\n"
+        "model: {init_args: {depth: 6}}\ntrainer: {callbacks+: [{class_path: WeightStatistics}]}\n"
     )
     below = resolve([f"--config={base_yaml}"])
     config = resolve([f"--config={base_yaml}", "--config=a.yaml", "--config=b.yaml", "--model.width=16"])
@@ -358,7 +358,7 @@ def test_later_configs_lie_over_earlier_ones_and_append_callbacks(here, base_yam
     # Divergence and BestWeights are added last.
     *named, added, divergence, checkpoint = config["trainer"]["callbacks"]
     assert [*named, divergence, checkpoint] == below["trainer"]["callbacks"]
-    assert added["class_path"].endswith(".GradientBySaturation")
+    assert added["class_path"].endswith(".WeightStatistics")
 
 
 @pytest.mark.parametrize(
@@ -389,7 +389,7 @@ def test_the_hash_leaves_out_how_and_where_a_run_is_executed(here, base_yaml, op
         "--trainer.precision=64-true",
         "--trainer.accumulate_grad_batches=2",
         "--trainer.limit_train_batches=3",
-        "--trainer.callbacks+=GradientBySaturation",
+        "--trainer.callbacks+=WeightStatistics",
         "--trainer.callbacks+=LearningRateMonitor",
         "--seed_everything=1001",
     ],
@@ -526,8 +526,8 @@ def test_a_checkpoint_named_by_an_option_takes_the_place_of_the_added_one(base_y
     option = "--trainer.callbacks+={class_path: ModelCheckpoint, init_args: {filename: best, monitor: val/loss}}"
     trainer = resolve([f"--config={base_yaml}", option])["trainer"]
     assert names(trainer["callbacks"])[-2:] == ["Divergence", "ModelCheckpoint"]
-    trainer = resolve([f"--config={base_yaml}", "--trainer.callbacks+=GradientBySaturation"])["trainer"]
-    assert names(trainer["callbacks"])[-2:] == ["BestWeights", "GradientBySaturation"]
+    trainer = resolve([f"--config={base_yaml}", "--trainer.callbacks+=WeightStatistics"])["trainer"]
+    assert names(trainer["callbacks"])[-2:] == ["BestWeights", "WeightStatistics"]
 
 
 def test_a_config_without_checkpoints_gets_none(base_yaml):

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from lightning.pytorch.loggers import TensorBoardLogger
 from read_back import student
 from synthetic_results import EPOCHS, STEPS, table
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -218,18 +217,3 @@ def read_blocks(content: bytes, block: int = 32768) -> Iterator[bytes]:
         if kind in (1, 4):
             yield record
         at += 7 + length
-
-
-@pytest.mark.parametrize("prefix", ["", "mine"])
-def test_numbers_of_a_step_are_shown_as_lightning_shows_them(tmp_path: Path, prefix: str) -> None:
-    values = {"train/loss": 0.25, "gradient/norm": float("inf"), "epoch": 3}
-    ours, theirs = (TensorBoardLogger(str(tmp_path / name), prefix=prefix) for name in ("ours", "theirs"))
-    dashboards.log_scalars([ours], values, 17)
-    theirs.log_metrics(values, 17)
-    shown = []
-    for logger in (ours, theirs):
-        logger.finalize("success")
-        board = events(Path(logger.log_dir))
-        shown.append({tag: scalars(board, tag) for tag in board.Tags()["scalars"]})
-    assert shown[0] == shown[1]
-    assert len(shown[0]) == len(values)

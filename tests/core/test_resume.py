@@ -17,18 +17,18 @@ import torch
 import yaml
 from one_fit import run_seed, run_stack
 
-from experiments.core import checkpoints, commands, records
-from experiments.core.checkpoints import LAST, PREVIOUS, ResumePoint, find, give_back, is_plain, snapshot
+from experiments.core import checkpoint_files, checkpoints, commands, records
+from experiments.core.checkpoint_files import LAST, PREVIOUS
+from experiments.core.checkpoints import ResumePoint, find, is_plain, restore, snapshot
 
 SEEDS = (1000, 1001, 1002)
 INSTRUMENTS = [
     {"class_path": "GradientFlow", "init_args": {"every_n_steps": 3}},
     {"class_path": "ActivationStatistics", "init_args": {"every_n_steps": 2}},
     {"class_path": "GradientClipping", "init_args": {"max_norm": 0.5, "every_n_steps": 4}},
-    {"class_path": "TrainEvalGap", "init_args": {"every_n_steps": 4}},
+    {"class_path": "experiments.normalization.callbacks.TrainEvalGap", "init_args": {"every_n_steps": 4}},
     {"class_path": "WeightStatistics"},
-    {"class_path": "FinalTest"},
-    {"class_path": "TrainingTest"},
+    {"class_path": "FurtherTests", "init_args": {"final": True, "training": True}},
 ]
 FULLY_CONNECTED = {"class_path": "FullyConnected", "init_args": {"depth": 2, "width": 10, "lr": 0.02}}
 
@@ -53,7 +53,7 @@ CASES: dict[str, dict[str, Any]] = {
     "validation in the middle of an epoch": {"trainer": {"val_check_interval": 3, "check_val_every_n_epoch": None}},
     "early stopping": {
         "model": model(lr=1.0),
-        "callbacks": [{"class_path": "EarlyStopping", "init_args": {"monitor": "val/loss", "patience": 1}}],
+        "callbacks": [{"class_path": "StackableEarlyStopping", "init_args": {"monitor": "val/loss", "patience": 1}}],
     },
     "some seeds diverge": {"model": model(activation="relu", loss="naive_cross_entropy", lr=10.0, optimizer="sgd")},
     "a recurrent network": {
@@ -70,7 +70,7 @@ ALONE: dict[str, dict[str, Any]] = {
         "model": {"class_path": "Perceptron"},
         "data_class": "BreastCancer",
         "callbacks": [],
-        "monitor": "val/error",
+        "best": {"class_path": "BestWeights", "init_args": {"monitor": "val/error"}},
     },
     "a network by hand": {
         "model": {"class_path": "Modular", "init_args": {"hidden": [8], "optimizer": "sgd"}},
@@ -82,7 +82,6 @@ ALONE: dict[str, dict[str, Any]] = {
 
 def config(folder: Path, case: dict[str, Any]) -> list[str]:
     """Write the config of a case and give its command line."""
-    best = {"dirpath": "checkpoints", "filename": "best", "monitor": case.get("monitor", "val/loss")}
     content = {
         "seed_everything": 1000,
         "model": case.get("model", FULLY_CONNECTED),
@@ -96,7 +95,7 @@ def config(folder: Path, case: dict[str, Any]) -> list[str]:
             "callbacks": [
                 *case.get("callbacks", INSTRUMENTS),
                 {"class_path": "Divergence"},
-                {"class_path": "ModelCheckpoint", "init_args": {**best, "save_on_train_epoch_end": False}},
+                case.get("best", {"class_path": "BestWeights"}),
             ],
             **case.get("trainer", {}),
         },
@@ -158,7 +157,7 @@ def bytes_of(directory: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_a_stack_that_is_cut_off_again_and_again(here, cut_after, case):
+def test_a_stack_that_is_cut_off_again_and_again(here, cut_after, case, capsys):
     args = config(here, case)
     whole, cut = ([here / kind / f"seed={seed}" for seed in SEEDS] for kind in ("whole", "cut"))
     assert run_stack(args, SEEDS, whole) == ""
@@ -167,10 +166,11 @@ def test_a_stack_that_is_cut_off_again_and_again(here, cut_after, case):
     assert until_done(lambda: run_stack(args, SEEDS, cut)) >= 2
     assert [bytes_of(directory) for directory in cut] == [bytes_of(directory) for directory in whole]
     assert not (cut[0] / records.RESUME).exists()
+    assert "from the beginning" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("case", [*CASES.values(), *ALONE.values()], ids=[*CASES, *ALONE])
-def test_a_run_that_is_cut_off_again_and_again(here, cut_after, case):
+def test_a_run_that_is_cut_off_again_and_again(here, cut_after, case, capsys):
     args = config(here, case)
     run_seed(args, 1000, here / "whole")
     # Epochs end, and their rows are written, between what was saved last and the cut.
@@ -178,6 +178,7 @@ def test_a_run_that_is_cut_off_again_and_again(here, cut_after, case):
     assert until_done(lambda: run_seed(args, 1000, here / "cut")) >= 2
     assert bytes_of(here / "cut") == bytes_of(here / "whole")
     assert not (here / "cut" / records.RESUME).exists()
+    assert "from the beginning" not in capsys.readouterr().err
 
 
 def damage(path: Path, how: str) -> None:
@@ -224,7 +225,7 @@ def test_another_config_does_not_go_on_from_it(here, cut_after):
     with pytest.raises(Cut):
         run_seed(config(here, {}), 1000, here / "cut")
     path = here / "cut" / records.RESUME / LAST
-    (key,) = {checkpoints.read(path)["callbacks"][ResumePoint.NAME]["key"]}
+    (key,) = {checkpoint_files.read(path)["callbacks"][ResumePoint.NAME]["key"]}
     assert find(here / "cut", key) == path
     assert find(here / "cut", "another") is None
 
@@ -232,16 +233,14 @@ def test_another_config_does_not_go_on_from_it(here, cut_after):
 def test_short_fits_write_none(here, monkeypatch):
     saved = []
     monkeypatch.setattr("lightning.Trainer.save_checkpoint", lambda _, path, *__: saved.append(str(path)))
-    with pytest.raises(FileNotFoundError):  # of the best weights, which are not written here
-        run_seed(config(here, {}), 1000, here / "run")
-    assert saved
-    assert not any(records.RESUME in path for path in saved)
+    run_seed(config(here, {}), 1000, here / "run")
+    assert saved == []
 
 
 def test_no_checkpoint_but_its_own_holds_the_state(here):
     run_seed(config(here, {}), 1000, here / "run")
     stored = torch.load(here / "run" / "checkpoints" / "best.ckpt", weights_only=True)
-    assert ResumePoint.NAME not in stored["callbacks"]
+    assert ResumePoint.NAME not in stored.get("callbacks", {})
 
 
 DOOR = """
@@ -309,7 +308,7 @@ def test_containers_that_others_share_stay_theirs():
     thing, other = Thing(), Thing()
     shared, rows = thing.shared, thing.list
     other.shared, other.list, other.number = {"b": 3}, [4, 5], 6
-    give_back(thing, snapshot(other))
+    restore(thing, snapshot(other))
     assert (thing.shared, thing.list, thing.number) == ({"b": 3}, [4, 5], 6)
     assert thing.shared is shared
     assert thing.list is rows

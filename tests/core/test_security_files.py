@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from experiments.core import checkpoints, rebuild, records, summary
+from experiments.core import checkpoint_files, rebuild, records, summary
 from experiments.core.errors import UserError
 from experiments.core.grid import Condition
 from experiments.core.plan import Planner
@@ -89,7 +89,14 @@ def test_a_malicious_checkpoint_is_refused_and_not_executed(refused, good, tmp_p
 
 # ModelCheckpoint removes the file, or the folder, that its state calls the worst checkpoint so far.
 KEEPS = "{class_path: ModelCheckpoint, init_args: {dirpath: checkpoints, filename: best, monitor: val/loss}}"
-ADDRESSES = ("{}", "local://{}", "/run/../../../../../../..{}", "file::local://{}", "http://127.0.0.1:9{}", "victim")
+ADDRESSES = (
+    "{}",
+    "local://{}",
+    "/run/../../../../../../../../../../..{}",
+    "file::local://{}",
+    "http://127.0.0.1:9{}",
+    "victim",
+)
 
 
 def naming(content: dict[str, Any], theirs: str) -> bytes:
@@ -137,11 +144,11 @@ NO_CHECKPOINTS: dict[str, Callable[[dict[str, Any]], object]] = {
 def test_absurd_checkpoints_are_refused(good, here: Path, case):
     (here / "theirs.ckpt").write_bytes(saved(NO_CHECKPOINTS[case](good)))
     with pytest.raises(UserError, match=r"'theirs\.ckpt' is not a checkpoint of a run, or it is damaged"):
-        checkpoints.read_checkpoint(Path("theirs.ckpt"))
+        checkpoint_files.read_checkpoint(Path("theirs.ckpt"))
 
 
 def test_a_checkpoint_as_it_is_written_is_one(trained: Path, good):
-    assert checkpoints.read_checkpoint(trained / "checkpoints" / "best.ckpt").keys() == good.keys()
+    assert checkpoint_files.read_checkpoint(trained / "checkpoints" / "best.ckpt").keys() == good.keys()
 
 
 def test_an_absurd_checkpoint_is_one_line(refused, good):
@@ -163,7 +170,7 @@ def test_a_checkpoint_with_compressed_parts_is_not_unpacked(good, here: Path):
             packed.writestr(part.filename, plain.read(part), zipfile.ZIP_DEFLATED)
     assert torch.load("packed.ckpt", weights_only=True).keys() == good.keys()
     with pytest.raises(UserError, match="is not a checkpoint"):
-        checkpoints.read_checkpoint(Path("packed.ckpt"))
+        checkpoint_files.read_checkpoint(Path("packed.ckpt"))
 
 
 # A run that others made.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import csv
 import json
 from pathlib import Path
@@ -10,12 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 from one_fit import asked, run_seed, run_stack
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from experiments.core import records
 from experiments.core.callbacks import GradientFlow
 from experiments.core.cli import build_fit
-from lightning_modules.optimization import OPTIMIZERS, SCHEDULES
-from lightning_modules.stack import Metrics, clip_each, may_exceed
+from lightning_modules.optimization import OPTIMIZERS, PLATEAU, SCHEDULES
+from lightning_modules.stack import clip_gradients
 
 SEEDS = (1000, 1001, 1002)
 BASE = """
@@ -34,8 +34,6 @@ trainer:
     - {class_path: GradientFlow, init_args: {every_n_steps: 4}}
     - {class_path: ActivationStatistics, init_args: {every_n_steps: 5}}
     - {class_path: Divergence}
-    - class_path: ModelCheckpoint
-      init_args: {dirpath: checkpoints, filename: best, monitor: val/loss, save_on_train_epoch_end: false}
 """
 # Options of the model, and callbacks laid over the file.
 CASES: dict[str, tuple[list[str], str]] = {
@@ -50,7 +48,7 @@ CASES: dict[str, tuple[list[str], str]] = {
     },
     **{f"optimizer {name}": ([f"--model.optimizer={name}", "--model.lr=0.01"], "") for name in OPTIMIZERS},
     "momentum": (["--model.momentum=0.9", "--model.nesterov=true", "--model.weight_decay=0.01"], ""),
-    **{f"schedule {name}": ([f"--model.schedule={name}"], "") for name in SCHEDULES},
+    **{f"schedule {name}": ([f"--model.schedule={name}"], "") for name in SCHEDULES if name != PLATEAU},
     "warmup": (["--model.schedule=cosine", "--model.warmup=0.3"], ""),
     "dropout": (["--model.dropout=0.3"], ""),
     "dropout by batch": (["--model.dropout=0.3", "--model.dropout_mask=batch"], ""),
@@ -63,21 +61,30 @@ CASES: dict[str, tuple[list[str], str]] = {
     "a step in all": (["--trainer.max_epochs=null", "--trainer.max_steps=1"], ""),
     "augmentation": (["--data.augmentation=[shift]", "--data.label_noise=0.2", "--data.duplicates=1"], ""),
     "clipping": ([], "{class_path: GradientClipping, init_args: {max_norm: 0.1, every_n_steps: 3}}"),
-    "saturation": ([], "{class_path: GradientBySaturation}"),
+    "saturation": ([], "{class_path: experiments.vanishing.callbacks.GradientBySaturation}"),
     "weights": ([], "{class_path: WeightStatistics}"),
-    "landscape": (["--model.normalization=batch", "--model.dropout=0.3"], "{class_path: Landscape}"),
-    "modes": (["--model.normalization=batch", "--model.dropout=0.3"], "{class_path: TrainEvalGap}"),
-    "final test": ([], "{class_path: FinalTest}"),
-    "training test": ([], "{class_path: TrainingTest}"),
-    "robustness": ([], "{class_path: Robustness, init_args: {noise: [0.5], removed: [0.5]}}"),
-    "early stopping": (
-        ["--model.lr=3"],
-        "{class_path: EarlyStopping, init_args: {monitor: val/loss, patience: 0}}",
+    "landscape": (
+        ["--model.normalization=batch", "--model.dropout=0.3"],
+        "{class_path: experiments.normalization.callbacks.Landscape}",
     ),
-    "checkpoints by steps": (
+    "modes": (
+        ["--model.normalization=batch", "--model.dropout=0.3"],
+        "{class_path: experiments.normalization.callbacks.TrainEvalGap}",
+    ),
+    "further tests": (
+        ["--model.dropout=0.2"],
+        "{class_path: FurtherTests, init_args: {final: true, training: true, shifted: 1, noise: [0.5], "
+        "removed: [0.5]}}",
+    ),
+    "more metrics": (["--model.metrics=[accuracy, macro_f1, calibration_error]"], ""),
+    "the last weights": ([], "{class_path: BestWeights, init_args: {monitor: null, filename: last}}"),
+    "the most accurate weights": (
         [],
-        "{class_path: ModelCheckpoint, init_args: {dirpath: by, filename: '{step}', every_n_train_steps: 4, "
-        "save_top_k: -1}}",
+        "{class_path: BestWeights, init_args: {monitor: val/accuracy, mode: max, filename: accurate}}",
+    ),
+    "early stopping": (
+        ["--model.lr=3", "--trainer.max_epochs=6"],
+        "{class_path: StackableEarlyStopping, init_args: {monitor: val/loss, patience: 0}}",
     ),
     "time to target": ([], "{class_path: TimeToTarget, init_args: {target: 2.2, samples: 50}}"),
 }
@@ -180,11 +187,11 @@ def test_every_architecture_that_can_be_stacked(here, model):
 def test_perceptrons_count_their_own_updates_and_end_when_they_make_none(here):
     base = of_another("{class_path: Perceptron}").replace("{batch_size: 32,", "{batch_size: 1,")
     base = base.replace("Digits", "BreastCancer").replace("max_epochs: 3", "max_epochs: 60")
-    stop = "{monitor: train/error, stopping_threshold: 1.0e-9, patience: 1000000, check_on_train_epoch_end: true}"
-    together, alone = both(here, [write(here, f"{{class_path: EarlyStopping, init_args: {stop}}}", base)])
+    stop = "{monitor: train/error, stopping_threshold: 1.0e-9, patience: 1000000}"
+    together, alone = both(here, [write(here, f"{{class_path: StackableEarlyStopping, init_args: {stop}}}", base)])
     for pair in zip(together, alone, strict=True):
         assert_same_run(*pair)
-    assert result(alone[0])["measures"]["train/updates"] == 0
+    assert result(alone[0])["measures"]["train/error"] == 0
     assert len({result(directory)["epochs"] for directory in alone}) > 1
 
 
@@ -198,12 +205,48 @@ def test_images_that_are_watched_and_diverge(here):
         assert_same_run(*pair)
 
 
-def test_a_recurrent_network_that_is_watched_is_asked_seed_by_seed(here):
-    model = "{class_path: Recurrent, init_args: {width: 8, activation: tanh, lr: 0.01}}"
+@pytest.mark.parametrize(
+    "model",
+    [
+        "{class_path: Recurrent, init_args: {width: 8, activation: tanh, lr: 0.01}}",
+        "{class_path: Convolutional, init_args: {channels: [4, 4], normalization: batch, lr: 0.01}}",
+    ],
+    ids=["recurrent", "convolutional"],
+)
+def test_a_network_that_is_watched_is_asked_seed_by_seed(here, model):
     watch = "{class_path: ActivationStatistics, init_args: {every_n_steps: 3}}"
+    watch += "\n    - {class_path: GradientFlow, init_args: {every_n_steps: 4}}"
     together, alone = both(here, [write(here, watch, of_another(model))])
     for pair in zip(together, alone, strict=True):
         assert_same_run(*pair)
+        assert any(name.startswith("gradient/delta_a") for name in result(pair[0])["measures"])
+
+
+def test_seeds_that_stop_early_end_at_epochs_of_their_own(here):
+    stop = "{class_path: StackableEarlyStopping, init_args: {monitor: val/loss, patience: 0}}"
+    # Of the weights that each seed ended with, and not of its best.
+    stop += "\n    - {class_path: FurtherTests, init_args: {final: true}}"
+    together, alone = both(here, [write(here, stop), "--model.lr=1", "--trainer.max_epochs=6"])
+    assert len({result(directory)["epochs"] for directory in together}) > 1
+    for pair in zip(together, alone, strict=True):
+        assert_same_run(*pair)
+
+
+def test_tensorboard_of_a_seed_holds_what_it_holds_alone(here):
+    logger = "logger: {class_path: TensorBoardLogger, init_args: {save_dir: ., name: '', version: ''}}"
+    together, alone = both(here, [write(here, base=BASE.replace("logger: false", logger)), "--model.lr=1"])
+    for pair in zip(together, alone, strict=True):
+        one, other = (EventAccumulator(str(d), size_guidance={"scalars": 0, "histograms": 0}).Reload() for d in pair)
+        for kind in ("scalars", "histograms"):
+            assert sorted(one.Tags()[kind]) == sorted(other.Tags()[kind])
+        for tag in other.Tags()["scalars"]:
+            found, expected = ({e.step: e.value for e in board.Scalars(tag)} for board in (one, other))
+            assert found == pytest.approx(expected, rel=1e-6, abs=1e-8), tag
+        for tag in other.Tags()["histograms"]:
+            found, expected = (
+                [(e.step, list(e.histogram_value.bucket)) for e in board.Histograms(tag)] for board in (one, other)
+            )
+            assert found == expected, tag
 
 
 def test_a_seed_that_diverges_ends_at_its_own_step_and_touches_no_other(here):
@@ -224,16 +267,6 @@ def test_a_stack_repeats_to_the_byte(here):
         assert result(one)["measures"] == result(other)["measures"]
 
 
-def test_a_copy_of_the_metrics_of_a_seed_holds_its_own_numbers_alone():
-    losses = torch.rand(3)
-    metrics = Metrics({"val/loss": losses[1]})
-    copied = copy.deepcopy(metrics)
-    assert copied == metrics
-    assert copied["val/loss"].untyped_storage().nbytes() == losses.element_size()
-    losses.zero_()
-    assert copied["val/loss"] > 0
-
-
 # Within a limit of 1 by far, and by more and by less than the 1e-6 that torch adds; at the limit; beyond.
 NORMS = [0.0, 0.5, 1 - 1.1e-6, 1 - 9e-7, 1 - 6e-8, 1.0, 1 + 1.2e-7, 3.0, 1e38, float("inf"), float("nan")]
 
@@ -244,16 +277,18 @@ def test_clipping_that_is_left_out_would_have_changed_nothing(norm):
     free.grad, clipped.grad = torch.tensor([norm]), torch.tensor([norm])
     torch.nn.utils.clip_grad_norm_(clipped, 1.0)
     unchanged = torch.equal(free.grad, clipped.grad)
-    assert unchanged or may_exceed(free.grad, 1.0)
-    assert may_exceed(free.grad, 1.0) is not (norm <= 1 - 1.1e-6)
-    stacked = free.grad.clone().view(1, 1)
-    clip_each([stacked], 1.0)
-    torch.testing.assert_close(stacked[0], clipped.grad, rtol=0, atol=0, equal_nan=True)
+    plain, stacked = free.grad.clone(), free.grad.clone().view(1, 1)
+    clip_gradients([plain], 1.0, stacked=False)
+    clip_gradients([stacked], 1.0, stacked=True)
+    for gradient in (plain, stacked[0]):
+        torch.testing.assert_close(gradient, clipped.grad, rtol=0, atol=0, equal_nan=True)
+    if norm <= 1 - 1.1e-6:
+        assert unchanged
 
 
 def test_a_seed_is_clipped_beside_one_that_is_not():
     gradient = torch.tensor([[0.5], [3.0]])
-    assert clip_each([gradient], 1.0).tolist() == [0.5, 3.0]
+    assert clip_gradients([gradient], 1.0, stacked=True).tolist() == [0.5, 3.0]
     assert gradient.flatten().tolist() == pytest.approx([0.5, 1.0], rel=1e-6)
 
 
@@ -308,6 +343,8 @@ LINEAR = "{class_path: LinearModel}"
     ("model", "callback", "options", "reason"),
     [
         ("{class_path: Modular, init_args: {hidden: [4]}}", "", [], "Modular has a "),
+        ("{class_path: LinearModel, init_args: {schedule: plateau}}", "", [], "the schedule plateau follows the loss"),
+        (LINEAR, "{class_path: ModelCheckpoint, init_args: {dirpath: by}}", [], "ModelCheckpoint watches one run"),
         (LINEAR, "{class_path: experiments.tools.mistakes.KeptGradients}", [], "KeptGradients watches one run"),
         (LINEAR, "", ["--trainer.min_epochs=2"], "min_epochs"),
         (LINEAR, "", ["--trainer.overfit_batches=2"], "overfit_batches"),

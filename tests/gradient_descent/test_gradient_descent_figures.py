@@ -51,7 +51,7 @@ def path_in(directory):
 
 def points(directory):
     stored = yaml.safe_load((directory / "config.yaml").read_text())
-    data = LeastSquares(**stored["data"]["init_args"], seed=stored["seed_everything"])
+    data = LeastSquares(**{**stored["data"]["init_args"], "seed": stored["seed_everything"]})
     data.setup()
     return data.train
 

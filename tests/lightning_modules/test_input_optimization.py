@@ -93,7 +93,7 @@ class Silence(lightning.Callback):
     """Makes every output of the network 0, and wants nothing else."""
 
     @torch.no_grad()
-    def on_fit_start(self, trainer: Any, pl_module: InputOptimization) -> None:
+    def on_train_start(self, trainer: Any, pl_module: InputOptimization) -> None:
         for value in (*pl_module.network.frozen.parameters(), pl_module.network.wanted):
             value.zero_()
 
@@ -118,7 +118,7 @@ def test_l2_is_a_penalty_on_the_noise_alone(trainer: Fit) -> None:
 
 def test_the_network_is_trained_on_the_training_split_then_frozen(trainer: Fit) -> None:
     class Seen(lightning.Callback):
-        def on_fit_start(self, trainer: Any, pl_module: InputOptimization) -> None:
+        def on_train_start(self, trainer: Any, pl_module: InputOptimization) -> None:
             self.state = state(pl_module)
 
     seen, model, data = Seen(), module(pretraining_steps=200), Data()

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from lightning_modules.label_losses import by_share, by_sign
 from lightning_modules.losses import build_loss
+from lightning_modules.metrics import Epoch, build_metrics, collection
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -73,11 +74,15 @@ def test_equal_outputs_are_all_predicted_by_share_and_none_by_sign() -> None:
 def test_what_is_counted_after_softmax_follows_its_shares() -> None:
     outputs, targets = normal(23, 3, seed=1), binary(23, 3, seed=2)
     loss = build_loss("label_softmax")
-    means = {name: total(outputs, targets).double() / 23 for name, total in loss.totals.items()}
-    logged = {name: value.item() for name, value in loss.summarize(means).items()}
+    kept = Epoch()
+    kept.add(loss.mean(outputs, targets), outputs, targets)
+    metrics = collection("val", build_metrics(loss.kind, 3))
+    (columns,) = kept.of_networks(loss.predict)
+    metrics.update(**columns)
+    logged = {name: value.item() for name, value in metrics.compute().items()}
     predicted = (outputs.softmax(1) >= 1 / 3).numpy()
     assert logged == {
-        "exact_match": pytest.approx(accuracy_score(targets.numpy(), predicted), rel=1e-12),
-        "micro_f1": pytest.approx(f1_score(targets.numpy(), predicted, average="micro"), rel=1e-12),
+        "val/exact_match": pytest.approx(accuracy_score(targets.numpy(), predicted), rel=1e-12),
+        "val/micro_f1": pytest.approx(f1_score(targets.numpy(), predicted, average="micro"), rel=1e-12),
     }
     assert not (predicted == (outputs > 0).numpy()).all()

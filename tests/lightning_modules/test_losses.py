@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lightning_modules.fully_connected import FullyConnectedNetwork
 from lightning_modules.losses import LOSSES, Loss, build_loss, check_label_range
+from lightning_modules.metrics import Epoch, build_metrics, collection
 from lightning_modules.penalties import penalized, penalty
 
 REDUCE: dict[str, Callable[[list[float]], float]] = {"mean": lambda row: sum(row) / len(row), "sum": sum}
@@ -49,7 +50,7 @@ def test_cross_entropy(name: str) -> None:
     loss = build_loss(name)
     value = loss.mean(outputs, labels)
     assert value.item() == pytest.approx(cross_entropy_by_loops(outputs, labels), rel=1e-12)
-    assert loss.totals["accuracy"](outputs, labels).item() == 1
+    assert epoch(loss, outputs.detach(), labels, [2]) == {"accuracy": 0.5}
     (gradient,) = torch.autograd.grad(value, outputs)
     # Softmax minus one-hot, over the batch.
     truth = [
@@ -92,7 +93,7 @@ def test_one_hot_mse(output_activation: str, reduction: str) -> None:
     correct = sum(
         max(range(3), key=row.__getitem__) == k for row, k in zip(outputs.tolist(), labels.tolist(), strict=True)
     )
-    assert loss.totals["accuracy"](outputs, labels).item() == correct
+    assert epoch(loss, outputs.detach(), labels, [3, 1]) == {"accuracy": pytest.approx(correct / 4, rel=1e-12)}
 
 
 @pytest.mark.parametrize("name", ["bce", "naive_bce"])
@@ -142,10 +143,14 @@ def test_naive_forms_overflow_in_single_precision(z: float) -> None:
 
 
 def epoch(loss: Loss, outputs: Tensor, targets: Tensor, sizes: list[int]) -> dict[str, float]:
-    """What is logged of an epoch of batches of these sizes."""
-    batches = list(zip(outputs.split(sizes), targets.split(sizes), strict=True))
-    means = {name: sum(total(o, t).double() for o, t in batches) / len(outputs) for name, total in loss.totals.items()}
-    return {name: value.item() for name, value in loss.summarize(means).items()}
+    """What is counted beside the loss in an epoch of batches of these sizes."""
+    kept = Epoch()
+    for own, wanted in zip(outputs.split(sizes), targets.split(sizes), strict=True):
+        kept.add(loss.mean(own, wanted), own, wanted)
+    metrics = collection("val", build_metrics(loss.kind, outputs.shape[1]))
+    (columns,) = kept.of_networks(loss.predict)
+    metrics.update(**columns)
+    return {name.removeprefix("val/"): value.item() for name, value in metrics.compute().items()}
 
 
 @pytest.mark.parametrize("sizes", [[23], [5, 5, 5, 5, 3], [1, 20, 2]])
@@ -174,15 +179,24 @@ def test_r2_of_an_epoch(columns: int, sizes: list[int]) -> None:
     logged = epoch(build_loss("mse"), outputs, targets, sizes)
     assert logged == {"r2": pytest.approx(r2_score(targets, outputs), rel=1e-10)}
     single = epoch(build_loss("mse"), outputs.float(), targets.float(), sizes)
-    assert single["r2"] == pytest.approx(logged["r2"], rel=1e-4)
+    assert single["r2"] == pytest.approx(logged["r2"], rel=1e-6)
+    # Whatever the unit of the numbers.
+    small = epoch(build_loss("mse"), 1e-4 * outputs, 1e-4 * targets, sizes)
+    assert small["r2"] == pytest.approx(logged["r2"], rel=1e-10)
 
 
 # Of 0.3 and 1.1, rounding leaves a variance a little above 0.
 @pytest.mark.parametrize("value", [0.0, 0.3, 1.1, 1e6])
-def test_no_r2_of_targets_that_do_not_vary(value: float) -> None:
+def test_r2_of_targets_that_do_not_vary_is_zero(value: float) -> None:
     targets = torch.full((7, 2), value, dtype=torch.float64)
     targets[:, 1] = normal(7)
-    assert epoch(build_loss("mse"), torch.zeros(7, 2), targets, [4, 3]) == {}
+    outputs = torch.zeros(7, 2, dtype=torch.float64)
+    other = r2_score(targets[:, 1], outputs[:, 1])
+    assert epoch(build_loss("mse"), outputs, targets, [4, 3]) == {"r2": pytest.approx(other / 2, rel=1e-10)}
+
+
+def test_r2_of_one_sample_is_zero() -> None:
+    assert epoch(build_loss("mse"), torch.zeros(1, 2), torch.ones(1, 2), [1]) == {"r2": 0.0}
 
 
 @pytest.mark.parametrize(

@@ -227,11 +227,11 @@ def test_bad_batches(spoil: Callable[..., Any], message: str, data: Any, trainer
 )
 def test_what_needs_autograd_is_refused(precision: str, devices: int, message: str) -> None:
     model = module()
-    model.trainer = SimpleNamespace(precision=precision, world_size=devices)
+    model.trainer = SimpleNamespace(precision=precision, world_size=devices, datamodule=None)
     with pytest.raises(ValueError, match=message):
         model.on_fit_start()
     model = module(gradient="autograd")
-    model.trainer = SimpleNamespace(precision=precision, world_size=devices)
+    model.trainer = SimpleNamespace(precision=precision, world_size=devices, datamodule=None)
     model.on_fit_start()
 
 

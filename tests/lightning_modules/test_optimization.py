@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import lightning
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
@@ -24,8 +23,8 @@ from lightning_modules.optimization import (
     SCHEDULES,
     build_optimizer,
     check_schedule,
+    learning_rates,
     optimizer_arguments,
-    schedule_factor,
 )
 from lightning_modules.penalties import penalized, penalty
 
@@ -161,6 +160,7 @@ def test_bad_optimizer_arguments(arguments: dict[str, Any], message: str) -> Non
         ("linear", 1.0, "warmup must be a finite number >= 0 and < 1, not 1.0"),
         ("linear", -0.1, "warmup must be a finite number >= 0 and < 1, not -0.1"),
         ("one_cycle", 0.1, "one_cycle warms up by itself, over 30 % of the steps: warmup must be 0, not 0.1"),
+        ("plateau", 0.1, "plateau follows the validation loss and not the steps: warmup must be 0, not 0.1"),
     ],
 )
 def test_bad_schedules(schedule: str, warmup: float, message: str) -> None:
@@ -172,41 +172,45 @@ def test_bad_schedules(schedule: str, warmup: float, message: str) -> None:
 @pytest.mark.parametrize(
     ("schedule", "reference"),
     [
+        ("constant", lambda o, _total: lr_scheduler.ConstantLR(o, 1.0)),
         ("cosine", lambda o, total: lr_scheduler.CosineAnnealingLR(o, total)),
         ("linear", lambda o, total: lr_scheduler.LinearLR(o, 1.0, 0.0, total)),
-        ("one_cycle", lambda o, total: lr_scheduler.OneCycleLR(o, 0.5, total, cycle_momentum=False)),
+        ("one_cycle", lambda o, total: lr_scheduler.OneCycleLR(o, 1.0, total, cycle_momentum=False)),
     ],
 )
 def test_schedules_of_torch(schedule: str, reference: Any, total: int) -> None:
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
-    theirs = reference(optimizer, total)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    theirs, expected = reference(optimizer, total), []
     for step in range(total):
-        ours = 0.5 * schedule_factor(schedule, 0.0, step, total)
-        assert ours == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-12)
+        expected.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         if step < total - 1:
-            with warnings.catch_warnings():
-                # LinearLR warns of its own EPOCH argument.
-                warnings.simplefilter("ignore")
-                theirs.step()
+            theirs.step()
+    assert learning_rates(schedule, 0.0, total) == pytest.approx(expected, abs=1e-12)
 
 
 def test_step_schedule() -> None:
-    factors = [schedule_factor("step", 0.0, step, 100) for step in range(100)]
-    assert factors == pytest.approx([1.0] * 50 + [0.1] * 25 + [0.01] * 25, rel=1e-12)
+    expected = [1.0] * 50 + [0.1] * 25 + [0.01] * 25
+    assert learning_rates("step", 0.0, 100) == pytest.approx(expected, rel=1e-12)
 
 
 @settings(max_examples=100)
-@given(
-    schedule=st.sampled_from(list(SCHEDULES)),
-    warmup=st.floats(0, 0.99),
-    total=st.integers(1, 500),
-    step=st.integers(0, 600),
-)
-def test_a_factor_is_a_share_of_the_largest_rate(schedule: str, warmup: float, total: int, step: int) -> None:
-    assert 0 <= schedule_factor(schedule, warmup, step, total) <= 1
-    if step >= total:
-        assert schedule_factor(schedule, warmup, step, total) == schedule_factor(schedule, warmup, total, total)
+@given(schedule=st.sampled_from(list(SCHEDULES)), warmup=st.floats(0, 0.99), total=st.integers(1, 500))
+def test_a_rate_is_a_share_of_the_largest(schedule: str, warmup: float, total: int) -> None:
+    # Torch's plateau follows a metric and no steps.
+    assume(schedule not in ("one_cycle", "plateau") and (not warmup or round(warmup * total)))
+    rates, ramp = learning_rates(schedule, warmup, total), round(warmup * total)
+    assert len(rates) == total
+    assert all(-1e-12 <= rate <= 1 + 1e-12 for rate in rates)
+    # During the warm-up the rate rises evenly to all of it; then the schedule is that of the steps that remain.
+    assert rates[:ramp] == pytest.approx([(step + 1) / ramp for step in range(ramp)], abs=1e-12)
+    assert rates[ramp:] == pytest.approx(learning_rates(schedule, 0.0, total - ramp), abs=1e-12)
+
+
+@pytest.mark.parametrize("warmup", [1e-9, 0.04])
+def test_a_warm_up_of_no_step_is_an_error(warmup: float) -> None:
+    with pytest.raises(ValueError, match=f"warmup={warmup} has no effect: of 10 steps it is none"):
+        learning_rates("linear", warmup, 10)
 
 
 def cos_half(t: float, total: float) -> float:
@@ -286,3 +290,35 @@ def test_a_schedule_without_an_end_is_an_error(batches: Any, trainer: Fit) -> No
     model = FullyConnected(num_features=6, num_classes=3, seed=0, depth=1, width=4, schedule="cosine").double()
     with pytest.raises(ValueError, match=r"schedule cosine needs the number of steps: set trainer\.max_steps"):
         trainer(max_epochs=-1).fit(model, batches())
+
+
+class Stagnant(FullyConnected):
+    """Its validation loss is what its script says, whatever it learns."""
+
+    script: tuple[float, ...] = ()
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self.log("val/loss", torch.tensor(self.script[self.current_epoch]))
+
+    def on_validation_epoch_end(self) -> None:
+        pass
+
+
+def test_plateau_lowers_the_rate_after_ten_validations_without_progress(batches: Any, trainer: Fit) -> None:
+    model = Stagnant(
+        num_features=6, num_classes=3, seed=0, depth=1, width=4, optimizer="sgd", lr=0.2, schedule="plateau"
+    ).double()
+    # The fourth validation is the best; ten do not reach it, and the eleventh is one too many.
+    model.script = (4.0, 3.0, 2.0, 1.0, *[1.5] * 26)
+    rates = Rates()
+    trainer(max_epochs=30, callbacks=[rates], num_sanity_val_steps=0).fit(
+        model, batches(samples=5, size=5), batches(seed=1)
+    )
+    assert rates.used == pytest.approx([*[0.2] * 15, *[0.02] * 11, *[0.002] * 4], rel=1e-12)
+    assert rates.logged == rates.used
+
+
+def test_plateau_without_a_validation_says_so(batches: Any, trainer: Fit) -> None:
+    model = FullyConnected(num_features=6, num_classes=3, seed=0, depth=1, width=4, schedule="plateau").double()
+    with pytest.raises(lightning.fabric.utilities.exceptions.MisconfigurationException, match="val/loss"):
+        trainer(max_epochs=1).fit(model, batches())

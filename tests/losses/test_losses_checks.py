@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -49,8 +50,7 @@ def test_another_seed_draws_other_numbers(name: str) -> None:
 
 
 def broken_loss(name: str, wrong) -> dict[str, losses.Loss]:
-    right = checks.LOSSES[name]
-    return {**checks.LOSSES, name: losses.Loss(wrong, right.check_shape, right.check_values, right.totals)}
+    return {**checks.LOSSES, name: replace(checks.LOSSES[name], mean=wrong)}
 
 
 @pytest.mark.parametrize(

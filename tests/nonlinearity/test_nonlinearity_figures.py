@@ -110,7 +110,7 @@ def test_points_are_the_test_sample_of_the_first_seed(results, drawn):
     from datamodules import Boolean
 
     stored = yaml.safe_load((results.plan.directory / "base" / "seed=1000" / "config.yaml").read_text())
-    data = Boolean(**stored["data"]["init_args"], seed=1000)
+    data = Boolean(**{**stored["data"]["init_args"], "seed": 1000})
     data.setup()
     x, y = (part[: figures.SHOWN_POINTS] for part in data.test)
     for label in (0, 1):

@@ -108,9 +108,10 @@ def test_torch_overwrites_the_rate_that_the_optimiser_was_given(total, given):
     assert optimizer.param_groups[0]["lr"] == pytest.approx(last, rel=1e-9)
 
 
-@pytest.mark.parametrize("wrong", [lambda *_: 1.0, lambda _name, _warmup, step, _total: 1 / 25 if step == 0 else 0.0])
+@pytest.mark.parametrize("wrong", [lambda _step: 1.0, lambda step: 1 / 25 if step == 0 else 0.0])
 def test_the_check_notices_another_schedule(monkeypatch, wrong):
-    monkeypatch.setattr(checks, "schedule_factor", wrong)
+    other = torch.optim.lr_scheduler.LambdaLR
+    monkeypatch.setattr(checks, "build_schedule", lambda optimizer, *_: other(optimizer, wrong))
     assert checks.ends_of_the_cycle(1000)["error"] > 0.5
 
 

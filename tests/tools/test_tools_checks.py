@@ -13,7 +13,7 @@ from datamodules.loader import Order, OrderedLoader
 from experiments.core import catalogue
 from experiments.core.definitions import CHECKED
 from experiments.tools import checks, pitfalls, promises
-from lightning_modules.base import EpochMeans
+from lightning_modules.metrics import MeanLoss
 
 CLAIMS = [claim for claim in catalogue.load("tools").claims if claim.check]
 TOLERANCE = {claim.check: claim.tolerance for claim in CLAIMS if claim.kind in CHECKED}
@@ -70,10 +70,10 @@ def test_the_mean_of_batch_means_by_hand() -> None:
     """64 ones and a single 66: the mean is 2, that of the batch means 33.5."""
     losses = torch.ones(65)
     losses[-1] = 66
-    epoch = EpochMeans()
+    epoch = MeanLoss()
     for batch in losses.split(64):
-        epoch.add(len(batch), means={"loss": batch.mean()}, totals={})
-    assert float(epoch.compute()["loss"]) == pytest.approx(2.0)
+        epoch.update(batch.mean()[None], torch.tensor([len(batch)]))
+    assert float(epoch.compute()) == pytest.approx(2.0)
     assert float(torch.tensor([1.0, 66.0]).mean()) == 33.5
 
 
@@ -100,11 +100,9 @@ def test_reads_of_an_epoch() -> None:
 # Wrong right ways
 
 
-def forget_sizes(self, samples, *, means, totals) -> None:
-    EPOCH_ADD(self, 1, means=means, totals=totals)
-
-
-EPOCH_ADD = EpochMeans.add
+def forget_sizes(self, losses, sizes) -> None:
+    self.mean_value += losses.sum()
+    self.weight += len(losses)
 
 
 def twice_the_first(self):
@@ -123,7 +121,7 @@ def always_in_training(self, mode: bool = True):
 @pytest.mark.parametrize(
     ("owner", "name", "wrong", "check"),
     [
-        (EpochMeans, "add", forget_sizes, "batch_means"),
+        (MeanLoss, "update", forget_sizes, "batch_means"),
         (pitfalls, "_sortable", time.asctime, "log_path"),
         (pitfalls, "_sortable", lambda moment: time.strftime("%d-%m-%Y", moment), "log_path"),
         (pitfalls.FullyConnected, "train", always_in_training, "evaluation_mode"),

@@ -4,16 +4,12 @@ from experiments.core.callbacks.activation_statistics import ActivationStatistic
 from experiments.core.callbacks.best_weights import BestWeights
 from experiments.core.callbacks.divergence import Divergence
 from experiments.core.callbacks.further_tests import FurtherTests
-from experiments.core.callbacks.gradient_by_saturation import GradientBySaturation
 from experiments.core.callbacks.gradient_clipping import GradientClipping
 from experiments.core.callbacks.gradient_flow import GradientFlow
 from experiments.core.callbacks.input_image import InputImage
-from experiments.core.callbacks.label_threshold import LabelThreshold
-from experiments.core.callbacks.landscape import Landscape
 from experiments.core.callbacks.parameters import Parameters
 from experiments.core.callbacks.stackable_early_stopping import StackableEarlyStopping
 from experiments.core.callbacks.time_to_target import TimeToTarget
-from experiments.core.callbacks.train_eval_gap import TrainEvalGap
 from experiments.core.callbacks.weight_statistics import WeightStatistics
 
 __all__ = [
@@ -21,15 +17,11 @@ __all__ = [
     "BestWeights",
     "Divergence",
     "FurtherTests",
-    "GradientBySaturation",
     "GradientClipping",
     "GradientFlow",
     "InputImage",
-    "LabelThreshold",
-    "Landscape",
     "Parameters",
     "StackableEarlyStopping",
     "TimeToTarget",
-    "TrainEvalGap",
     "WeightStatistics",
 ]

@@ -45,6 +45,8 @@ class Divergence(Callback):
     ) -> None:
         """Look at the losses of this step."""
         found = outputs.get("losses", outputs.get("loss")) if isinstance(outputs, Mapping) else outputs
+        if found is None:  # of a module that makes its steps by hand and shows no loss
+            return
         losses: Tensor = found.detach().reshape(-1)
         if not len(self.first):
             self.first = torch.full_like(losses, -1, dtype=torch.long)

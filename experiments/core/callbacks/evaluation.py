@@ -10,6 +10,7 @@ import torch
 from lightning import LightningModule, Trainer
 from torch import Tensor
 
+from datamodules.stack import StackedData
 from lightning_modules.base import LectureModule
 from lightning_modules.metrics import Epoch
 from lightning_modules.stack import Stack
@@ -34,7 +35,9 @@ def plain_modules(pl_module: LightningModule, callback: object) -> Sequence[Lect
 def data_of_each(trainer: Trainer) -> Sequence[Any]:
     """The data module of each network, or the only one; none where the trainer was given loaders."""
     data = trainer.datamodule  # type: ignore[attr-defined]
-    return [] if data is None else getattr(data, "parts", [data])
+    if isinstance(data, StackedData):
+        return data.parts
+    return [] if data is None else [data]
 
 
 @contextmanager
@@ -49,7 +52,9 @@ def draws_kept(module: LightningModule) -> Iterator[None]:
 def placed(module: LightningModule, batch: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """Bring a batch where the module is, and its numbers to the module's precision."""
     there = (part.to(module.device) for part in batch)
-    return tuple(part.type(module.dtype) if part.is_floating_point() else part for part in there)
+    # Of its parameters: those of a stack's networks are views of the stack's.
+    dtype = next((parameter.dtype for parameter in module.parameters()), module.dtype)
+    return tuple(part.type(dtype) if part.is_floating_point() else part for part in there)
 
 
 def _once(module: LectureModule, inputs: Tensor, _index: int) -> Sequence[Tensor]:
@@ -66,7 +71,8 @@ def evaluate(module: LectureModule, batches: Iterable[Sequence[Tensor]], passes:
     """
     epoch, training = Epoch(), module.training
     module.eval()
-    with torch.no_grad():
+    # A loader of others draws a number when it begins.
+    with torch.no_grad(), draws_kept(module):
         for index, batch in enumerate(batches):
             inputs, targets = module.samples(placed(module, batch))
             for outputs in passes(module, inputs, index):

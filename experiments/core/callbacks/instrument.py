@@ -143,7 +143,8 @@ def non_linearities(network: nn.Module) -> dict[str, nn.Module]:
     """
     named = [(name.split(".")[-1], module) for name, module in network.named_modules()]
     found = [module for name, module in named if name == "activation"]
-    found = found or [module for _, module in named if type(module).__module__ == "torch.nn.modules.activation"]
+    functions = [module for _, module in named if type(module).__module__ == "torch.nn.modules.activation"]
+    found = found or [module for module in functions if not isinstance(module, nn.MultiheadAttention)]
     return {f"layer_{index:02d}": module for index, module in enumerate(found, start=1)}
 
 

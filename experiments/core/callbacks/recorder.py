@@ -49,15 +49,18 @@ class RunRecord:
     directory: Path
     # The fully resolved config, as plain mappings.
     config: dict[str, Any]
-    measures: dict[str, float] = field(default_factory=dict)
+    measures: dict[str, float] = field(init=False, default_factory=dict)
     # Bytes of `metrics.csv`.
-    written: int = 0
+    written: int = field(init=False)
     # What instruments have logged in this epoch, and the last validation of it.
-    rows: list[Row] = field(default_factory=list)
-    validation: dict[str, float] = field(default_factory=dict)
+    rows: list[Row] = field(init=False, default_factory=list)
+    validation: dict[str, float] = field(init=False, default_factory=dict)
     # The learning rate of its last step.
-    rate: float | None = None
-    sound: bool = True
+    rate: float | None = field(init=False)
+    sound: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.written, self.rate, self.sound = 0, None, True
 
     @property
     def config_hash(self) -> str:
@@ -90,10 +93,10 @@ class RunRecord:
     def cut(self) -> None:
         """Forget the rows that were written after the checkpoint that the run is resumed from."""
         path = self.directory / records.METRICS
-        if not self.written:
+        if self.written <= 0:
             path.unlink(missing_ok=True)
         elif path.is_file():
-            os.truncate(path, self.written)
+            os.truncate(path, min(self.written, path.stat().st_size))
 
 
 class RowLogger(NetworkLogger):
@@ -181,14 +184,22 @@ class Recorder(SaveConfigCallback):
         """Whether a run was still trained in an epoch."""
         return index not in self._ended or self._ended[index][0] > epoch
 
+    def counts(self, index: int, epoch: int, final: bool) -> bool:
+        """Whether a number counts: of a run that is tested, as training left it, or while it was trained."""
+        if self._trainer is not None and self._trainer.state.fn == "test":
+            return index in self.tested and not self._sealed
+        return final or self.takes_part(index, epoch)
+
     def hear(self, index: int, numbers: Mapping[str, float], epoch: int, step: int, final: bool) -> None:
         """Keep what an instrument has measured of a run; see `NetworkLogger.log_networks`."""
+        if not self.counts(index, epoch, final):
+            return
         run = self.runs[index]
         if self._trainer is not None and self._trainer.state.fn == "test":
-            run.measures.update(numbers if index in self.tested and not self._sealed else {})
-        elif final or self.takes_part(index, epoch):
-            place = self._ended.get(index, (epoch, step)) if final else (epoch, step)
-            run.rows += [(*place, name, value) for name, value in numbers.items()]
+            run.measures.update(numbers)
+            return
+        place = self._ended.get(index, (epoch, step)) if final else (epoch, step)
+        run.rows += [(*place, name, value) for name, value in numbers.items()]
 
     def hear_callback(self, numbers: Mapping[str, float], step: int) -> None:
         """Keep what a callback has logged of the only run."""
@@ -202,7 +213,7 @@ class Recorder(SaveConfigCallback):
             found = {} if trainer.sanity_checking else logged
             run.validation = {name: value for name, value in found.items() if name.startswith("val/")}
         if not trainer.sanity_checking:
-            self._show(trainer, pl_module, lambda name: name.startswith("val/"), trainer.global_step)
+            self._show(trainer, pl_module, lambda name: name.startswith("val/"), trainer.global_step - 1)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the rows of the epoch: the module's, which are complete now, and the callbacks'."""

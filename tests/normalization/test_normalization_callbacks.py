@@ -8,16 +8,14 @@ import lightning
 import pytest
 import torch
 import torch.nn.functional as F
+from heard import at_step, rows_of
 from torch import Tensor
 
-from experiments.core.callbacks import ActivationStatistics, GradientFlow, Landscape, TrainEvalGap
+from experiments.core.callbacks import ActivationStatistics, GradientFlow
+from experiments.normalization.callbacks import Landscape, TrainEvalGap
 from lightning_modules import FullyConnected, LinearModel
 
 CLOSE = {"rel": 1e-9, "abs": 1e-12}
-
-
-def recorded(instrument, step: int) -> dict[str, float]:
-    return {row.name: row.value for row in instrument.drain() if row.step == step}
 
 
 class Draws(lightning.Callback):
@@ -45,12 +43,11 @@ def test_on_a_quadratic_all_is_known(train):
     residual = inputs @ w - y[:, 0]
     hessian, slope, loss = 2 * inputs.T @ inputs / 8, 2 * inputs.T @ residual / 8, residual.square().mean()
     moves = [0.5, 1.0, 3.0]
-    landscape = Landscape(every_n_steps=1, moves=moves)
-    train(module, (x, y), landscape)
+    trainer = train(module, (x, y), Landscape(every_n_steps=1, moves=moves))
     lengths = [0.07 * move for move in moves]
     losses = [loss - s * slope @ slope + s**2 / 2 * slope @ hessian @ slope for s in lengths]
     change = (hessian @ slope).norm() / slope.norm()
-    found = recorded(landscape, step=0)
+    found = at_step(trainer, 0)
     assert found.pop("landscape/loss") == pytest.approx(float(loss), **CLOSE)
     every = torch.stack([loss, *losses])
     assert found.pop("landscape/loss_range") == pytest.approx(float(every.max() - every.min()), **CLOSE)
@@ -61,16 +58,16 @@ def test_on_a_quadratic_all_is_known(train):
 
 def test_one_move_ends_where_a_plain_step_does(network, samples, train):
     """Move 1 of plain SGD is the step that training takes: same batch, same gradient, same rate."""
-    module, (x, y), landscape = network(normalization="batch", lr=0.3), samples(8), Landscape(1, moves=[1.0])
+    module, (x, y) = network(normalization="batch", lr=0.3), samples(8)
     before, after = copy.deepcopy(module).train(), module
-    train(module, (x, y), landscape)
+    trainer = train(module, (x, y), Landscape(1, moves=[1.0]))
     after.train()
     gradients = []
     for network_there in (before, after):
         loss = F.cross_entropy(network_there(x), y)
         gradients.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(network_there.parameters()))]))
     expected = float((gradients[1] - gradients[0]).norm() / gradients[0].norm())
-    assert recorded(landscape, step=0)["landscape/gradient_change/1"] == pytest.approx(expected, **CLOSE)
+    assert at_step(trainer, 0)["landscape/gradient_change/1"] == pytest.approx(expected, **CLOSE)
 
 
 def test_the_rate_is_that_of_the_schedule(network, samples, train):
@@ -78,29 +75,25 @@ def test_the_rate_is_that_of_the_schedule(network, samples, train):
     results = []
     for lr in (0.2, 0.1):
         landscape = Landscape(1, moves=[1.0 if lr == 0.2 else 2.0])
-        train(network(lr=lr, schedule="linear"), samples(8), landscape)
-        results.append(list(recorded(landscape, step=0).values()))
+        trainer = train(network(lr=lr, schedule="linear"), samples(8), landscape)
+        results.append(list(at_step(trainer, 0).values()))
     assert results[0] == pytest.approx(results[1], **CLOSE)
-    first, later = Landscape(1, moves=[1.0]), Landscape(1, moves=[1.0])
-    train(network(lr=1e-12, schedule="linear"), samples(16), later)
-    train(network(lr=1e-12), samples(16), first)
-    half = recorded(later, step=1)["landscape/gradient_change/1"]
-    assert half == pytest.approx(recorded(first, step=1)["landscape/gradient_change/1"] / 2, rel=0.05)
+    later = train(network(lr=1e-12, schedule="linear"), samples(16), Landscape(1, moves=[1.0]))
+    first = train(network(lr=1e-12), samples(16), Landscape(1, moves=[1.0]))
+    half = at_step(later, 1)["landscape/gradient_change/1"]
+    assert half == pytest.approx(at_step(first, 1)["landscape/gradient_change/1"] / 2, rel=0.05)
 
 
 def test_accumulated_batches_leave_one_record_a_step(network, samples, train):
-    landscape = Landscape(1, moves=[1.0])
-    train(network(), samples(32), landscape, accumulate_grad_batches=2)
-    rows = landscape.drain()
+    rows = rows_of(train(network(), samples(32), Landscape(1, moves=[1.0]), accumulate_grad_batches=2))
     assert sorted({row.step for row in rows}) == [0, 1]
     assert len(rows) == 2 * 4
 
 
 def test_records_on_due_steps_only(network, samples, train):
-    landscape, gap = Landscape(4), TrainEvalGap(3)
-    train(network(), samples(80), landscape, gap)
-    assert sorted({row.step for row in landscape.drain()}) == [0, 4, 8]
-    assert sorted({row.step for row in gap.drain()}) == [0, 3, 6, 9]
+    rows = rows_of(train(network(), samples(80), Landscape(4), TrainEvalGap(3)))
+    assert sorted({row.step for row in rows if row.name.startswith("landscape/")}) == [0, 4, 8]
+    assert sorted({row.step for row in rows if row.name.startswith("modes/")}) == [0, 3, 6, 9]
 
 
 STRICT = {"activation": "relu", "dropout": 0.4, "normalization": "batch"}
@@ -125,23 +118,24 @@ def test_weights_buffers_and_random_numbers_are_untouched(network, samples, trai
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize("other", [lambda: GradientFlow(1), lambda: ActivationStatistics(1)])
 def test_other_instruments_see_the_training_and_not_the_looking(network, samples, train, other, first):
-    alone, beside = other(), other()
     lookers = [Landscape(1), TrainEvalGap(1)]
-    train(network(normalization="batch"), samples(24), alone)
-    train(network(normalization="batch"), samples(24), *([*lookers, beside] if first else [beside, *lookers]))
-    assert alone.drain() == beside.drain()
+    alone = train(network(normalization="batch"), samples(24), other())
+    beside = train(
+        network(normalization="batch"), samples(24), *([*lookers, other()] if first else [other(), *lookers])
+    )
+    looked = ("landscape/", "modes/")
+    assert rows_of(alone) == [row for row in rows_of(beside) if not row.name.startswith(looked)]
 
 
 def test_all_moves_see_the_same_dropout_masks(network, samples, train):
     """With masks of their own, a move of almost no length would change the gradient."""
-    landscape = Landscape(1, moves=[1e-9])
-    train(network(dropout=0.5, activation="relu", hidden=[50]), samples(8), landscape)
-    assert recorded(landscape, step=0)["landscape/gradient_change/1e-09"] < 1e-6
+    trainer = train(network(dropout=0.5, activation="relu", hidden=[50]), samples(8), Landscape(1, moves=[1e-9]))
+    assert at_step(trainer, 0)["landscape/gradient_change/1e-09"] < 1e-6
 
 
 def test_the_modes_differ_by_the_formula_of_batch_normalisation(network, samples, train):
     """One layer, whose running averages are at their start, 0 and 1, before the first step."""
-    module, (x, y), gap = network(depth=1, normalization="batch", activation="identity"), samples(8), TrainEvalGap(1)
+    module, (x, y) = network(depth=1, normalization="batch", activation="identity"), samples(8)
     layer, output = module.network.hidden[0], module.network.output
     a = layer.linear(x).detach()
     normal = (a - a.mean(0)) / (a.var(0, correction=0) + 1e-5).sqrt()
@@ -152,15 +146,13 @@ def test_the_modes_differ_by_the_formula_of_batch_normalisation(network, samples
         "modes/loss_gap": float(F.cross_entropy(evaluation, y) - F.cross_entropy(training, y)),
     }
     assert expected["modes/changed"] > 0
-    train(module, (x, y), gap)
-    assert recorded(gap, step=0) == pytest.approx(expected, **CLOSE)
+    assert at_step(train(module, (x, y), TrainEvalGap(1)), 0) == pytest.approx(expected, **CLOSE)
 
 
 @pytest.mark.parametrize("normalization", ["none", "layer"])
 def test_without_batch_statistics_the_modes_agree(network, samples, train, normalization):
-    gap = TrainEvalGap(1)
-    train(network(normalization=normalization), samples(16), gap)
-    assert {row.value for row in gap.drain()} == {0.0}
+    trainer = train(network(normalization=normalization), samples(16), TrainEvalGap(1))
+    assert {row.value for row in rows_of(trainer)} == {0.0}
 
 
 def test_frozen_modules_stay_frozen(network, samples, train):

@@ -6,11 +6,11 @@ import lightning
 import numpy as np
 import pytest
 import torch
+from heard import Heard, rows_of
 from sklearn.metrics import accuracy_score, f1_score
 
 from datamodules import Digits, MultiLabel
-from experiments.core.callbacks import LabelThreshold
-from experiments.core.callbacks.label_threshold import THRESHOLDS, best_threshold
+from experiments.multilabel.callbacks import THRESHOLDS, LabelThreshold, best_threshold
 from lightning_modules import FullyConnected, LinearModel
 
 QUIET = {
@@ -27,12 +27,12 @@ def outcome_of(loss, seed=3):
     data.setup()
     sizes = {"num_features": data.num_features, "num_classes": 4}
     module = LinearModel(**sizes, seed=seed, loss=loss, lr=0.1)
-    trainer = lightning.Trainer(callbacks=[LabelThreshold()], max_epochs=3, **QUIET)
+    trainer = lightning.Trainer(callbacks=[LabelThreshold()], max_epochs=3, **{**QUIET, "logger": Heard()})
     trainer.fit(module, data)
     trainer.test(module, data, verbose=False)
     with torch.no_grad():
         parts = {name: (module(x), y.numpy() > 0.5) for name, (x, y) in {"val": data.val, "test": data.test}.items()}
-    return {name: float(value) for name, value in trainer.callback_metrics.items()}, parts
+    return {row.name: row.value for row in rows_of(trainer)}, parts
 
 
 @pytest.mark.parametrize(
