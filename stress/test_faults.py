@@ -72,13 +72,26 @@ class Command:
     prepare: Callable[[Scene], None] | None = None
 
 
-def checkpoint(scene: Scene) -> None:
+KEEPS = "{class_path: ModelCheckpoint, init_args: {dirpath: checkpoints, filename: whole}}"
+
+
+def weights(scene: Scene) -> None:
     shutil.copyfile(scene.trained / "checkpoints" / "best.ckpt", scene.here / "best.ckpt")
+
+
+def checkpoint(scene: Scene) -> None:
+    """What a fit can go on from: more than weights."""
+    answer = scene.call("fit", "--config", scene.trained / "config.yaml", *SILENT, f"--trainer.callbacks+={KEEPS}")
+    (answer.directory / "checkpoints" / "whole.ckpt").rename(scene.here / "best.ckpt")
+    shutil.rmtree(scene.here / "runs")
 
 
 def with_checkpoint(subcommand: str, *options: str) -> Command:
     words = (*SILENT, "--trainer.max_epochs=2", "--ckpt_path=best.ckpt", *options)
-    return Command(lambda scene: scene.call(subcommand, "--config", scene.trained / "config.yaml", *words), checkpoint)
+    return Command(
+        lambda scene: scene.call(subcommand, "--config", scene.trained / "config.yaml", *words),
+        checkpoint if subcommand == "fit" else weights,
+    )
 
 
 def run_tiny(scene: Scene) -> Any:
