@@ -20,6 +20,8 @@ from experiments.core import records
 from experiments.core.errors import UserError
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
+# Where Lightning's callbacks remember checkpoints, which they delete when there is a better one.
+PLACES = frozenset({"best_k_models", "best_model_path", "kth_best_model_path", "last_model_path"})
 
 
 class CheckpointFiles(TorchCheckpointIO):
@@ -45,7 +47,11 @@ class CheckpointFiles(TorchCheckpointIO):
         """Read what `save_checkpoint` wrote, or another checkpoint, without running any code in it."""
         if Path(path).parent.name == records.RESUME:
             return read(Path(path))
-        return super().load_checkpoint(path, map_location, weights_only=True)
+        content: dict[str, Any] = super().load_checkpoint(path, map_location, weights_only=True)
+        # The checkpoints of another fit are not this one's to test or to delete.
+        states = content.get("callbacks") or {}
+        content["callbacks"] = {name: state for name, state in states.items() if PLACES.isdisjoint(state)}
+        return content
 
 
 def _sync(directory: Path) -> None:

@@ -146,13 +146,13 @@ FIT_OPTIONS = {
     # Names that something looks for in vain
     "--trainer.callbacks.monitor=val/los": "monitors 'val/los', which is not logged; did you mean 'val/loss'?",
     "--trainer.callbacks+={class_path: EarlyStopping, init_args: {monitor: val/acuracy}}": "mean 'val/accuracy'?",
-    "--trainer.callbacks.filename={val/los:.2f}": "filename '{val/los:.2f}' has no 'val/los'; did you mean 'val/loss'?",
-    "--trainer.callbacks.filename={epoch": "filename '{epoch' is no pattern: expected '}' before end of string",
+    "--trainer.callbacks+={class_path: ModelCheckpoint, init_args: {filename: '{val/los:.2f}'}}": "has no 'val/los'; did you mean 'val/loss'?",
+    "--trainer.callbacks+={class_path: ModelCheckpoint, init_args: {filename: '{epoch'}}": "'{epoch' is no pattern: expected '}' before",
     # What another class was given, and this one would keep
     "--data=Iris": "data.batch_size=64 was given to another class, and Iris has it too: give it again",
     "--model=LinearModel": "model.optimizer=sgd was given to another class, and LinearModel has it too",
     "--model.class_path=Recurrent": "was given to another class, and Recurrent has it too: give it again",
-    "--model=LinearModel --model.optimizer=sgd --model.lr=1 --model.momentum=0": "has no module named 'activation'",
+    "--model=LinearModel --model.optimizer=sgd --model.lr=1 --model.momentum=0": "has no activation module",
     "--trainer.num_nodes=2": "trainer.num_nodes must be 1: data in memory feed one device; it is 2",
     "--trainer.devices=[0,1]": "trainer.devices must be 1: data in memory feed one device; it is [0, 1]",
     "--trainer.devices=2": "trainer.devices must be 1: data in memory feed one device; it is 2",
@@ -169,8 +169,8 @@ FIT_OPTIONS = {
     "--trainer={max_epochs: 3}": "option --trainer sets no section as a whole: give --trainer.NAME=VALUE",
     "--trainer.max_epochs+=3": "option --trainer.max_epochs+ appends to a list, and max_epochs is 10",
     "--model.depth+=3": "option --model.depth+ appends to a list, and depth is 8",
-    "--trainer.callbacks.max_norm=5": "unknown key 'trainer.callbacks[5].max_norm' of ModelCheckpoint",
-    "--trainer.callbacks.dirpth=x": "'trainer.callbacks[5].dirpth' of ModelCheckpoint; did you mean 'dirpath'?",
+    "--trainer.callbacks.max_norm=5": "unknown key 'trainer.callbacks[4].max_norm' of BestWeights",
+    "--trainer.callbacks.dirpth=x": "'trainer.callbacks[4].dirpth' of BestWeights; did you mean 'dirpath'?",
     "--trainer.logger.max_queu=5": "'trainer.logger.max_queu' of TensorBoardLogger; did you mean 'max_queue'?",
     "--allow-imprt=x": "unknown option '--allow-imprt'; did you mean 'allow-import'?",
     "stray": "'stray' is not an option; options begin with --",
@@ -225,7 +225,7 @@ def test_predictions_are_written(refused, base_yaml, trained):
     assert "unknown option '--weights_only'" in refused("test", *words, "--weights_only=false")
 
 
-MONITOR = "{class_path: LearningRateMonitor, init_args: {logging_interval: step}}"
+STATISTICS = "{class_path: ActivationStatistics, init_args: {every_n_steps: 25}}"
 LOGGER = "max_epochs: 10\n  logger: {{class_path: TensorBoardLogger, init_args: {{save_dir: ., {}}}}}"
 YAML_EDITS = {
     ("depth: 8", "dpeth: 8"): "unknown key 'model.dpeth' of FullyConnected; did you mean 'depth'?",
@@ -267,11 +267,12 @@ YAML_EDITS = {
         "class_path: FullyConnected\n  lr: 3",
     ): "unknown key 'model.lr'; did you mean 'model.init_args.lr'?",
     (
-        MONITOR,
-        "{class_path: Divergence, every_n_steps: 3}",
-    ): "did you mean 'trainer.callbacks[3].init_args.every_n_steps'?",
-    (MONITOR, "{class_path: Divergence, init_args: null}"): "init_args must be a mapping",
-    (MONITOR, "null"): "trainer.callbacks[3] needs a class_path; valid ones begin",
+        STATISTICS,
+        "{class_path: ActivationStatistics, every_n_steps: 3}",
+    ): "did you mean 'trainer.callbacks[1].init_args.every_n_steps'?",
+    (STATISTICS, "{class_path: Divergence, init_args: {every_n_steps: 3}}"): "'trainer.callbacks[1].every_n_steps' of",
+    (STATISTICS, "{class_path: Divergence, init_args: null}"): "init_args must be a mapping",
+    (STATISTICS, "null"): "trainer.callbacks[1] needs a class_path; valid ones begin",
     ("max_epochs: 10", "max_epochs+: 10"): "'max_epochs+' appends to a list",
     ("depth: 8", "depth+: 8"): "'depth+' appends to a list",
     ("depth: 8", "depth+: [8]"): "model.depth: expected int; it is [8]",
@@ -285,7 +286,7 @@ YAML_EDITS = {
         LOGGER.format("max_queu: 1"),
     ): "unknown key 'trainer.logger.max_queu' of TensorBoardLogger; did you mean 'max_queue'?",
     (
-        MONITOR,
+        STATISTICS,
         "{class_path: EarlyStopping, init_args: {monitor: train/los}}",
     ): "which is not logged; did you mean 'train/loss'?",
     ("seed_everything: 1000\n", ""): "seed_everything must be a whole number >= 0, for example 1000; it is None",

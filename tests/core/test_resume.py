@@ -233,16 +233,14 @@ def test_another_config_does_not_go_on_from_it(here, cut_after):
 def test_short_fits_write_none(here, monkeypatch):
     saved = []
     monkeypatch.setattr("lightning.Trainer.save_checkpoint", lambda _, path, *__: saved.append(str(path)))
-    with pytest.raises(FileNotFoundError):  # of the best weights, which are not written here
-        run_seed(config(here, {}), 1000, here / "run")
-    assert saved
-    assert not any(records.RESUME in path for path in saved)
+    run_seed(config(here, {}), 1000, here / "run")
+    assert saved == []
 
 
 def test_no_checkpoint_but_its_own_holds_the_state(here):
     run_seed(config(here, {}), 1000, here / "run")
     stored = torch.load(here / "run" / "checkpoints" / "best.ckpt", weights_only=True)
-    assert ResumePoint.NAME not in stored["callbacks"]
+    assert ResumePoint.NAME not in stored.get("callbacks", {})
 
 
 DOOR = """

@@ -128,24 +128,24 @@ REFUSED: dict[str, Callable[[dict[str, Any], Path], object]] = {
     "name of the best weights": lambda c, out: part(c, "BestWeights").update(filename=str(out / "data")),
     "directory of the run": lambda c, out: part(c, "run/0").update(directory=str(out)),
     "directory of the recorder": lambda c, out: part(c, "Recorder").update(runs=[str(out)]),
-    "a setting": lambda c, _out: part(c, "GradientClipping").update(max_norm=1e9),
-    "a method": lambda c, out: part(c, "GradientFlow").update(flush="os.system"),
-    "a name that no snapshot has": lambda c, out: part(c, "Divergence").update(unheard=1),
-    "another type": lambda c, out: part(c, "Divergence").update(_step=[1]),
+    "a setting": lambda c, _: part(c, "GradientClipping").update(max_norm=1e9),
+    "a method": lambda c, _: part(c, "GradientFlow").update(flush="os.system"),
+    "a name that no snapshot has": lambda c, _: part(c, "Divergence").update(unheard=1),
+    "another type": lambda c, _: part(c, "Divergence").update(_step=[1]),
     "another callback": lambda c, out: c["callbacks"].update({"Timer": {"dirpath": str(out)}}),
-    "a part that is missing": lambda c, out: c["callbacks"][ResumePoint.NAME]["parts"].pop("applied"),
-    "an epoch beyond the end": lambda c, out: c["loops"]["fit_loop"]["epoch_progress"]["current"].update(completed=9),
-    "a batch beyond the end": lambda c, out: c["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"].update(
+    "a part that is missing": lambda c, _: c["callbacks"][ResumePoint.NAME]["parts"].pop("applied"),
+    "an epoch beyond the end": lambda c, _: c["loops"]["fit_loop"]["epoch_progress"]["current"].update(completed=9),
+    "a batch beyond the end": lambda c, _: c["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"].update(
         ready=10**6
     ),
-    "a negative batch": lambda c, out: c["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"].update(ready=-1),
-    "steps beyond the end": lambda c, out: c["loops"]["fit_loop"]["epoch_loop.automatic_optimization.optim_progress"][
+    "a negative batch": lambda c, _: c["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"].update(ready=-1),
+    "steps beyond the end": lambda c, _: c["loops"]["fit_loop"]["epoch_loop.automatic_optimization.optim_progress"][
         "optimizer"
     ]["step"]["total"].update(completed=10**9),
-    "no loops": lambda c, out: c.pop("loops"),
-    "another network": lambda c, out: c["state_dict"].update(more=torch.zeros(3)),
-    "another version": lambda c, out: c.update({"pytorch-lightning_version": "1.0.0"}),
-    "no random numbers": lambda c, out: c["callbacks"][ResumePoint.NAME].update(random=torch.zeros(2)),
+    "no loops": lambda c, _: c.pop("loops"),
+    "another network": lambda c, _: c["state_dict"].update(more=torch.zeros(3)),
+    "another version": lambda c, _: c.update({"pytorch-lightning_version": "1.0.0"}),
+    "no random numbers": lambda c, _: c["callbacks"][ResumePoint.NAME].update(random=torch.zeros(2)),
 }
 # What is passed over: the config says it.
 PASSED_OVER: dict[str, Callable[[dict[str, Any]], object]] = {

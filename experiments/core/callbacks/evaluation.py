@@ -52,7 +52,9 @@ def draws_kept(module: LightningModule) -> Iterator[None]:
 def placed(module: LightningModule, batch: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """Bring a batch where the module is, and its numbers to the module's precision."""
     there = (part.to(module.device) for part in batch)
-    return tuple(part.type(module.dtype) if part.is_floating_point() else part for part in there)
+    # Of its parameters: those of a stack's networks are views of the stack's.
+    dtype = next((parameter.dtype for parameter in module.parameters()), module.dtype)
+    return tuple(part.type(dtype) if part.is_floating_point() else part for part in there)
 
 
 def _once(module: LectureModule, inputs: Tensor, _index: int) -> Sequence[Tensor]:

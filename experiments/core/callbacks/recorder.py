@@ -205,7 +205,7 @@ class Recorder(SaveConfigCallback):
             found = {} if trainer.sanity_checking else logged
             run.validation = {name: value for name, value in found.items() if name.startswith("val/")}
         if not trainer.sanity_checking:
-            self._show(trainer, pl_module, lambda name: name.startswith("val/"), trainer.global_step)
+            self._show(trainer, pl_module, lambda name: name.startswith("val/"), trainer.global_step - 1)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the rows of the epoch: the module's, which are complete now, and the callbacks'."""
