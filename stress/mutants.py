@@ -61,13 +61,6 @@ MUTANTS = [
         f"{CORE}/test_resume.py::test_a_run_that_is_cut_off_again_and_again[plain]",
     ),
     Mutant(
-        "networks that have ended go on learning after a resume",
-        "experiments/core/checkpoints.py",
-        '{"ends": self.model.ends, "streams"',
-        '{"streams"',
-        f"{CORE}/test_resume.py::test_a_stack_that_is_cut_off_again_and_again[early stopping]",
-    ),
-    Mutant(
         "a damaged checkpoint is used",
         "experiments/core/checkpoint_files.py",
         "hashlib.sha256(content).hexdigest().encode() != digest",

@@ -167,7 +167,7 @@ TABLE_OF_FAULTS = [
     # What is wrong, how it is made so, what is called; exit code, message, what is kept, what is not there.
     # The disk is full at each kind of write.
     Fault("full: config.yaml", disk_full("*config*yaml"), FIT, 1, FULL, "", "*.ckpt result.json"),
-    Fault("full: metrics.csv", disk_full("*metrics*csv"), FIT, 1, FULL, "config.yaml", "*.ckpt result.json"),
+    Fault("full: metrics.csv", disk_full("*metrics*csv"), FIT, 1, FULL, "config.yaml result.json", "*.ckpt"),
     Fault("full: checkpoint", disk_full("*best*ckpt*"), FIT, 1, FULL, "config.yaml", "*.ckpt"),
     Fault("full: result.json", disk_full("*result*json"), FIT, 1, FULL, "config.yaml metrics.csv best.ckpt", "result.json"),
     Fault("full: predictions", disk_full("*predictions*"), PREDICT, 1, FULL, "best.ckpt", "predictions.csv"),
