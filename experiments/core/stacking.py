@@ -81,7 +81,7 @@ def stack_of(
     _check_stackable(trainer.callbacks, stack)  # type: ignore[attr-defined]
     (recorder,) = callbacks_of(trainer, Recorder)
     recorder.runs = list(runs)
-    trainer.loggers = [SeedLoggers(loggers, recorder.takes_part)]
+    trainer.loggers = [SeedLoggers(loggers, recorder.counts)]
     for own, module, part in zip(loggers, modules, data, strict=True):
         for logger in own:
             logger.log_hyperparams(hyperparameters(module, part))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
@@ -47,18 +47,18 @@ class SeedLoggers(NetworkLogger):
 
     Args:
         loggers: one list for each network.
-        takes_part: whether a network, by its index, is still trained in an epoch.
+        counts: whether a number counts, by the index of its network, its epoch and whether it is a final one.
     """
 
-    def __init__(self, loggers: Sequence[Sequence[Logger]], takes_part: Any) -> None:
+    def __init__(self, loggers: Sequence[Sequence[Logger]], counts: Callable[[int, int, bool], bool]) -> None:
         super().__init__()
         self.loggers = tuple(tuple(own) for own in loggers)
-        self.takes_part = takes_part
+        self.counts = counts
 
     def log_networks(self, names: Sequence[str], values: Tensor, *, epoch: int, step: int, final: bool) -> None:
         """Hand each network's numbers to its own loggers."""
         for index, (own, numbers) in enumerate(zip(self.loggers, values.tolist(), strict=True)):
-            if final or self.takes_part(index, epoch):
+            if self.counts(index, epoch, final):
                 curves = _curves(names, numbers)
                 for logger in own:
                     logger.log_metrics(curves, step)
@@ -78,7 +78,8 @@ def log_networks(
 def _curves(names: Sequence[str], numbers: Sequence[float]) -> dict[str, float]:
     """Leave out what means nothing as a curve of its own: bins of a histogram, and one weight of many."""
     pairs = zip(names, numbers, strict=True)
-    return {name: number for name, number in pairs if "/histogram/" not in name and not name.startswith("parameter/")}
+    shown = [(n, number) for n, number in pairs if "/histogram/" not in n and not n.startswith("parameter/")]
+    return {name: int(number) if name == "epoch" else number for name, number in shown}
 
 
 def by_network(loggers: Iterable[Logger]) -> list[Sequence[Logger]]:

@@ -184,14 +184,22 @@ class Recorder(SaveConfigCallback):
         """Whether a run was still trained in an epoch."""
         return index not in self._ended or self._ended[index][0] > epoch
 
+    def counts(self, index: int, epoch: int, final: bool) -> bool:
+        """Whether a number counts: of a run that is tested, as training left it, or while it was trained."""
+        if self._trainer is not None and self._trainer.state.fn == "test":
+            return index in self.tested and not self._sealed
+        return final or self.takes_part(index, epoch)
+
     def hear(self, index: int, numbers: Mapping[str, float], epoch: int, step: int, final: bool) -> None:
         """Keep what an instrument has measured of a run; see `NetworkLogger.log_networks`."""
+        if not self.counts(index, epoch, final):
+            return
         run = self.runs[index]
         if self._trainer is not None and self._trainer.state.fn == "test":
-            run.measures.update(numbers if index in self.tested and not self._sealed else {})
-        elif final or self.takes_part(index, epoch):
-            place = self._ended.get(index, (epoch, step)) if final else (epoch, step)
-            run.rows += [(*place, name, value) for name, value in numbers.items()]
+            run.measures.update(numbers)
+            return
+        place = self._ended.get(index, (epoch, step)) if final else (epoch, step)
+        run.rows += [(*place, name, value) for name, value in numbers.items()]
 
     def hear_callback(self, numbers: Mapping[str, float], step: int) -> None:
         """Keep what a callback has logged of the only run."""
