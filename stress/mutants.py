@@ -61,13 +61,6 @@ MUTANTS = [
         f"{CORE}/test_resume.py::test_a_run_that_is_cut_off_again_and_again[plain]",
     ),
     Mutant(
-        "networks that have ended go on learning after a resume",
-        "experiments/core/checkpoints.py",
-        '{"ends": self.model.ends, "streams"',
-        '{"streams"',
-        f"{CORE}/test_resume.py::test_a_stack_that_is_cut_off_again_and_again[early stopping]",
-    ),
-    Mutant(
         "a damaged checkpoint is used",
         "experiments/core/checkpoint_files.py",
         "hashlib.sha256(content).hexdigest().encode() != digest",
@@ -345,11 +338,11 @@ MUTANTS = [
         f"{LIGHTNING}/test_lecture_module.py::test_validation_and_test_means",
     ),
     Mutant(
-        "metrics that are never reset",
-        "lightning_modules/base.py",
-        "        metrics.reset()\n        (kept,) = self.epochs[stage]",
-        "        (kept,) = self.epochs[stage]",
-        f"{LIGHTNING}/test_lecture_module.py::test_validation_and_test_means",
+        "metrics of a stack that are not reset between its networks",
+        "lightning_modules/stack.py",
+        "            metrics.reset()\n",
+        "",
+        f"{CORE}/test_stacking.py::test_a_stack_leaves_what_its_seeds_leave_alone[more metrics]",
     ),
     Mutant(
         "sizes that do not fit the data accepted",
@@ -549,13 +542,6 @@ MUTANTS = [
         '**{**kwargs, "sub_configs": False}',
         "**kwargs",
         f"{CORE}/test_allow_import.py::test_a_file_called_like_a_class_is_not_opened",
-    ),
-    Mutant(
-        "a checkpoint to go on from deletes what it names",
-        "experiments/core/checkpoints.py",
-        "if records.leads_out(directory, Path(text).absolute()):",
-        "if False:",
-        f"{CORE}/test_security_files.py::test_a_checkpoint_of_a_cut_off_fit_deletes_nothing_either",
     ),
     Mutant(
         "a key given twice accepted",

@@ -72,13 +72,26 @@ class Command:
     prepare: Callable[[Scene], None] | None = None
 
 
-def checkpoint(scene: Scene) -> None:
+KEEPS = "{class_path: ModelCheckpoint, init_args: {dirpath: checkpoints, filename: whole}}"
+
+
+def weights(scene: Scene) -> None:
     shutil.copyfile(scene.trained / "checkpoints" / "best.ckpt", scene.here / "best.ckpt")
+
+
+def checkpoint(scene: Scene) -> None:
+    """What a fit can go on from: more than weights."""
+    answer = scene.call("fit", "--config", scene.trained / "config.yaml", *SILENT, f"--trainer.callbacks+={KEEPS}")
+    (answer.directory / "checkpoints" / "whole.ckpt").rename(scene.here / "best.ckpt")
+    shutil.rmtree(scene.here / "runs")
 
 
 def with_checkpoint(subcommand: str, *options: str) -> Command:
     words = (*SILENT, "--trainer.max_epochs=2", "--ckpt_path=best.ckpt", *options)
-    return Command(lambda scene: scene.call(subcommand, "--config", scene.trained / "config.yaml", *words), checkpoint)
+    return Command(
+        lambda scene: scene.call(subcommand, "--config", scene.trained / "config.yaml", *words),
+        checkpoint if subcommand == "fit" else weights,
+    )
 
 
 def run_tiny(scene: Scene) -> Any:
@@ -154,7 +167,7 @@ TABLE_OF_FAULTS = [
     # What is wrong, how it is made so, what is called; exit code, message, what is kept, what is not there.
     # The disk is full at each kind of write.
     Fault("full: config.yaml", disk_full("*config*yaml"), FIT, 1, FULL, "", "*.ckpt result.json"),
-    Fault("full: metrics.csv", disk_full("*metrics*csv"), FIT, 1, FULL, "config.yaml best.ckpt", ""),
+    Fault("full: metrics.csv", disk_full("*metrics*csv"), FIT, 1, FULL, "config.yaml result.json", "*.ckpt"),
     Fault("full: checkpoint", disk_full("*best*ckpt*"), FIT, 1, FULL, "config.yaml", "*.ckpt"),
     Fault("full: result.json", disk_full("*result*json"), FIT, 1, FULL, "config.yaml metrics.csv best.ckpt", "result.json"),
     Fault("full: predictions", disk_full("*predictions*"), PREDICT, 1, FULL, "best.ckpt", "predictions.csv"),
@@ -268,7 +281,7 @@ def test_a_directory_that_is_read_only_is_refused_before_anything_is_done(scene:
 def test_a_small_disk_is_full_before_the_first_checkpoint_is_whole(scene: Scene):
     (scene.here / "runs").mkdir()
     command = (sys.executable, "-m", "experiments", "fit", "--config", BASE, *SMALL)
-    done = on_a_small_disk(scene.here / "runs", 200, *command)
+    done = on_a_small_disk(scene.here / "runs", 100, *command)
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: {FULL}")
     assert done.stderr.count("\n") == 1

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from experiments.core import allow_list, catalogue
-from experiments.core.errors import TERMINATED, UserError, check_known, nearest
+from experiments.core.errors import NO_MEMORY, TERMINATED, UserError, check_known, nearest
 from experiments.core.interrupts import interrupts_wait
 
 TRAINING = {
@@ -64,7 +64,7 @@ def main(args: Sequence[str]) -> int:
         print(f"error: {error.strerror or error}{place}", file=sys.stderr)
         return 1
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and "allocate memory" not in str(error):
+        if not isinstance(error, MemoryError) and NO_MEMORY not in str(error):
             raise
         print(f"error: out of memory: {' '.join(str(error).split())}", file=sys.stderr)
         return 1

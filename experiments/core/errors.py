@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 
 # Exit code after SIGTERM: 128 and the signal's number.
 TERMINATED = 143
+# What torch says in its errors of memory.
+NO_MEMORY = "allocate memory"
 
 
 class UserError(Exception):

@@ -23,7 +23,7 @@ from experiments.core import allow_list
 from experiments.core.callbacks.recorder import Recorder
 from experiments.core.classes import find_class
 from experiments.core.config import THREADS, check_config, with_defaults
-from experiments.core.errors import UserError
+from experiments.core.errors import NO_MEMORY, UserError
 from lightning_modules.base import LectureModule
 
 LONGEST = 350  # letters of a report of the parser that nothing shorter stands for
@@ -206,8 +206,11 @@ def one_line() -> Iterator[None]:
     """Turn what a class says about its arguments into a user's mistake, in one line."""
     try:
         yield
-    except (ValueError, TypeError, OSError, MisconfigurationException) as error:
+    except (ValueError, TypeError, OSError, RuntimeError, MisconfigurationException) as error:
         if isinstance(error, OSError) and error.errno in DISK:
+            raise
+        # More memory than there is was asked for; any other is an error of the code.
+        if isinstance(error, RuntimeError) and NO_MEMORY not in str(error):
             raise
         raise UserError(" ".join(str(_cause(error)).split())) from error
 
