@@ -179,7 +179,7 @@ MUTANTS = [
         "experiments/core/callbacks/best_weights.py",
         "self.weights[name][rows] = value[rows]",
         "self.weights[name][:] = value",
-        f"{CORE}/test_stacking.py::test_a_stack_leaves_what_its_seeds_leave_alone[the most accurate weights]",
+        f"{CORE}/test_stacking.py::test_seeds_that_stop_early_end_at_epochs_of_their_own",
     ),
     Mutant(
         "the samples of a stack's first seed read for all",
