@@ -35,7 +35,7 @@ def test_the_example_runs_and_learns(tmp_path):
 
 
 def test_callbacks_measure_a_module_of_ones_own_under_a_plain_trainer(tmp_path):
-    assert len(CALLBACKS.splitlines()) <= 20
+    assert len(CALLBACKS.splitlines()) <= 24
     python("-c", CALLBACKS, cwd=tmp_path)
     (path,) = tmp_path.rglob("metrics.csv")
     with path.open(newline="", encoding="utf-8") as file:
