@@ -1,8 +1,8 @@
 """From files and options to one mapping: merged, completed by the defaults, and its names checked against classes.
 
-Types and required arguments are the parser's to check. What it would accept without a word (an option given twice, an
-argument that another class was given) or report in fifty lines (a name that does not exist) is refused here, in one
-line that names the nearest valid thing.
+The parser checks types and required arguments. This module refuses the mistakes that the parser accepts in silence (an
+option given twice, an argument that belongs to another class) and those that it reports in fifty lines (an unknown
+name). Each becomes one line that names the nearest valid name.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ def lay(config: dict[str, Any], option: str, value: Any) -> None:
 
     Args:
         config: a whole config.
-        option: `--section.name`, with a `+` at its end if the value is to be appended to a list.
+        option: `--section.name`, with a `+` at its end to append the value to a list.
         value: in its own type.
 
     Raises:

@@ -101,7 +101,7 @@ def _check_length(trainer: Mapping[str, Any]) -> None:
 
 
 def check_built(trainer: Trainer, module: LectureModule, data: InMemoryDataModule, precision: Any) -> None:
-    """Refuse what would be replaced, cut short or looked for in vain.
+    """Refuse a precision that the device lacks, a step longer than an epoch, and a monitored name that nothing logs.
 
     Args:
         trainer: not yet fitted.
@@ -114,7 +114,7 @@ def check_built(trainer: Trainer, module: LectureModule, data: InMemoryDataModul
     """
     if str(precision).startswith("16") and not str(trainer.precision).startswith("16"):
         raise UserError(
-            f"trainer.precision {precision} is not to be had on this device; it would be {trainer.precision}"
+            f"trainer.precision {precision} is not available on this device, which would use {trainer.precision}"
         )
     batches, together = batches_per_epoch(trainer, data), trainer.accumulate_grad_batches
     if together > batches:

@@ -143,7 +143,7 @@ FIT_OPTIONS = {
     "--model.dropout_mask=batch": "dropout_mask=batch has no effect: dropout is 0",
     "--model.initialization=zero --model.gain=2": "gain=2.0 has no effect: initialization is zero",
     "--weights_only=true": "unknown option '--weights_only'",
-    "--trainer.precision=16": "trainer.precision 16 is not to be had on this device; it would be bf16-mixed",
+    "--trainer.precision=16": "trainer.precision 16 is not available on this device, which would use bf16-mixed",
     # Names that something looks for in vain
     "--trainer.callbacks.monitor=val/los": "monitors 'val/los', which is not logged; did you mean 'val/loss'?",
     "--trainer.callbacks+={class_path: EarlyStopping, init_args: {monitor: val/acuracy}}": "mean 'val/accuracy'?",
