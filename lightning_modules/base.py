@@ -17,7 +17,7 @@ from torchmetrics import Metric, MetricCollection
 
 from lightning_modules.layers import check_count, check_number
 from lightning_modules.losses import Loss, build_loss
-from lightning_modules.metrics import Epoch, MeanLoss, MeanPenalty, build_metrics, collection
+from lightning_modules.metrics import Epoch, MeanLoss, MeanPenalty, build_metrics, check_metrics, collection
 from lightning_modules.optimization import PLATEAU, build_optimizer, build_schedule, check_schedule, optimizer_arguments
 from lightning_modules.penalties import penalized, penalty
 
@@ -131,6 +131,7 @@ class LectureModule(lightning.LightningModule, ABC):
             beta2=self.beta2,
         )
         self.criterion = self.configure_losses()
+        check_metrics(self.criterion.kind, self.metrics)
         self.epochs = {stage: Epoch() for stage in STAGES}
         self.save_hyperparameters()
         if None not in self.sizes.values():
@@ -162,6 +163,7 @@ class LectureModule(lightning.LightningModule, ABC):
         """Build the network, unless that is done: the sizes that were not given are those of the data module."""
         if not hasattr(self, "network"):
             self.take_sizes(self.trainer.datamodule)  # type: ignore[attr-defined]
+        self.metrics_of("train")
 
     def take_sizes(self, data: Any) -> None:
         """Build the network for a data module.
@@ -183,13 +185,9 @@ class LectureModule(lightning.LightningModule, ABC):
             self.build()
 
     def build(self) -> None:
-        """Build network and metrics; all sizes are known."""
+        """Build the network; all sizes are known."""
         self.check_sizes()
         self.network = self.configure_network()
-        means = {"loss": MeanLoss()} | ({"penalty": MeanPenalty()} if self.l1 or self.l2 else {})
-        for stage in STAGES:
-            chosen = {"loss": MeanLoss()} if stage != "train" else means
-            setattr(self, f"{stage}_metrics", collection(stage, {**chosen, **self.configure_metrics()}))
         # For the model summary: sizes of layers, and operations.
         shape = self.sizes.get("sample_shape") or (self.sizes["num_features"],)
         self.example_input_array = torch.zeros(1, *shape)
@@ -298,7 +296,14 @@ class LectureModule(lightning.LightningModule, ABC):
         self._log_epoch("test")
 
     def metrics_of(self, stage: str) -> MetricCollection:
-        """The metrics of train, val or test."""
+        """The metrics of train, val or test; of all but the first network of a stack, nobody asks for them."""
+        if not hasattr(self, f"{stage}_metrics"):
+            means = {"loss": MeanLoss()} | ({"penalty": MeanPenalty()} if self.l1 or self.l2 else {})
+            for each in STAGES:
+                chosen = {"loss": MeanLoss()} if each != "train" else means
+                setattr(
+                    self, f"{each}_metrics", collection(each, {**chosen, **self.configure_metrics()}).to(self.device)
+                )
         found: MetricCollection = getattr(self, f"{stage}_metrics")
         return found
 
@@ -306,8 +311,7 @@ class LectureModule(lightning.LightningModule, ABC):
         """Compute loss and metrics of the samples of an epoch of any kind, by their names without a stage."""
         metrics = self.metrics_of("test").clone()
         metrics.reset()
-        (kept,) = epoch.of_networks(self.criterion.predict)
-        metrics.update(**kept)
+        metrics.update(**epoch.columns(self.criterion.predict))
         return {name.removeprefix("test/"): value for name, value in metrics.compute().items()}
 
     def _step(self, batch: Sequence[Tensor], batch_idx: int, stage: str) -> Tensor:
@@ -328,8 +332,7 @@ class LectureModule(lightning.LightningModule, ABC):
     def _log_epoch(self, stage: str) -> None:
         metrics = self.metrics_of(stage)
         metrics.reset()
-        (kept,) = self.epochs[stage].of_networks(self.criterion.predict)
-        metrics.update(**kept)
+        metrics.update(**self.epochs[stage].columns(self.criterion.predict))
         # Already of the whole epoch: another batch size would only multiply and divide it.
         self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=1)
 

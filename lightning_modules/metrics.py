@@ -16,6 +16,7 @@ from torchmetrics.classification import (
     MultilabelExactMatch,
     MultilabelF1Score,
 )
+from torchmetrics.functional.classification import multiclass_accuracy
 
 from lightning_modules.layers import choose
 
@@ -26,17 +27,17 @@ class MeanLoss(MeanMetric):
     """Mean loss over the samples of an epoch; a loss that is not finite stays in it."""
 
     def update(self, losses: Tensor, sizes: Tensor) -> None:  # type: ignore[override]
-        """Add the mean losses of batches, (batches,), and the numbers of their samples, (batches,)."""
+        """Add the mean losses of batches, (…, batches), and the numbers of their samples, (batches,)."""
         # Not by the update of `MeanMetric`: it drops NaN or, told not to, the weights (torchmetrics 1.9).
-        self.mean_value += (losses.to(self.mean_value) * sizes).sum()
-        self.weight += sizes.sum()
+        self.mean_value = self.mean_value + (losses.to(self.mean_value) * sizes).sum(-1)
+        self.weight = self.weight + sizes.sum()
 
 
 class MeanPenalty(MeanLoss):
     """Mean penalty over the steps of an epoch, weighted like the loss."""
 
     def update(self, penalties: Tensor, sizes: Tensor) -> None:  # type: ignore[override]
-        """Add the penalties of steps, (batches,), and the numbers of their samples, (batches,)."""
+        """Add the penalties of steps, (…, batches), and the numbers of their samples, (batches,)."""
         super().update(losses=penalties, sizes=sizes)
 
 
@@ -92,10 +93,17 @@ def build_metrics(kind: str, outputs: int, names: Sequence[str] | None = None) -
     Raises:
         ValueError: a name that does not exist for this kind, or is given twice.
     """
+    return {name: METRICS[kind][name](outputs) for name in check_metrics(kind, names)}
+
+
+def check_metrics(kind: str, names: Sequence[str] | None) -> list[str]:
+    """Give the names of the metrics that are asked for; see `build_metrics`."""
     chosen = USUAL[kind] if names is None else list(names)
     if len(set(chosen)) < len(chosen):
         raise ValueError(f"metrics must differ from each other, not {chosen}")
-    return {name: choose(f"metric of {kind}", name, METRICS[kind])(outputs) for name in chosen}
+    for name in chosen:
+        choose(f"metric of {kind}", name, METRICS[kind])
+    return chosen
 
 
 @dataclass
@@ -133,8 +141,8 @@ class Epoch:
         for kept in vars(self).values():
             kept.clear()
 
-    def of_networks(self, predict: Callable[[Tensor], Tensor]) -> list[dict[str, Tensor]]:
-        """Give what the metrics of each network are updated with, by the names that their `update` uses.
+    def columns(self, predict: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+        """Join the batches, by the names that the `update` of a metric uses; but for `sizes`, networks lead.
 
         Args:
             predict: turns outputs into predictions.
@@ -145,9 +153,48 @@ class Epoch:
         columns["preds"] = _precise(predict(outputs))
         if self.penalties:
             columns["penalties"] = torch.stack(self.penalties, axis)
-        sizes = torch.tensor(self.sizes, device=outputs.device)
-        networks = [value.unbind() if axis else [value] for value in columns.values()]
-        return [{**dict(zip(columns, own, strict=True)), "sizes": sizes} for own in zip(*networks, strict=True)]
+        return {**columns, "sizes": torch.tensor(self.sizes, device=outputs.device)}
+
+
+def count_networks(metrics: MetricCollection, columns: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Compute metrics of one network for each of several: losses and accuracy at once, others one after the other.
+
+    Args:
+        metrics: of one network; they are reset.
+        columns: as `Epoch` joins them, led by the axis of the networks.
+
+    Returns:
+        (networks,) for each name.
+    """
+    found = {}
+    for name, metric in metrics.items(copy_state=False):
+        metric.reset()
+        if isinstance(metric, MeanLoss):
+            metric.update(columns["penalties" if isinstance(metric, MeanPenalty) else "losses"], columns["sizes"])
+            found[name] = metric.compute()
+        elif type(metric) is MulticlassAccuracy and columns["preds"].dim() == 3:
+            found[name] = multiclass_accuracy(
+                # It takes the classes for the second axis, and keeps the first apart.
+                columns["preds"].transpose(1, 2),
+                columns["target"],
+                metric.num_classes,
+                average=metric.average,
+                top_k=metric.top_k,
+                ignore_index=metric.ignore_index,
+                multidim_average="samplewise",
+                validate_args=False,
+            )
+        else:
+            found[name] = torch.stack([_of_one(metric, columns, index) for index in range(len(columns["losses"]))])
+    return {str(name): value for name, value in found.items()}
+
+
+def _of_one(metric: Metric, columns: Mapping[str, Tensor], network: int) -> Tensor:
+    alone = MetricCollection({"it": metric}, compute_groups=False)
+    alone.reset()
+    alone.update(**{name: value if name == "sizes" else value[network] for name, value in columns.items()})
+    value: Tensor = alone.compute()["it"]
+    return value
 
 
 def collection(stage: str, metrics: Mapping[str, Metric]) -> MetricCollection:

@@ -19,11 +19,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 from torch.optim import Optimizer
-from torchmetrics import MetricCollection
 
 from lightning_modules.base import STAGES, LectureModule, configure_optimization, is_last_step, known
 from lightning_modules.fully_connected import FullyConnectedNetwork
-from lightning_modules.metrics import Epoch
+from lightning_modules.metrics import Epoch, count_networks
 from lightning_modules.penalties import penalized, penalty
 from lightning_modules.perceptron import PerceptronNetwork
 from lightning_modules.recurrent import RecurrentNetwork
@@ -392,16 +391,8 @@ class Stack(lightning.LightningModule):
         return objective if cost is None else objective + cost
 
     def _count(self, stage: str) -> None:
-        self.network_metrics |= self._counted(self.epochs[stage], self.plain[0].metrics_of(stage))
-
-    def _counted(self, epoch: Epoch, metrics: MetricCollection) -> dict[str, Tensor]:
-        """One update of the same metrics for each network."""
-        found: list[dict[str, Tensor]] = []
-        for kept in epoch.of_networks(self.criterion.predict):
-            metrics.reset()
-            metrics.update(**kept)
-            found.append(metrics.compute())
-        return {name: torch.stack([values[name] for values in found]) for name in found[0]}
+        columns = self.epochs[stage].columns(self.criterion.predict)
+        self.network_metrics |= count_networks(self.plain[0].metrics_of(stage), columns)
 
 
 def gradients_of(optimizer: Optimizer) -> list[Tensor]:

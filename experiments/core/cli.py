@@ -28,7 +28,7 @@ from experiments.core.callbacks.instrument import callbacks_of
 from experiments.core.callbacks.recorder import Recorder, RunRecord
 from experiments.core.checkpoint_files import CheckpointFiles, read_checkpoint
 from experiments.core.classes import description, find_class
-from experiments.core.config import Command, check_config, read_command, with_defaults
+from experiments.core.config import Command, read_command, with_defaults
 from experiments.core.contradictions import check_built
 from experiments.core.errors import UserError
 from experiments.core.parsing import ParsedConfig, one_line, quieten
@@ -188,7 +188,6 @@ def build_fit(config: Mapping[str, Any], seed: int, directory: Path) -> LectureC
     """
     quieten()
     torch.set_num_threads(1)
-    check_config(config)
     trainer = {**(config.get("trainer") or {}), **QUIET, "default_root_dir": str(directory)}
     return LectureCLI(with_defaults({**config, "seed_everything": seed, "trainer": trainer}))
 

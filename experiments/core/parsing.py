@@ -29,6 +29,10 @@ from lightning_modules.base import LectureModule
 LONGEST = 350  # letters of a report of the parser that nothing shorter stands for
 
 
+# By what is on the allow-list, and whether it prints help.
+_PARSERS: dict[tuple[Any, ...], LightningArgumentParser] = {}
+
+
 class _Parser(LightningArgumentParser):
     """Takes a text in the place of a class for the name of the class, and never for that of a file."""
 
@@ -50,7 +54,7 @@ class ParsedConfig(LightningCLI):
     """
 
     def __init__(self, config: Mapping[str, Any] | Sequence[str], subcommand: str = "fit") -> None:
-        self.stage = subcommand
+        self.stage, self.helps = subcommand, not isinstance(config, Mapping)
         trainer = (config.get("trainer") or {}) if isinstance(config, Mapping) else {}
         # Which of int and float the parser tries first depends on which of the equal types `int | float` and
         # `float | int` any package has written first; 1 is a batch, and 1.0 all of them.
@@ -59,7 +63,7 @@ class ParsedConfig(LightningCLI):
             import_path_denylist=["*"],
             import_path_allowlist=allow_list.importable(),
             # What stands under a field is shown by the help; to look for it takes time.
-            docstring_parse_attribute_docstrings=not isinstance(config, Mapping),
+            docstring_parse_attribute_docstrings=self.helps,
         )
         super().__init__(
             LightningModule,
@@ -81,6 +85,15 @@ class ParsedConfig(LightningCLI):
             # The parser changes what it is given.
             args=copy.deepcopy(dict(config)) if isinstance(config, Mapping) else list(config),
         )
+
+    def setup_parser(self, add_subcommands: bool, *parser_kwargs: dict[str, Any]) -> None:
+        """Build the parser once a process for each allow-list, which takes as long as some epochs of a small network."""
+        key = (allow_list.allowed(), self.stage, self.helps)
+        if key in _PARSERS:
+            self.parser = _PARSERS[key]
+        else:
+            super().setup_parser(add_subcommands, *parser_kwargs)
+            _PARSERS[key] = self.parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add, for the help, what is read before the parser."""
