@@ -6,6 +6,7 @@ A step of a small network costs more in calls than in arithmetic; a stack pays f
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -435,8 +436,12 @@ def refuse_own_rules(kind: type[LectureModule]) -> None:
     Raises:
         NotStackableError: it does; the message says where.
     """
-    for name in dir(LectureModule):
-        free = name.startswith("__") or name in FREE
-        own, usual = (inspect.getattr_static(each, name) for each in (kind, LectureModule))
-        if own is not usual and callable(own) and not free:
-            raise NotStackableError(f"{kind.__name__} has a {name} of its own")
+    for name in _own_rules(kind):
+        raise NotStackableError(f"{kind.__name__} has a {name} of its own")
+
+
+@functools.cache
+def _own_rules(kind: type[LectureModule]) -> list[str]:
+    names = [name for name in dir(LectureModule) if not name.startswith("__") and name not in FREE]
+    pairs = [(name, *(inspect.getattr_static(each, name) for each in (kind, LectureModule))) for name in names]
+    return [name for name, own, usual in pairs if own is not usual and callable(own)]

@@ -87,7 +87,7 @@ class ParsedConfig(LightningCLI):
         )
 
     def setup_parser(self, add_subcommands: bool, *parser_kwargs: dict[str, Any]) -> None:
-        """Build the parser once a process for each allow-list, which takes as long as some epochs of a small network."""
+        """Build the parser once a process for each allow-list: it takes as long as some epochs of a small network."""
         key = (allow_list.allowed(), self.stage, self.helps)
         if key in _PARSERS:
             self.parser = _PARSERS[key]

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 
 from datamodules.stack import StackedData
 from experiments.core.callbacks import BestWeights
 from experiments.core.callbacks.evaluation import data_of_each
 from experiments.core.callbacks.instrument import LAYERWISE, callbacks_of
 from experiments.core.callbacks.loggers import SeedLoggers
-from experiments.core.callbacks.recorder import Recorder, RunRecord, hyperparameters
+from experiments.core.callbacks.recorder import Recorder, RunRecord, hyperparameters, write_yaml
 from experiments.core.checkpoints import ResumePoint, forget
 from lightning_modules.base import LectureModule
 from lightning_modules.stack import NotStackableError, Stack, refuse_own_rules
@@ -84,7 +84,11 @@ def stack_of(
     trainer.loggers = [SeedLoggers(loggers, recorder.counts)]
     for own, module, part in zip(loggers, modules, data, strict=True):
         for logger in own:
-            logger.log_hyperparams(hyperparameters(module, part))
+            shown = hyperparameters(module, part)
+            logger.log_hyperparams(shown)
+            if isinstance(logger, TensorBoardLogger):
+                # What it would write itself; trying each value first, as it does, takes as long as an epoch.
+                write_yaml(Path(logger.log_dir) / logger.NAME_HPARAMS_FILE, shown)
             logger.save()
     return stack, StackedData(data)  # type: ignore[arg-type]
 

@@ -174,7 +174,7 @@ class Recorder(SaveConfigCallback):
         for run in self.runs:
             if not self.resumed:
                 (run.directory / records.METRICS).unlink(missing_ok=True)
-            _write_yaml(run.directory / records.CONFIG, run.config)
+            write_yaml(run.directory / records.CONFIG, run.config)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look at what is applied."""
@@ -335,7 +335,8 @@ class Recorder(SaveConfigCallback):
             )
 
 
-def _write_yaml(path: Path, content: dict[str, Any]) -> None:
+def write_yaml(path: Path, content: dict[str, Any]) -> None:
+    """Write plain mappings as YAML, atomically."""
     records.write_atomically(path, "".join(_yaml(json.dumps({key: value})) for key, value in content.items()))
 
 
