@@ -16,7 +16,7 @@ from torchmetrics.classification import (
     MultilabelExactMatch,
     MultilabelF1Score,
 )
-from torchmetrics.functional.classification import multiclass_accuracy
+from torchmetrics.functional.classification import multiclass_stat_scores
 
 from lightning_modules.layers import choose
 
@@ -172,21 +172,27 @@ def count_networks(metrics: MetricCollection, columns: Mapping[str, Tensor]) -> 
         if isinstance(metric, MeanLoss):
             metric.update(columns["penalties" if isinstance(metric, MeanPenalty) else "losses"], columns["sizes"])
             found[name] = metric.compute()
-        elif type(metric) is MulticlassAccuracy and columns["preds"].dim() == 3:
-            found[name] = multiclass_accuracy(
-                # It takes the classes for the second axis, and keeps the first apart.
-                columns["preds"].transpose(1, 2),
-                columns["target"],
-                metric.num_classes,
-                average=metric.average,
-                top_k=metric.top_k,
-                ignore_index=metric.ignore_index,
-                multidim_average="samplewise",
-                validate_args=False,
-            )
+        elif type(metric) is MulticlassAccuracy and metric.average == "micro" and columns["preds"].dim() == 3:
+            found[name] = _micro_accuracies(metric, columns)
         else:
             found[name] = torch.stack([_of_one(metric, columns, index) for index in range(len(columns["losses"]))])
     return {str(name): value for name, value in found.items()}
+
+
+def _micro_accuracies(metric: MulticlassAccuracy, columns: Mapping[str, Tensor]) -> Tensor:
+    # The function takes the classes for the second axis, and keeps the first apart.
+    preds = columns["preds"].transpose(1, 2)
+    right, _, _, wrong, _ = multiclass_stat_scores(
+        preds,
+        columns["target"],
+        preds.shape[1],
+        average="micro",
+        top_k=metric.top_k,
+        ignore_index=metric.ignore_index,
+        multidim_average="samplewise",
+        validate_args=False,
+    ).unbind(-1)
+    return right.to(_precision()) / (right + wrong)
 
 
 def _of_one(metric: Metric, columns: Mapping[str, Tensor], network: int) -> Tensor:

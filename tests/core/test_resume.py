@@ -106,7 +106,7 @@ def config(folder: Path, case: dict[str, Any]) -> list[str]:
 
 
 class Cut(BaseException):
-    """The power fails."""
+    """The power fails; the networks of a stack that have ended by then."""
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def cut_after(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             left[0] -= 1
             if not left[0]:
                 left[0] = next(occasions, 10**9)
-                raise Cut
+                raise Cut(dict(getattr(trainer.lightning_module, "ended", {})))
 
         monkeypatch.setattr(ResumePoint, "_save_if_due", save_and_cut)
 
@@ -167,6 +167,31 @@ def test_a_stack_that_is_cut_off_again_and_again(here, cut_after, case, capsys):
     assert [bytes_of(directory) for directory in cut] == [bytes_of(directory) for directory in whole]
     assert not (cut[0] / records.RESUME).exists()
     assert "from the beginning" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("case", "seeds"),
+    [("early stopping", SEEDS), ("some seeds diverge", (1003, 1004, 1005))],
+    ids=["early stopping", "divergence"],
+)
+def test_a_network_that_had_ended_before_the_cut_stays_as_it_was(here, cut_after, case, seeds):
+    args = config(here, CASES[case])
+    whole, cut = ([here / kind / f"seed={seed}" for seed in seeds] for kind in ("whole", "cut"))
+    assert run_stack(args, seeds, whole) == ""
+    steps = [records.read_result(directory)["steps"] for directory in whole]
+    ended = []
+    # An occasion a step and one an epoch: from some cut on, those that end first have ended.
+    cut_after(itertools.repeat(9))
+    while True:
+        try:
+            run_stack(args, seeds, cut)
+        except Cut as fallen:
+            ended.append(fallen.args[0])
+            continue
+        break
+    assert ended[-1]
+    assert all(step == steps[index] for index, (_, step) in ended[-1].items())
+    assert [bytes_of(directory) for directory in cut] == [bytes_of(directory) for directory in whole]
 
 
 @pytest.mark.parametrize("case", [*CASES.values(), *ALONE.values()], ids=[*CASES, *ALONE])
