@@ -227,6 +227,13 @@ class InMemoryDataModule(ResumableData, ABC):
         return self.num_disjoint_tests >= USUAL_NUMBER_OF_SEEDS
 
     @property
+    def nbytes(self) -> int:
+        """Size of what is held of the three splits; the source, which a process reads once, is not counted."""
+        held = [self._targets, *self.val, *self.test, *([] if self._train is None else self._train)]
+        images = None if self._augmented is None else self._augmented.images
+        return sum(tensor.nbytes for tensor in [*held, images] if isinstance(tensor, Tensor))
+
+    @property
     def sha256(self) -> str:
         """Digest of the content of the source, the same for every split of it."""
         return self.load().sha256

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from pathlib import Path
 
 from experiments.core.commands import main
+from experiments.core.environment import settle
 
 if __name__ == "__main__":
-    # With a CUDA build of torch and no GPU, every optimiser step would look for one: 20 % of a small step.
-    if not any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/dxg")):
-        os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+    settle(sys.argv[1:])
     # What usage lines say.
     sys.argv[0] = "python -m experiments"
     sys.exit(main(sys.argv[1:]))

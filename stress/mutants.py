@@ -326,8 +326,8 @@ MUTANTS = [
     Mutant(
         "mean of batch means",
         "lightning_modules/metrics.py",
-        "(losses.to(self.mean_value) * sizes).sum()",
-        "losses.to(self.mean_value).mean() * sizes.sum()",
+        "(losses.to(self.mean_value) * sizes).sum(-1)",
+        "losses.to(self.mean_value).mean(-1) * sizes.sum()",
         f"{LIGHTNING}/test_lecture_module.py::test_means_are_exact_with_a_partial_last_batch",
     ),
     Mutant(
@@ -339,8 +339,8 @@ MUTANTS = [
     ),
     Mutant(
         "metrics of a stack that are not reset between its networks",
-        "lightning_modules/stack.py",
-        "            metrics.reset()\n",
+        "lightning_modules/metrics.py",
+        "    alone.reset()\n",
         "",
         f"{CORE}/test_stacking.py::test_a_stack_leaves_what_its_seeds_leave_alone[more metrics]",
     ),

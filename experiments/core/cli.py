@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import itertools
+import math
 import re
 import sys
 import time
@@ -32,7 +33,7 @@ from experiments.core.config import Command, read_command, with_defaults
 from experiments.core.contradictions import check_built
 from experiments.core.errors import UserError
 from experiments.core.parsing import ParsedConfig, one_line, quieten
-from experiments.core.stacking import fit, refuse, stack_of, test_and_seal
+from experiments.core.stacking import fit, refuse, seeds_that_fit, stack_of, test_and_seal
 from lightning_modules.base import LectureModule
 from lightning_modules.stack import NotStackableError, Stack
 
@@ -192,13 +193,16 @@ def build_fit(config: Mapping[str, Any], seed: int, directory: Path) -> LectureC
     return LectureCLI(with_defaults({**config, "seed_everything": seed, "trainer": trainer}))
 
 
-def fit_seeds(config: Mapping[str, Any], seeds: Sequence[int], directories: Sequence[Path]) -> str:
+def fit_seeds(
+    config: Mapping[str, Any], seeds: Sequence[int], directories: Sequence[Path], budget: float = math.inf
+) -> str:
     """Train one condition with one seed, or with several in one fit; each run leaves what `fit` alone would leave.
 
     Args:
         config: of the condition; its seed is replaced.
         seeds: of the runs.
         directories: of the runs, one a seed.
+        budget: bytes that a fit may take; seeds that need more together are trained in several.
 
     Returns:
         Why the seeds cannot be trained in one fit, and were not; an empty text if they were.
@@ -209,6 +213,10 @@ def fit_seeds(config: Mapping[str, Any], seeds: Sequence[int], directories: Sequ
     cli = build_fit(config, seeds[0], directories[0])
     model, data = cli.model, cli.datamodule
     if len(seeds) > 1:
+        most = seeds_that_fit(model, data, budget) if isinstance(data, InMemoryDataModule) else len(seeds)
+        if most < len(seeds):
+            parts = [slice(first, first + most) for first in range(0, len(seeds), most)]
+            return next(filter(None, (fit_seeds(config, seeds[part], directories[part]) for part in parts)), "")
         try:
             model, data = cli.stack(seeds, directories)
         except NotStackableError as error:

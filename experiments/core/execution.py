@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import importlib
 import inspect
+import math
 import shutil
 import sys
 import time
@@ -18,7 +20,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from experiments.core import records
+from experiments.core import memory, records
 from experiments.core.errors import UserError, check_known
 from experiments.core.interrupts import interrupts_wait
 from experiments.core.workers import ATTEMPTS, Pool
@@ -138,11 +140,15 @@ def run_groups(pool: Pool, pending: Sequence[Group], rank: int = 0) -> Iterator[
         rank: groups of a lower rank go first.
     """
     ordered = sorted(pending, key=lambda group: -sum(task.cost for task in group))
-    return _results(pool, {pool.submit(execute, group, rank=rank): group for group in ordered}, rank)
+    call = functools.partial(execute, budget=memory.available() / pool.jobs)
+    return _results(pool, call, {pool.submit(call, group, rank=rank): group for group in ordered}, rank)
 
 
 def _results(
-    pool: Pool, waiting: dict[Future[list[Outcome] | str], Group], rank: int
+    pool: Pool,
+    call: Callable[..., list[Outcome] | str],
+    waiting: dict[Future[list[Outcome] | str], Group],
+    rank: int,
 ) -> Iterator[tuple[Task, Outcome]]:
     while waiting:
         wait(waiting, return_when=FIRST_COMPLETED)
@@ -152,17 +158,18 @@ def _results(
             lost = Outcome("failed", 0.0, f"worker ended, {ATTEMPTS} times: {error}")
             ended = [lost] * len(group) if error is not None else future.result()
             if isinstance(ended, str):
-                waiting |= {pool.submit(execute, (task,), ended, rank=rank): (task,) for task in group}
+                waiting |= {pool.submit(call, (task,), ended, rank=rank): (task,) for task in group}
             else:
                 yield from zip(group, ended, strict=True)
 
 
-def execute(group: Group, alone: str = "") -> list[Outcome] | str:
+def execute(group: Group, alone: str = "", *, budget: float = math.inf) -> list[Outcome] | str:
     """Run the tasks of a group in one fit: from nothing, or from where an earlier call was cut off.
 
     Args:
         group: a task, or several seeds of a condition.
         alone: why a task is run by itself that was to be one of several.
+        budget: bytes that a fit may take; seeds that need more together are trained in several.
 
     Returns:
         How each of them ended; or why they have to be run one by one, and none was.
@@ -171,7 +178,7 @@ def execute(group: Group, alone: str = "") -> list[Outcome] | str:
     # A worker whose parent was killed may still be at it.
     try:
         with locked(group[0].directory, wait=True):
-            reason, error = _logged(group, lambda: _run(group))
+            reason, error = _logged(group, lambda: _run(group, budget))
     except (OSError, UserError) as fault:  # not even the log could be written
         reason, error = "", " ".join(str(fault).split())
     if reason:
@@ -180,14 +187,14 @@ def execute(group: Group, alone: str = "") -> list[Outcome] | str:
     return [Outcome(_status(task), seconds, error, alone) for task in group]
 
 
-def _run(group: Group) -> str:
+def _run(group: Group, budget: float) -> str:
     task = group[0]
     if task.check:
         _run_check(task)
         return ""
     from experiments.core.cli import fit_seeds
 
-    return fit_seeds(task.config, [task.seed for task in group], [task.directory for task in group])
+    return fit_seeds(task.config, [task.seed for task in group], [task.directory for task in group], budget)
 
 
 def _status(task: Task) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn import functional
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGES = ("torch", "lightning", "torchvision", "torchmetrics", "numpy", "scipy", "scikit-learn", "pandas")
@@ -39,7 +40,29 @@ def flags() -> dict[str, Any]:
         "cudnn_deterministic": torch.backends.cudnn.deterministic,
         "cudnn_benchmark": torch.backends.cudnn.benchmark,
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "rounding": rounding(),
     }
+
+
+@functools.cache
+def rounding() -> str:
+    """Fingerprint of how the CPU rounds: processors of one capability may sum, and approximate, in other orders.
+
+    Returns:
+        Hash of products, sums and functions of the sizes that networks here have; it takes milliseconds.
+    """
+    digest = hashlib.sha256()
+    for dtype in (torch.float32, torch.float64):
+        draw = functools.partial(torch.randn, generator=torch.Generator().manual_seed(0), dtype=dtype)
+        batch, hidden = draw(64, 784), draw(10, 64, 64)
+        images, filters = draw(16, 3, 28, 28), draw(8, 3, 3, 3)
+        found = [batch, batch @ draw(784, 128), batch.T @ draw(64, 10), hidden @ draw(10, 64, 64)]
+        found += [functional.conv2d(images, filters), hidden.sum(0), hidden.sum(-1), batch.mean(), batch.var(0)]
+        found += [hidden.exp(), hidden.abs().log(), hidden.abs().sqrt(), hidden.tanh(), hidden.sigmoid(), hidden.erf()]
+        found += [functional.log_softmax(hidden, -1), functional.layer_norm(hidden, [64])]
+        for tensor in found:
+            digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 @functools.cache
@@ -83,7 +106,9 @@ def other_arithmetic(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
         now: another.
     """
     old, new = _arithmetic(then), _arithmetic(now)
-    return ", ".join(f"{name} {old.get(name)} -> {new[name]}" for name in new if old.get(name) != new[name])
+    return ", ".join(
+        f"{name} {old.get(name, 'not recorded')} -> {new[name]}" for name in new if old.get(name) != new[name]
+    )
 
 
 def _arithmetic(ledger: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from torch import Tensor
 
+from datamodules.base import EVALUATION_BATCH_SIZE, InMemoryDataModule
 from datamodules.stack import StackedData
 from experiments.core.callbacks import BestWeights
 from experiments.core.callbacks.evaluation import data_of_each
@@ -18,6 +22,11 @@ from experiments.core.callbacks.recorder import Recorder, RunRecord, hyperparame
 from experiments.core.checkpoints import ResumePoint, forget
 from lightning_modules.base import LectureModule
 from lightning_modules.stack import NotStackableError, Stack, refuse_own_rules
+
+# Weights, their gradients, two moments of an optimiser, and the best weights so far.
+COPIES_OF_WEIGHTS = 5
+# While the samples of a seed are scaled, there are as many again.
+TRANSIENT = 2
 
 
 def fit(
@@ -119,3 +128,33 @@ def _check_stackable(callbacks: Sequence[Callback], stack: Stack) -> None:
     for callback in callbacks:
         if getattr(callback, "stackable", False) == LAYERWISE and not stack.network.layerwise:
             raise NotStackableError(f"{type(callback).__name__} needs layers that compute for all networks")
+
+
+def of_a_seed(model: LectureModule, data: InMemoryDataModule) -> int:
+    """Bytes that one more seed adds to a stack: its samples, its weights, and what a batch keeps for the gradient.
+
+    Args:
+        model: built.
+        data: set up.
+    """
+    network, (inputs, _) = copy.deepcopy(model.network).train(), data.smallest_batch()
+    own = {tensor.untyped_storage().data_ptr() for tensor in network.state_dict().values()}
+    kept: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.random.fork_rng(devices=[]), torch.autograd.graph.saved_tensors_hooks(note, note), torch.enable_grad():
+        outputs = network(inputs)
+    del outputs
+    weights = sum(int(tensor.nbytes) for tensor in model.state_dict().values())
+    batch = max(int(data.batch_size), EVALUATION_BATCH_SIZE)
+    return data.nbytes + COPIES_OF_WEIGHTS * weights + sum(kept.values()) // len(inputs) * batch
+
+
+def seeds_that_fit(model: LectureModule, data: InMemoryDataModule, budget: float) -> int:
+    """How many seeds a stack may have within so many bytes, one at least; while it is built, one seed takes more."""
+    return max(1, int(budget // of_a_seed(model, data)) - TRANSIENT)

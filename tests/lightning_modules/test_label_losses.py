@@ -77,8 +77,7 @@ def test_what_is_counted_after_softmax_follows_its_shares() -> None:
     kept = Epoch()
     kept.add(loss.mean(outputs, targets), outputs, targets)
     metrics = collection("val", build_metrics(loss.kind, 3))
-    (columns,) = kept.of_networks(loss.predict)
-    metrics.update(**columns)
+    metrics.update(**kept.columns(loss.predict))
     logged = {name: value.item() for name, value in metrics.compute().items()}
     predicted = (outputs.softmax(1) >= 1 / 3).numpy()
     assert logged == {

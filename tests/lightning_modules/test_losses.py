@@ -148,8 +148,7 @@ def epoch(loss: Loss, outputs: Tensor, targets: Tensor, sizes: list[int]) -> dic
     for own, wanted in zip(outputs.split(sizes), targets.split(sizes), strict=True):
         kept.add(loss.mean(own, wanted), own, wanted)
     metrics = collection("val", build_metrics(loss.kind, outputs.shape[1]))
-    (columns,) = kept.of_networks(loss.predict)
-    metrics.update(**columns)
+    metrics.update(**kept.columns(loss.predict))
     return {name.removeprefix("val/"): value.item() for name, value in metrics.compute().items()}
 
 

@@ -20,14 +20,23 @@ from sklearn.metrics import (
     recall_score,
 )
 from torch import Tensor
-from torch.nn import functional as F
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassCohenKappa
 
 from datamodules import Digits
 from experiments.core import records
 from lightning_modules import FullyConnected, LinearModel
-from lightning_modules.metrics import METRICS, USUAL, Epoch, MeanLoss, build_metrics, collection
+from lightning_modules.losses import build_loss
+from lightning_modules.metrics import (
+    METRICS,
+    USUAL,
+    Epoch,
+    MeanLoss,
+    MeanPenalty,
+    build_metrics,
+    collection,
+    count_networks,
+)
 
 Fit = Callable[..., lightning.Trainer]
 Truth = Callable[[Tensor, Tensor], float]
@@ -156,25 +165,31 @@ def test_an_infinite_loss_stays_infinite() -> None:
     kept = Epoch()
     for loss in (1.0, math.inf):
         kept.add(torch.tensor(loss), torch.zeros(2, 1), torch.zeros(2, 1))
-    (columns,) = kept.of_networks(lambda outputs: outputs)
+    columns = kept.columns(lambda outputs: outputs)
     mean = MeanLoss()
     mean.update(columns["losses"], columns["sizes"])
     assert mean.compute().item() == math.inf
 
 
-def test_of_several_networks_each_is_counted_alone() -> None:
-    kept, alone = Epoch(), [Epoch(), Epoch()]
-    outputs, targets = torch.randn(2, 7, 3, generator=torch.Generator().manual_seed(0)), torch.arange(14).view(2, 7) % 3
-    for rows in (slice(0, 5), slice(5, 7)):
-        own, labels = outputs[:, rows], targets[:, rows]
-        losses = torch.stack([F.cross_entropy(one, y) for one, y in zip(own, labels, strict=True)])
-        kept.add(losses, own, labels)
+@pytest.mark.parametrize("kind", METRICS)
+def test_of_several_networks_each_is_counted_alone(kind: str) -> None:
+    parts = [data(kind, seed) for seed in (1, 3)]
+    inputs, targets = (torch.stack(part) for part in zip(*parts, strict=True))
+    loss, kept, alone = build_loss(LOSS[kind]), Epoch(), [Epoch(), Epoch()]
+    for rows in (slice(0, 30), slice(30, SAMPLES)):
+        own, wanted = inputs[:, rows, :OUTPUTS], targets[:, rows]
+        losses = torch.stack([loss.mean(one, y) for one, y in zip(own, wanted, strict=True)])
+        kept.add(losses, own, wanted, losses / 2)
         for index, epoch in enumerate(alone):
-            epoch.add(losses[index], own[index], labels[index])
-    for columns, epoch in zip(kept.of_networks(lambda scores: scores), alone, strict=True):
-        (expected,) = epoch.of_networks(lambda scores: scores)
-        assert columns.keys() == expected.keys()
-        assert all(torch.equal(columns[name], expected[name]) for name in columns)
+            epoch.add(losses[index], own[index], wanted[index], losses[index] / 2)
+    chosen = {"loss": MeanLoss(), "penalty": MeanPenalty(), **build_metrics(kind, OUTPUTS, [*METRICS[kind]])}
+    metrics = collection("val", chosen)
+    found = count_networks(metrics, kept.columns(loss.predict))
+    for index, epoch in enumerate(alone):
+        metrics.reset()
+        metrics.update(**epoch.columns(loss.predict))
+        assert metrics.compute() == {name: value[index] for name, value in found.items()}
+    assert all(value[0] != value[1] for value in found.values())
 
 
 @pytest.mark.parametrize(

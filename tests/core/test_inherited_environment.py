@@ -1,0 +1,131 @@
+"""What a shell, a notebook or a scheduler exports changes nothing that a run does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import warnings
+
+import pytest
+
+from experiments.core import commands, records
+from experiments.core.environment import settle
+
+REPOSITORY = commands.__file__.rpartition("/experiments/")[0]
+INHERITED = {
+    # Every cell of a notebook
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    # A task of a job, not the first
+    "SLURM_PROCID": "1",
+    "SLURM_LOCALID": "1",
+    "SLURM_NTASKS": "4",
+    "SLURM_JOB_ID": "7",
+    "SLURM_JOB_NAME": "sweep",
+    "SLURM_STEP_NODELIST": "node[1-4]",
+    # torchrun, MPI and their kin
+    "RANK": "1",
+    "LOCAL_RANK": "1",
+    "NODE_RANK": "1",
+    "WORLD_SIZE": "2",
+    "MASTER_ADDR": "nowhere.invalid",
+    "MASTER_PORT": "1",
+    "TORCHELASTIC_RUN_ID": "x",
+    "OMPI_COMM_WORLD_RANK": "1",
+    "JSM_NAMESPACE_RANK": "1",
+    "KUBERNETES_PORT": "tcp://nowhere.invalid",
+    # What libraries take for arguments
+    "PL_TRAINER_MAX_EPOCHS": "9",
+    "PL_TRAINER_DEVICES": "two",
+    "PL_GLOBAL_SEED": "3",
+    "JSONARGPARSE_DEBUG": "true",
+    "JSONARGPARSE_DEFAULT_ENV": "true",
+    # Another run's
+    "WANDB_RUN_ID": "abcdefgh",
+    "WANDB_RESUME": "must",
+    "WANDB_DIR": "/nonexistent",
+    # How to print
+    "PYTHONWARNINGS": "error",
+    "PYTHONIOENCODING": "ascii",
+    "COLUMNS": "1",
+    "TERM": "dumb",
+    "LC_ALL": "C",
+    "PYTHONUTF8": "0",
+    "PYTHONOPTIMIZE": "2",
+    "HOME": "/nonexistent",
+    "TMPDIR": "/nonexistent",
+}
+
+
+@pytest.mark.parametrize("logger", ["TensorBoardLogger", "WandbLogger"])
+def test_a_run_decides_for_itself(here, base_yaml, logger):
+    def fit(name, **inherited):
+        # A run whose curves go to Weights & Biases may say so on the terminal, and no more.
+        arguments = (
+            "{save_dir: ., offline: true}" if logger == "WandbLogger" else "{save_dir: ., name: '', version: ''}"
+        )
+        words = [
+            *("fit", "--config", str(base_yaml), "--config", str(base_yaml.with_name("smoke.yaml"))),
+            *(f"--trainer.default_root_dir={name}", "--data.num_train=256", f"--trainer.logger={logger}"),
+            f"--trainer.logger.init_args={arguments}",
+        ]
+        ended = subprocess.run(
+            [sys.executable, "-m", "experiments", *words],
+            env={**os.environ, "PYTHONPATH": REPOSITORY, **inherited},
+            cwd=here,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr
+        assert ended.stdout.splitlines()[-1] == name
+        return (here / name / records.METRICS).read_bytes(), ended.stderr
+
+    numbers, _ = fit("plain")
+    found, said = fit("inherited", **INHERITED)
+    assert found == numbers
+    assert "Traceback" not in said
+    if logger == "WandbLogger":
+        runs = [path.name.rpartition("-")[2] for path in here.glob("*/wandb/offline-run-*")]
+        assert len(set(runs)) == 2
+        assert "abcdefgh" not in runs
+
+
+def settled_warning(args):
+    settle(args)
+    warnings.warn("is shown", UserWarning, stacklevel=1)
+
+
+@pytest.fixture
+def inherited(monkeypatch):
+    """A process that has inherited everything; gives what `settle` leaves of it."""
+
+    def left(*args, **more):
+        for name, value in {**INHERITED, **more}.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys, "warnoptions", ["error"])
+        with pytest.warns(UserWarning, match="is shown"):
+            settled_warning(args)
+        return {*INHERITED, *more} & set(os.environ)
+
+    return left
+
+
+KEPT = {"COLUMNS", "TERM", "LC_ALL", "PYTHONUTF8", "PYTHONOPTIMIZE", "HOME", "TMPDIR", "PYTHONIOENCODING"}
+
+
+def test_what_is_a_persons_to_say_is_kept(inherited):
+    server = {"WANDB_MODE": "online", "WANDB_API_KEY": "k", "WANDB_PROJECT": "p", "HTTPS_PROXY": "http://proxy"}
+    assert inherited("fit", **server) == {*KEPT, *server}
+    assert sys.warnoptions == []
+
+
+def test_who_asks_for_a_strategy_needs_the_launchers_word(inherited):
+    launcher = {name for name in INHERITED if name.startswith(("SLURM", "RANK", "WORLD", "LOCAL", "NODE", "MASTER"))}
+    assert launcher <= inherited("fit", "--trainer.strategy=ddp")
+    assert not launcher & inherited("fit")
+
+
+def test_a_run_of_a_sweep_keeps_the_id_that_its_agent_gives(inherited):
+    assert "WANDB_RUN_ID" in inherited("fit", WANDB_SWEEP_ID="s")
+    assert "WANDB_RUN_ID" not in inherited("run", "vanishing", WANDB_SWEEP_ID="s")
