@@ -23,6 +23,7 @@ from torchmetrics.classification import MulticlassAccuracy
 import datamodules
 from datamodules.base import InMemoryDataModule
 from experiments.core.cli import fit_seeds
+from experiments.core.parsing import resolve
 
 SEED = 1000
 CLASSES = 10
@@ -70,7 +71,7 @@ class Workload:
 def ours(config: dict[str, Any], seeds: int = 1) -> float:
     """Train so many seeds of a config as the grid does, several in one fit, with every file that a run leaves."""
     with tempfile.TemporaryDirectory() as folder:
-        chosen = range(SEED, SEED + seeds)
+        chosen, config = range(SEED, SEED + seeds), resolve(config)
         started = time.perf_counter()
         refused = fit_seeds(config, chosen, [Path(folder) / f"seed={seed}" for seed in chosen])
         if refused:

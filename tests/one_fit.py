@@ -22,9 +22,9 @@ def resolve(args: Sequence[str]) -> dict[str, Any]:
 
 def run_seed(args: Sequence[str], seed: int, directory: Path) -> None:
     """Train one run."""
-    assert cli.fit_seeds(asked(args), [seed], [directory]) == ""
+    assert cli.fit_seeds(resolve(args), [seed], [directory]) == ""
 
 
 def run_stack(args: Sequence[str], seeds: Sequence[int], directories: Sequence[Path]) -> str:
     """Train several runs in one fit; gives the reason where that cannot be done."""
-    return cli.fit_seeds(asked(args), seeds, directories)
+    return cli.fit_seeds(resolve(args), seeds, directories)

@@ -47,14 +47,22 @@ class LectureCLI(ParsedConfig):
         config: see `ParsedConfig`; `trainer.default_root_dir` is the directory of the run.
         subcommand: fit, validate, test or predict.
         checkpoint: to begin from, or to evaluate.
+        parsed: see `ParsedConfig`.
 
     Raises:
         UserError: something asked for is wrong; nothing was written.
     """
 
-    def __init__(self, config: Mapping[str, Any], subcommand: str = "fit", checkpoint: Path | None = None) -> None:
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        subcommand: str = "fit",
+        checkpoint: Path | None = None,
+        *,
+        parsed: bool = False,
+    ) -> None:
         self.checkpoint = checkpoint
-        super().__init__(config, subcommand)
+        super().__init__(config, subcommand, parsed=parsed)
 
     def before_instantiate_classes(self) -> None:
         """Place what loggers and callbacks write inside the run's directory."""
@@ -180,7 +188,7 @@ def build_fit(config: Mapping[str, Any], seed: int, directory: Path) -> LectureC
     """Build all that a fit needs which shows nothing on a terminal.
 
     Args:
-        config: of a condition; its seed is replaced.
+        config: of a condition, resolved; its seed is replaced.
         seed: of the run.
         directory: of the run.
 
@@ -189,8 +197,8 @@ def build_fit(config: Mapping[str, Any], seed: int, directory: Path) -> LectureC
     """
     quieten()
     torch.set_num_threads(1)
-    trainer = {**(config.get("trainer") or {}), **QUIET, "default_root_dir": str(directory)}
-    return LectureCLI(with_defaults({**config, "seed_everything": seed, "trainer": trainer}))
+    trainer = {**config["trainer"], **QUIET, "default_root_dir": str(directory)}
+    return LectureCLI({**config, "seed_everything": seed, "trainer": trainer}, parsed=True)
 
 
 def fit_seeds(
@@ -199,7 +207,7 @@ def fit_seeds(
     """Train one condition with one seed, or with several in one fit; each run leaves what `fit` alone would leave.
 
     Args:
-        config: of the condition; its seed is replaced.
+        config: of the condition, resolved; its seed is replaced.
         seeds: of the runs.
         directories: of the runs, one a seed.
         budget: bytes that a fit may take; seeds that need more together are trained in several.
@@ -213,7 +221,9 @@ def fit_seeds(
     cli = build_fit(config, seeds[0], directories[0])
     model, data = cli.model, cli.datamodule
     if len(seeds) > 1:
-        most = seeds_that_fit(model, data, budget) if isinstance(data, InMemoryDataModule) else len(seeds)
+        most = len(seeds)
+        if isinstance(model, LectureModule) and isinstance(data, InMemoryDataModule):
+            most = seeds_that_fit(model, data, budget, most)
         if most < len(seeds):
             parts = [slice(first, first + most) for first in range(0, len(seeds), most)]
             return next(filter(None, (fit_seeds(config, seeds[part], directories[part]) for part in parts)), "")

@@ -48,12 +48,16 @@ class ParsedConfig(LightningCLI):
     Args:
         config: as the files and options say it; or words for the parser's own help.
         subcommand: fit, validate, test or predict.
+        parsed: the config is the `resolved` of another, and nothing is left to check or to fill in.
 
     Raises:
         UserError: the parser does not accept it.
     """
 
-    def __init__(self, config: Mapping[str, Any] | Sequence[str], subcommand: str = "fit") -> None:
+    def __init__(
+        self, config: Mapping[str, Any] | Sequence[str], subcommand: str = "fit", *, parsed: bool = False
+    ) -> None:
+        self.parsed: Mapping[str, Any] = config if parsed and isinstance(config, Mapping) else {}
         self.stage, self.helps = subcommand, not isinstance(config, Mapping)
         trainer = (config.get("trainer") or {}) if isinstance(config, Mapping) else {}
         # Which of int and float the parser tries first depends on which of the equal types `int | float` and
@@ -103,6 +107,13 @@ class ParsedConfig(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse; what is wrong becomes one line."""
+        if self.parsed:
+            # To parse it takes as long as some epochs of a small network.
+            trainer = _namespace({name: _built_later(part) for name, part in self.parsed["trainer"].items()})
+            self.config = _namespace(
+                {**{name: _built_later(part) for name, part in self.parsed.items()}, "trainer": trainer}
+            )
+            return
         try:
             self.config = parser.parse_object(args) if isinstance(args, dict) else parser.parse_args(args)  # type: ignore[arg-type]
         except argparse.ArgumentError as error:
@@ -113,7 +124,7 @@ class ParsedConfig(LightningCLI):
     @functools.cached_property
     def resolved(self) -> dict[str, Any]:
         """The config as plain mappings that say nothing of where they are run."""
-        plain: dict[str, Any] = json.loads(
+        plain: Mapping[str, Any] = self.parsed or json.loads(
             self.parser.dump(self.config, skip_unset=False, skip_validation=True, format="json")
         )
         trainer = {**plain["trainer"], **self.numbers, "default_root_dir": None}
@@ -121,6 +132,20 @@ class ParsedConfig(LightningCLI):
 
     def instantiate_classes(self) -> None:
         """Build nothing."""
+
+
+def _built_later(value: Any) -> Any:
+    """The parser's form of a class that is to be built, at any depth; other values as they are."""
+    if isinstance(value, list):
+        return [_built_later(item) for item in value]
+    if not isinstance(value, dict) or "class_path" not in value:
+        return value
+    arguments = {name: _built_later(item) for name, item in (value.get("init_args") or {}).items()}
+    return _namespace({"class_path": value["class_path"], "init_args": _namespace(arguments)})
+
+
+def _namespace(values: Mapping[str, Any]) -> Namespace:
+    return Namespace(dict(values))  # type: ignore[no-untyped-call]
 
 
 def _functions(value: Any) -> Iterator[str]:

@@ -137,8 +137,9 @@ def of_a_seed(model: LectureModule, data: InMemoryDataModule) -> int:
         model: built.
         data: set up.
     """
-    network, (inputs, _) = copy.deepcopy(model.network).train(), data.smallest_batch()
-    own = {tensor.untyped_storage().data_ptr() for tensor in network.state_dict().values()}
+    trial = copy.deepcopy(model).train()
+    inputs, _ = LectureModule.samples(trial, data.smallest_batch())
+    own = {tensor.untyped_storage().data_ptr() for tensor in trial.state_dict().values()}
     kept: dict[int, int] = {}
 
     def note(tensor: Tensor) -> Tensor:
@@ -148,13 +149,13 @@ def of_a_seed(model: LectureModule, data: InMemoryDataModule) -> int:
         return tensor
 
     with torch.random.fork_rng(devices=[]), torch.autograd.graph.saved_tensors_hooks(note, note), torch.enable_grad():
-        outputs = network(inputs)
+        outputs = trial(inputs)
     del outputs
     weights = sum(int(tensor.nbytes) for tensor in model.state_dict().values())
     batch = max(int(data.batch_size), EVALUATION_BATCH_SIZE)
     return data.nbytes + COPIES_OF_WEIGHTS * weights + sum(kept.values()) // len(inputs) * batch
 
 
-def seeds_that_fit(model: LectureModule, data: InMemoryDataModule, budget: float) -> int:
-    """How many seeds a stack may have within so many bytes, one at least; while it is built, one seed takes more."""
-    return max(1, int(budget // of_a_seed(model, data)) - TRANSIENT)
+def seeds_that_fit(model: LectureModule, data: InMemoryDataModule, budget: float, seeds: int) -> int:
+    """How many of some seeds a stack may have within so many bytes, one at least."""
+    return max(1, int(min(budget / of_a_seed(model, data), seeds + TRANSIENT)) - TRANSIENT)

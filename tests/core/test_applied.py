@@ -142,7 +142,7 @@ SMALL = (
 
 def alone(seed: int, directory: Path, *options: str) -> dict[str, Any]:
     """Fit one run of a condition, and ask it."""
-    cli, probe = build_fit(one_fit.asked([*SMALL, *options]), seed, directory), Probe()
+    cli, probe = build_fit(one_fit.resolve([*SMALL, *options]), seed, directory), Probe()
     cli.trainer.callbacks.append(probe)
     cli.trainer.fit(cli.model, cli.datamodule)
     return probe.section
@@ -161,7 +161,7 @@ def test_a_run_says_that_its_order_is_fixed(here):
 
 def test_in_a_stack_each_run_says_the_same_as_alone(here):
     seeds, directories = [7, 8, 9], [here / name for name in "abc"]
-    cli, probe = build_fit(one_fit.asked(SMALL), seeds[0], directories[0]), Probe()
+    cli, probe = build_fit(one_fit.resolve(SMALL), seeds[0], directories[0]), Probe()
     stack, data = cli.stack(seeds, directories)
     cli.trainer.callbacks.append(probe)
     fit(cli.trainer, stack, data)

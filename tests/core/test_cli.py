@@ -18,7 +18,7 @@ import yaml
 from one_fit import asked, resolve, run_stack
 
 from datamodules import Digits
-from experiments.core import catalogue, rebuild, records
+from experiments.core import catalogue, ledger, rebuild, records
 from experiments.core.callbacks import Divergence
 from experiments.core.cli import LectureCLI
 from experiments.core.grid import Condition
@@ -194,6 +194,7 @@ def test_result_names_all_that_is_needed_to_judge_it(trained, result):
         "cudnn_deterministic": False,
         "cudnn_benchmark": False,
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "rounding": ledger.rounding(),
     }
     assert content["wall_seconds"] > 0
 

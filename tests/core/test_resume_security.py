@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 from lightning import Trainer
-from one_fit import asked, run_seed, run_stack
+from one_fit import resolve, run_seed, run_stack
 
 from experiments.core import checkpoint_files, checkpoints, records, stacking
 from experiments.core.checkpoint_files import LAST, PREVIOUS, CheckpointFiles
@@ -257,7 +257,7 @@ def test_after_a_fit_network_hooks_data_and_trainer_are_let_go(here, seeds):
     del config["trainer"]["callbacks"][-1]
     (here / "base.yaml").write_text(yaml.safe_dump(config))
     directories = [here / f"seed={seed}" for seed in seeds]
-    cli = build_fit(asked([f"--config={here / 'base.yaml'}"]), seeds[0], directories[0])
+    cli = build_fit(resolve([f"--config={here / 'base.yaml'}"]), seeds[0], directories[0])
     model, data = cli.model, cli.datamodule
     if len(seeds) > 1:
         model, data = cli.stack(seeds, directories)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from one_fit import asked, run_seed, run_stack
+from one_fit import resolve, run_seed, run_stack
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from experiments.core import records
@@ -297,7 +297,7 @@ def test_a_checkpoint_of_a_stack_loads_into_the_plain_module(here):
     args = [write(here), "--model.normalization=batch"]
     run_stack(args, SEEDS, directories)
     for seed, directory in zip(SEEDS, directories, strict=True):
-        plain = build_fit(asked(args), seed, here / "new" / f"seed={seed}")
+        plain = build_fit(resolve(args), seed, here / "new" / f"seed={seed}")
         stored = torch.load(directory / "checkpoints" / "best.ckpt", weights_only=True)
         assert plain.model.load_state_dict(stored["state_dict"], strict=True).missing_keys == []
 
