@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -126,19 +126,22 @@ def verify(name: str, choice: Options, *, only_exact: bool, keep_answers: bool) 
         schedule = Schedule(plan, pool, rank, only_exact) if claims else None
 
         def finish() -> int:
-            answers = _answers(schedule, kept, claims) if schedule else []
+            answers, good = _answers(schedule, kept, claims) if schedule else ([], verification.GOOD)
             records.write_json(plan.directory / "verify.json", [asdict(answer) for answer in answers])
             if keep_answers:
                 reference.keep_other_seeds(plan, answers)
             terminal.print_answers(plan.title, answers)
-            return 0 if verification.summarize(answers)["good"] else 1
+            return 0 if verification.summarize(answers, good)["good"] else 1
 
         return finish
 
     return _for_each(name, replace(choice, runs=choice.runs / "verify"), begin)
 
 
-def _answers(schedule: Schedule, kept: Reference, claims: Sequence[Claim]) -> list[verification.Answer]:
+def _answers(
+    schedule: Schedule, kept: Reference, claims: Sequence[Claim]
+) -> tuple[list[verification.Answer], Collection[str]]:
+    """How the claims came out again, and the answers with which all is well."""
     from experiments.core import ledger, summary
 
     failed = schedule.finish()["failed"]
@@ -147,11 +150,14 @@ def _answers(schedule: Schedule, kept: Reference, claims: Sequence[Claim]) -> li
     results = summary.judge(schedule.plan, schedule.chosen, schedule.pool)
     judged = [verdict for verdict in results.verdicts if verdict.id in {claim.id for claim in claims}]
     if schedule.plan.other_seeds:
-        return verification.other_seeds(kept, judged, results.samples)
+        return verification.other_seeds(kept, judged, results.samples), verification.GOOD
     changed = ledger.other_arithmetic(kept.environment, results.environment)
     if changed:
         print(f"Other arithmetic than the reference's, so seeds that part ways are judged as other seeds: {changed}")
-    return verification.same_seeds(kept, judged, results.samples, same_arithmetic=not changed)
+    else:
+        print("The arithmetic of the reference: compared seed by seed")
+    answers = verification.same_seeds(kept, judged, results.samples, same_arithmetic=not changed)
+    return answers, verification.GOOD_ELSEWHERE if changed else verification.GOOD
 
 
 def keep(name: str, choice: Options) -> int:

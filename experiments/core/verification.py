@@ -8,7 +8,7 @@ The answers are in `verify.json`, beside the run that was compared with the refe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 IDENTICAL, SAME, DIFFERENT, SHOWN = "identical", "same", "different", "shown"
 STABLE, FLIP, SHIFTED, CONTRADICTION = "stable", "flip", "shifted", "contradiction"
 GOOD = (IDENTICAL, SAME, SHOWN, STABLE, FLIP)
+# Where the arithmetic is another, an effect may move as long as no verdict is contradicted.
+GOOD_ELSEWHERE = (*GOOD, SHIFTED)
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,12 @@ def _welch_p(first: Floats, second: Floats) -> float:
     return st.smallest_alpha(lambda confidence: st.welch_interval(first, second, confidence), [0.0])
 
 
-def summarize(answers: Sequence[Answer]) -> dict[str, Any]:
-    """Whether all is well, and how many answers there are of each kind."""
+def summarize(answers: Sequence[Answer], good: Collection[str] = GOOD) -> dict[str, Any]:
+    """Whether all is well, and how many answers there are of each kind.
+
+    Args:
+        answers: one a claim.
+        good: those with which all is well.
+    """
     counts = {word: sum(a.answer == word for a in answers) for word in dict.fromkeys(a.answer for a in answers)}
-    return {"good": all(a.answer in GOOD for a in answers), "counts": counts}
+    return {"good": all(a.answer in good for a in answers), "counts": counts}

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,13 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments.core import ledger, records, reference, verification
+from experiments.core import catalogue, ledger, records, reference, verification
 from experiments.core.definitions import Claim
 from experiments.core.inference import Sample
 from experiments.core.reference import Reference
 from experiments.core.verdicts import judge, read_verdicts
 from experiments.core.workers import Pool
 
+REPOSITORY = catalogue.ROOT.parent
 WORDS = {"statement": "s", "statement_fr": "s", "slide": "s"}
 EFFECT = Claim("L01-a", kind="effect", measure="m", where={}, above=1.0, n=10, **WORDS)
 SHARE = Claim("L02-b", kind="proportion", measure="m", where={}, above=0.5, **WORDS)
@@ -88,6 +92,24 @@ def test_what_another_arithmetic_is():
     there = {**here, "flags": {**here["flags"], "cpu_capability": "NEON"}, "threads": here["threads"] + 1}
     now = f"{here['flags']['cpu_capability']}, threads {here['threads'] + 1} -> {here['threads']}"
     assert ledger.other_arithmetic(there, here) == f"cpu_capability NEON -> {now}"
+    # Two makes of one capability; and a reference of the time when nobody measured.
+    measured = here["flags"]["rounding"]
+    there = {**here, "flags": {**here["flags"], "rounding": "0"}}
+    assert ledger.other_arithmetic(there, here) == f"rounding 0 -> {measured}"
+    there = {**here, "flags": {name: value for name, value in here["flags"].items() if name != "rounding"}}
+    assert ledger.other_arithmetic(there, here) == f"rounding not recorded -> {measured}"
+
+
+def test_the_fingerprint_of_the_arithmetic_is_that_of_the_processor_and_of_its_libraries():
+    def elsewhere(**variables: str) -> str:
+        code = "import torch; torch.set_num_threads(1); from experiments.core import ledger; print(ledger.rounding())"
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", **variables}
+        return subprocess.check_output([sys.executable, "-c", code], env=environment, text=True, cwd=REPOSITORY).strip()
+
+    usual = elsewhere()
+    assert elsewhere() == usual
+    # Stands in for another make: the same functions, by other instructions.
+    assert elsewhere(ATEN_CPU_CAPABILITY="default") != usual
 
 
 def test_other_seeds_are_stable_or_flip_or_shift_or_contradict():
@@ -175,6 +197,35 @@ def test_verify_says_that_the_reference_comes_from_another_arithmetic(referenced
     assert answer.code == 0, answer.out
     assert "cpu_capability NEON -> " in answer.out
     assert answer.out.splitlines()[-1].endswith(": 1 stable, 3 identical")
+
+
+@pytest.mark.parametrize(("flag", "code"), [("rounding", 0), (None, 1)])
+def test_an_effect_that_another_arithmetic_moves_is_no_failure(referenced, flag, code):
+    path = referenced.folder / reference.FILE
+    content = json.loads(path.read_text())
+    content["values"]["L01-difference"] = [value + 100 for value in content["values"]["L01-difference"]]
+    if flag:
+        content["environment"]["flags"][flag] = "0"
+    path.write_text(json.dumps(content))
+    answer = referenced.call("verify", "tiny", "--logger=csv")
+    assert answer.code == code, answer.out
+    said = "Other arithmetic than the reference's" if flag else "The arithmetic of the reference: compared seed by seed"
+    assert said in answer.out
+    assert ("shifted: L01-difference" if flag else "different: L01-difference") in answer.out
+
+
+def test_a_verdict_that_is_contradicted_is_one_under_any_arithmetic(referenced):
+    path = referenced.folder / reference.FILE
+    content = json.loads(path.read_text())
+    content["environment"]["flags"]["rounding"] = "0"
+    content["values"]["L02-sum"] = [value + 100 for value in content["values"]["L02-sum"]]
+    (claim,) = [row for row in content["verdicts"] if row["id"] == "L02-sum"]
+    assert claim["verdict"] == "CONFIRMED"
+    claim["verdict"] = "REFUTED"
+    path.write_text(json.dumps(content))
+    answer = referenced.call("verify", "tiny", "--logger=csv")
+    assert answer.code == 1
+    assert "contradiction: L02-sum" in answer.out
 
 
 def test_verify_of_the_exact_claims_trains_nothing(referenced):
