@@ -47,6 +47,14 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Read:
+    """Training inputs that stay as the source holds them, and what each number is scaled by: mean and deviation."""
+
+    unread: Unread
+    scaling: tuple[Tensor, Tensor] | None
+
+
+@dataclass(frozen=True)
 class About:
     """What a person wants to know about a data set before using it."""
 
@@ -368,6 +376,13 @@ class InMemoryDataModule(ResumableData, ABC):
             assert self._unread is not None
             x = self._unread[rows % len(self._unread)]
         return self._placed(x)
+
+    @property
+    def read(self) -> Read | None:
+        """How training inputs come from the source, sample by sample alike; None where they are held, or changed."""
+        if self._unread is None or self._augmented is not None or self.permute:
+            return None
+        return Read(self._unread, self._scaling)
 
     def _placed(self, x: Tensor) -> Tensor:
         """Permute and standardise inputs, if that is asked for."""

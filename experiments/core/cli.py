@@ -33,7 +33,7 @@ from experiments.core.config import Command, read_command, with_defaults
 from experiments.core.contradictions import check_built
 from experiments.core.errors import UserError
 from experiments.core.parsing import ParsedConfig, one_line, quieten
-from experiments.core.stacking import fit, refuse, seeds_that_fit, stack_of, test_and_seal
+from experiments.core.stacking import fit, one_source, refuse, seeds_that_fit, stack_of, test_and_seal
 from lightning_modules.base import LectureModule
 from lightning_modules.stack import NotStackableError, Stack
 
@@ -145,18 +145,23 @@ class LectureCLI(ParsedConfig):
         Raises:
             NotStackableError: the seeds cannot be trained in one fit.
         """
-        refuse(self.trainer, self.model)
+        refuse(self.trainer, self.model, self.datamodule)
         for kind in ("model", "data"):
             # Alone, a network draws its dropout by the run's seed, and in a stack by its own.
             if (self.resolved[kind].get("init_args") or {}).get("seed") is not None:
                 raise NotStackableError(f"{kind}.seed is that of every run")
-        modules, data = [self.model], [self.datamodule]
-        for seed in seeds[1:]:
-            part = replace(self.datamodule, seed=seed)
+        reading = {"in_memory": False, "workers": 0} if one_source(self.datamodule, len(seeds)) else {}
+        data = [] if reading else [self.datamodule]
+        for seed in seeds[len(data) :]:
+            part = replace(self.datamodule, seed=seed, **reading)
+            # What is logged is what was asked for.
+            part.save_hyperparameters(dict(self.datamodule.hparams))
             part.prepare_data()
             part.setup("fit")
             data.append(part)
-            modules.append(replace(self.model, seed=seed))
+        # The samples that the first held ready are let go.
+        self.datamodule = data[0]
+        modules = [self.model, *(replace(self.model, seed=seed) for seed in seeds[1:])]
         runs = [
             RunRecord(directory, {**self.resolved, "seed_everything": seed})
             for seed, directory in zip(seeds, directories, strict=True)

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 # What a container may use, and uses: control groups of version 2, and 1.
+GROUPS = Path("/sys/fs/cgroup")
 LIMITS = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
 
 
@@ -18,6 +19,6 @@ def available() -> int:
         free += [int(line.split()[1]) * 2**10 for line in lines if line.startswith("MemAvailable:")]
     for limit, used in LIMITS:
         with contextlib.suppress(OSError, ValueError):  # there is none, or it is "max"
-            bound, now = (int((Path("/sys/fs/cgroup") / name).read_text(encoding="utf-8")) for name in (limit, used))
+            bound, now = (int((GROUPS / name).read_text(encoding="utf-8")) for name in (limit, used))
             free.append(bound - now)
     return max(min(free), 0)

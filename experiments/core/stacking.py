@@ -27,6 +27,8 @@ from lightning_modules.stack import NotStackableError, Stack, refuse_own_rules
 COPIES_OF_WEIGHTS = 5
 # While the samples of a seed are scaled, there are as many again.
 TRANSIENT = 2
+# Bytes of training inputs from which on the seeds of a stack read one source: it takes 5 % more of a small step.
+LARGE = 2**28
 
 
 def fit(
@@ -102,12 +104,14 @@ def stack_of(
     return stack, StackedData(data)  # type: ignore[arg-type]
 
 
-def refuse(trainer: Trainer, module: LightningModule) -> None:
+def refuse(trainer: Trainer, module: LightningModule, data: LightningDataModule | None) -> None:
     """Refuse what a stack does not do as separate runs would.
 
     Raises:
-        NotStackableError: trainer or module ask for it.
+        NotStackableError: trainer, module or data ask for it.
     """
+    if not isinstance(data, InMemoryDataModule):
+        raise NotStackableError(f"{type(data).__name__} is no InMemoryDataModule")
     if not isinstance(module, LectureModule):
         raise NotStackableError(f"{type(module).__name__} is no LectureModule")
     refuse_own_rules(type(module))
@@ -130,12 +134,19 @@ def _check_stackable(callbacks: Sequence[Callback], stack: Stack) -> None:
             raise NotStackableError(f"{type(callback).__name__} needs layers that compute for all networks")
 
 
-def of_a_seed(model: LectureModule, data: InMemoryDataModule) -> int:
+def one_source(data: InMemoryDataModule, seeds: int) -> bool:
+    """Whether so many seeds read their training inputs from one source, and hold none."""
+    plain = data.in_memory and not data.permute and data.augmentation is None
+    return plain and seeds * data.train[0].nbytes > LARGE
+
+
+def of_a_seed(model: LectureModule, data: InMemoryDataModule, seeds: int) -> int:
     """Bytes that one more seed adds to a stack: its samples, its weights, and what a batch keeps for the gradient.
 
     Args:
         model: built.
         data: set up.
+        seeds: of the stack.
     """
     trial = copy.deepcopy(model).train()
     inputs, _ = LectureModule.samples(trial, data.smallest_batch())
@@ -153,9 +164,10 @@ def of_a_seed(model: LectureModule, data: InMemoryDataModule) -> int:
     del outputs
     weights = sum(int(tensor.nbytes) for tensor in model.state_dict().values())
     batch = max(int(data.batch_size), EVALUATION_BATCH_SIZE)
-    return data.nbytes + COPIES_OF_WEIGHTS * weights + sum(kept.values()) // len(inputs) * batch
+    held = data.nbytes - (data.train[0].nbytes if one_source(data, seeds) else 0)
+    return held + COPIES_OF_WEIGHTS * weights + sum(kept.values()) // len(inputs) * batch
 
 
 def seeds_that_fit(model: LectureModule, data: InMemoryDataModule, budget: float, seeds: int) -> int:
     """How many of some seeds a stack may have within so many bytes, one at least."""
-    return max(1, int(min(budget / of_a_seed(model, data), seeds + TRANSIENT)) - TRANSIENT)
+    return max(1, int(min(budget / of_a_seed(model, data, seeds), seeds + TRANSIENT)) - TRANSIENT)
