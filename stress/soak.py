@@ -2,7 +2,8 @@
 
 The conditions of a small experiment are run again and again with new seeds, half of the runs in stacks of ten and half
 alone. After each tenth, when no worker has anything to do, a table gets a line: memory, open files, threads and
-temporary files. It reads them in /proc, which only Linux has.
+temporary files. Then one worker trains the largest stacks that there are, of 50,000 images with every instrument; its
+peak must stay that of the first. It reads all this in /proc, which only Linux has.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.core import records
-from experiments.core.execution import STACK, Task, groups, run_groups
+from experiments.core.execution import STACK, Outcome, Task, groups, run_groups
 from experiments.core.grid import FIRST_SEED
 from experiments.core.plan import Options, Planner, make_plan
 from experiments.core.workers import Pool
@@ -36,6 +37,14 @@ LEAST = TENTHS * 2 * STACK
 MOST_PARENT = 1500.0  # megabytes
 MOST_GROWTH = 1.05  # of a worker's memory
 SETTLED = 1.0  # seconds before a measurement
+# The largest stacks: a few steps of them, since what they hold is there from the first.
+LARGEST = Options(
+    scale="full",
+    data="fashion_mnist",
+    overrides=("--data.num_train=50000", "--trainer.max_epochs=1", "--trainer.limit_train_batches=20"),
+)
+LARGE_STACKS = 5
+MOST_OF_FIRST = 1.1  # of the peak of the first
 
 
 @dataclass(frozen=True)
@@ -97,6 +106,12 @@ def rest() -> int:
     return os.getpid()
 
 
+def _check(task: Task, outcome: Outcome) -> None:
+    stack = (records.read_result(task.directory) or {}).get("stack")
+    if outcome.status not in ("ok", "diverged") or stack != (STACK if task.stack else 1):
+        raise RuntimeError(f"{task.label}: {outcome}, stack of {stack}")
+
+
 def soak(runs: int, folder: Path) -> Iterator[Measurement]:
     """Run them and measure after each tenth.
 
@@ -107,15 +122,32 @@ def soak(runs: int, folder: Path) -> Iterator[Measurement]:
     with Pool(JOBS) as pool:
         for tasks in tenths(runs, folder):
             for task, outcome in run_groups(pool, groups(tasks)):
-                stack = (records.read_result(task.directory) or {}).get("stack")
-                if outcome.status not in ("ok", "diverged") or stack != (STACK if task.stack else 1):
-                    raise RuntimeError(f"{task.label}: {outcome}, stack of {stack}")
+                _check(task, outcome)
             done += len(tasks)
             rested = set(pool.map(rest, [()] * JOBS))
             workers = {pid: process(pid) for pid in sorted(workers_of(os.getpid()))}
             if rested != workers.keys():
                 raise RuntimeError(f"of the workers {sorted(workers)} only {sorted(rested)} have rested")
             yield Measurement(done, time.monotonic() - began, process(os.getpid()), workers, temporary_files(folder))
+
+
+def peaks(folder: Path) -> Iterator[float]:
+    """Train the largest stacks, and give the peak of the worker after each, in megabytes.
+
+    Raises:
+        RuntimeError: a run failed, or its seeds were not stacked.
+    """
+    plan = make_plan("vanishing", replace(LARGEST, runs=folder))
+    planner, seeds = Planner(plan), range(FIRST_SEED, FIRST_SEED + LARGE_STACKS * STACK)
+    planner.load_data()
+    tasks = planner.tasks(plan.grid.conditions[0], seeds, {plan.tuned_axis: 0.01}, folder)
+    with Pool(1) as pool:
+        for count, (task, outcome) in enumerate(run_groups(pool, groups(tasks)), start=1):
+            _check(task, outcome)
+            if count % STACK == 0:
+                (worker,) = workers_of(os.getpid())
+                status = (Path("/proc") / str(worker) / "status").read_text(encoding="utf-8")
+                yield next(int(line.split()[1]) / 2**10 for line in status.splitlines() if line.startswith("VmHWM:"))
 
 
 def growth(early: Measurement, last: Measurement) -> list[str]:
@@ -176,6 +208,11 @@ def main(runs: int) -> int:
     found = growth(measured[1], measured[-1])
     for line in found:
         console.print(line, markup=False)
+    with tempfile.TemporaryDirectory() as folder:
+        highest = list(peaks(Path(folder)))
+    console.print("peaks after each of the largest stacks, MB:", ", ".join(f"{peak:,.0f}" for peak in highest))
+    if highest[-1] > MOST_OF_FIRST * highest[0]:
+        found.append("the largest stacks")
     console.print("not flat" if found else "flat")
     return 1 if found else 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import gc
 import heapq
@@ -52,6 +53,18 @@ def _start_worker(directory: str, ready: Semaphore) -> None:
     importlib.import_module("experiments.core.cli")
     gc.freeze()
     gc.collect()
+
+
+def _call(function: Callable[..., T], *args: Any) -> T:
+    """Call a function, and let go at once of what it has made."""
+    try:
+        return function(*args)
+    finally:
+        # A dead trainer is a circle, which is found late; and what it held would stay with this process, in pieces.
+        gc.collect()
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+        if trim is not None:
+            trim(0)
 
 
 @dataclass(order=True)
@@ -157,7 +170,7 @@ class Pool:
             while self._workers is not None and self._queue and self._busy < self.jobs:
                 call = heapq.heappop(self._queue)
                 try:
-                    future: Future[Any] = self._workers.schedule(call.function, args=call.args)
+                    future: Future[Any] = self._workers.schedule(_call, args=[call.function, *call.args])
                 except (OSError, RuntimeError) as error:  # the pool is broken, and stays so
                     call.future.set_exception(error)
                     continue

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
+import weakref
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from pebble import ProcessExpired
@@ -58,3 +61,31 @@ def test_calls_that_nobody_waits_for_go_with_the_pool(here: Path):
         for _ in range(1000):
             pool.submit(refuse, here)
     assert attempts(here) < 1000
+
+
+class Circle:
+    """Refers to itself, as a trainer and its module do to each other."""
+
+    made: ClassVar[list[weakref.ref[Circle]]] = []
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def make_circle(*, fail: bool) -> None:
+    circle = Circle()
+    Circle.made.append(weakref.ref(circle))
+    if fail:
+        raise UserError("no such figure")
+
+
+def alive() -> list[bool]:
+    return [circle() is not None for circle in Circle.made]
+
+
+def test_a_worker_lets_go_of_what_a_call_has_made():
+    with Pool(jobs=1) as pool:
+        pool.submit(functools.partial(make_circle, fail=False)).result()
+        with pytest.raises(UserError):
+            pool.submit(functools.partial(make_circle, fail=True)).result()
+        assert pool.submit(alive).result() == [False, False]
