@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import signal
 import weakref
@@ -72,11 +71,8 @@ class Circle:
         self.itself = self
 
 
-def make_circle(*, fail: bool) -> None:
-    circle = Circle()
-    Circle.made.append(weakref.ref(circle))
-    if fail:
-        raise UserError("no such figure")
+def make_circle() -> None:
+    Circle.made.append(weakref.ref(Circle()))
 
 
 def alive() -> list[bool]:
@@ -85,7 +81,5 @@ def alive() -> list[bool]:
 
 def test_a_worker_lets_go_of_what_a_call_has_made():
     with Pool(jobs=1) as pool:
-        pool.submit(functools.partial(make_circle, fail=False)).result()
-        with pytest.raises(UserError):
-            pool.submit(functools.partial(make_circle, fail=True)).result()
-        assert pool.submit(alive).result() == [False, False]
+        pool.submit(make_circle).result()
+        assert pool.submit(alive).result() == [False]
