@@ -148,6 +148,7 @@ def make_plan(name: str, choice: Options) -> Plan:
         parts.append(hashlib.sha256("\n".join(sorted(choice.overrides)).encode()).hexdigest()[:6])
     directory = choice.runs / "-".join(parts)
     records.check_writable(directory)
+    records.refuse_links(directory)
     return Plan(grid, seeds, choice.jobs, choice.logger, choice.overrides, directory, choice.first_seed)
 
 

@@ -145,12 +145,21 @@ def refuse_links(directory: Path) -> None:
     Raises:
         UserError: it is a link, or holds one that leads out.
     """
-    found = [directory] if directory.is_symlink() else []
-    for folder, folders, files in os.walk(directory):
-        paths = [Path(folder, name) for name in (*folders, *files)]
-        found += [path for path in paths if path.is_symlink() and leads_out(directory, path.absolute())]
-    if found:
-        raise UserError(f"'{found[0]}' is a link that leads out of the run's directory: delete it")
+    found = directory if directory.is_symlink() else next(_leading_out(directory, directory), None)
+    if found is not None:
+        raise UserError(f"'{found}' is a link that leads out of the run's directory: delete it")
+
+
+def _leading_out(folder: Path, directory: Path) -> Iterator[Path]:
+    if not folder.is_dir():
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            path = folder / entry.name
+            if entry.is_symlink():
+                yield from [path] if leads_out(directory, path.absolute()) else []
+            elif entry.is_dir():
+                yield from _leading_out(path, directory)
 
 
 def empty(directory: Path, only: str = "") -> None:

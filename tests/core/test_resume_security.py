@@ -241,6 +241,22 @@ def test_a_run_follows_no_link_that_leads_out_of_it(here, args, precious, link):
     assert untouched(precious)
 
 
+ATTACKED = ["", "base", "base/seed=1000", "figures", "dashboard", "tuning", "wandb", "base/seed=1000/checkpoints"]
+
+
+@pytest.mark.parametrize("link", [*ATTACKED, "results.csv", "run.log", "base/seed=1000/metrics.csv"])
+@pytest.mark.parametrize("word", ["run", "report", "verify", "reference"])
+def test_an_experiment_follows_no_link_that_leads_out_of_it(tiny, here, precious, link, word):
+    place = here / "runs" / ("verify/tiny" if word == "verify" else "tiny") / link
+    place.parent.mkdir(parents=True, exist_ok=True)
+    # As if it were what lies there.
+    place.symlink_to(precious / "data.ckpt" if "." in link else precious)
+    answer = tiny.call(word, "tiny", "--logger=csv")
+    assert answer.code == 2
+    assert "is a link that leads out of the run's directory: delete it" in answer.err
+    assert untouched(precious)
+
+
 def test_a_directory_above_may_be_a_link_and_one_that_stays_inside_too(here, args):
     (here / "disk").mkdir()
     (here / "runs").symlink_to(here / "disk")
