@@ -30,7 +30,7 @@ from experiments.core.checkpoint_files import CheckpointFiles, read_checkpoint
 from experiments.core.classes import description, find_class
 from experiments.core.config import Command, read_command, with_defaults
 from experiments.core.contradictions import check_built
-from experiments.core.errors import UserError
+from experiments.core.errors import UserError, ends_run, say
 from experiments.core.parsing import ParsedConfig, one_line, quieten
 from experiments.core.stacking import fit, refuse, stack_of, test_and_seal
 from lightning_modules.base import LectureModule
@@ -109,7 +109,7 @@ class LectureCLI(ParsedConfig):
             step = recorder.diverged_at(self.trainer)
             if step is not None:
                 print(f"diverged: the loss is not finite from step {step} on", file=sys.stderr)
-            print(self.run_dir)
+            say(self.run_dir)
 
     def validate(self) -> None:
         """Evaluate the checkpoint on the validation split."""
@@ -128,7 +128,7 @@ class LectureCLI(ParsedConfig):
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["sample", "predicted", *(f"output_{k}" for k in range(outputs.shape[1]))])
             writer.writerows([i, int(row.argmax()), *row.tolist()] for i, row in enumerate(outputs))
-        print(path)
+        say(path)
 
     def stack(self, seeds: Sequence[int], directories: Sequence[Path]) -> tuple[Stack, StackedData]:
         """Put other seeds beside the CLI's own, the first, to be trained by its trainer.
@@ -276,6 +276,9 @@ def _directory(subcommand: str, command: Command) -> Iterator[Path | None]:
             directory = directory.with_name(f"{directory.name.partition('+')[0]}+{count}")
     try:
         yield directory
+    except Exception as error:
+        ends_run(error, directory)
+        raise
     finally:
         for path in dict.fromkeys([directory, *new]) if new else ():
             with contextlib.suppress(OSError):  # it holds a run, or that of another
@@ -286,6 +289,9 @@ def _check_checkpoint(path: Path, model: LightningModule, to_train: bool) -> Non
     """Refuse a checkpoint that cannot be read, or whose network is not the one that the config describes."""
     content = read_checkpoint(path)
     stored = content["hyper_parameters"]
+    strange = next((name for name in model.hparams if name not in stored), None)
+    if strange is not None:
+        raise UserError(f"'{path}' is of another network than {type(model).__name__}: it has no '{strange}'")
     if to_train and not content.get("optimizer_states"):
         raise UserError(f"'{path}' holds weights only, nothing to go on from; ModelCheckpoint keeps what a fit needs")
     for name, value in model.hparams.items():

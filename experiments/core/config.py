@@ -21,7 +21,7 @@ from experiments.core import allow_list
 from experiments.core.callbacks import Divergence
 from experiments.core.classes import KNOWN_CLASSES, defaults_of, find_class, known_names, parameter_of
 from experiments.core.contradictions import check_training
-from experiments.core.errors import UserError, listed, nearest
+from experiments.core.errors import UserError, listed, nearest, require_file
 from experiments.core.yaml_files import as_list, load_yaml, merge, parse_value
 
 # What a config gets that says nothing of it.
@@ -275,10 +275,8 @@ def _check_dropped(config: Mapping[str, Any], dropped: Mapping[str, Mapping[str,
 
 
 def _check_is_there(checkpoint: Any) -> None:
-    if checkpoint is not None and not Path(str(checkpoint)).is_file():
-        siblings = [str(path) for path in Path(str(checkpoint)).parent.glob("*.ckpt")]
-        hint = f"; {nearest(str(checkpoint), siblings)}" if siblings else ""
-        raise UserError(f"ckpt_path '{checkpoint}' does not exist{hint}")
+    if checkpoint is not None:
+        require_file(Path(str(checkpoint)), "ckpt_path", ".ckpt")
 
 
 def check_config(config: Mapping[str, Any], *, fits: bool = True) -> None:

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from jsonargparse import Namespace, set_parsing_settings
+from jsonargparse import Namespace, set_loader, set_parsing_settings
 from lightning import LightningDataModule, LightningModule
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
@@ -23,8 +23,13 @@ from experiments.core import allow_list
 from experiments.core.callbacks.recorder import Recorder
 from experiments.core.classes import find_class
 from experiments.core.config import THREADS, check_config, with_defaults
-from experiments.core.errors import NO_MEMORY, UserError
+from experiments.core.errors import UserError, is_out_of_memory
+from experiments.core.yaml_files import parse_yaml
 from lightning_modules.base import LectureModule
+
+# The parser reads a text in the place of a number or a list by the reader of the files, and by no other.
+MODE = "strict-yaml"
+set_loader(MODE, parse_yaml, exceptions=(UserError,))
 
 LONGEST = 350  # letters of a report of the parser that nothing shorter stands for
 
@@ -78,6 +83,7 @@ class ParsedConfig(LightningCLI):
             parser_kwargs={
                 "prog": f"python -m experiments {subcommand}",
                 "exit_on_error": False,
+                "parser_mode": MODE,
                 "allow_abbrev": False,
             },
             run=False,
@@ -172,8 +178,26 @@ def load_data(section: Mapping[str, Any], seed: int) -> None:
         UserError: the data are neither on this machine nor to be had.
     """
     with one_line():
-        data = find_class("data", section["class_path"])(**{**section["init_args"], "seed": seed})
-        data.setup("fit")
+        _data(section, seed).setup("fit")
+
+
+def build(config: Mapping[str, Any], seed: int) -> LightningModule:
+    """Build data module and network of a resolved config; no data are read, and nothing is drawn.
+
+    Raises:
+        UserError: a value is out of range.
+    """
+    model, data = config["model"], config["data"]
+    with one_line():
+        module: LightningModule = find_class("model", model["class_path"])(**model["init_args"])
+        if isinstance(module, LectureModule):
+            module.take_sizes(_data(data, seed))
+    return module
+
+
+def _data(section: Mapping[str, Any], seed: int) -> LightningDataModule:
+    module: LightningDataModule = find_class("data", section["class_path"])(**{**section["init_args"], "seed": seed})
+    return module
 
 
 def quieten() -> None:
@@ -219,11 +243,12 @@ def one_line() -> Iterator[None]:
     """Turn what a class says about its arguments into a user's mistake, in one line."""
     try:
         yield
-    except (ValueError, TypeError, OSError, RuntimeError, MisconfigurationException) as error:
+    # An ImportError is that of a package which only this class needs.
+    except (ValueError, TypeError, OSError, ImportError, RuntimeError, MisconfigurationException) as error:
         if isinstance(error, OSError) and error.errno in DISK:
             raise
         # More memory than there is was asked for; any other is an error of the code.
-        if isinstance(error, RuntimeError) and NO_MEMORY not in str(error):
+        if isinstance(error, RuntimeError) and not is_out_of_memory(error):
             raise
         raise UserError(" ".join(str(_cause(error)).split())) from error
 

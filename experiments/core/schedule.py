@@ -10,9 +10,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from experiments.core import tuning
+from experiments.core.errors import printable, say
 from experiments.core.execution import Outcome, Task, pending, run_groups
 from experiments.core.grid import Condition
 from experiments.core.plan import Plan, Planner, check_tasks
+from experiments.core.validation import validate
 from experiments.core.workers import Pool
 
 
@@ -33,6 +35,9 @@ class Schedule:
         self.chosen: dict[Condition, float] = {}  # by tuning
         self._rank, self._only_exact = rank, only_exact
         self._planner = Planner(plan)
+        check_tasks(plan)
+        if not only_exact:
+            validate(plan, self._planner)
         self._trials = [] if only_exact else tuning.trials(plan, self._planner)
         tasks = [task for trial in self._trials for task in trial.tasks]
         self._submitted = self._submit(tasks, "tuning") if tasks else self._submit_runs()
@@ -63,9 +68,9 @@ class Schedule:
 
         def finish() -> Counter[str]:
             if states["outdated"]:
-                print(f"{states['outdated']} {title} failed or were made by another version of the config: run again")
+                say(f"{states['outdated']} {title} failed or were made by another version of the config: run again")
             if len(missing) < len(tasks):
-                print(f"{title}: {len(tasks) - len(missing)} of {len(tasks)} are there already")
+                say(f"{title}: {len(tasks) - len(missing)} of {len(tasks)} are there already")
             return _follow(results, len(missing), title)
 
         return finish
@@ -92,6 +97,6 @@ def _follow(results: Iterator[tuple[Task, Outcome]], total: int, title: str) -> 
             if outcome.status == "failed":
                 line += f"; {outcome.error}; see {task.directory / 'run.log'}"
             if outcome.status == "failed" or not console.is_terminal:
-                bar.console.print(line, markup=False, soft_wrap=True)
+                bar.console.print(printable(line), markup=False, soft_wrap=True)
             bar.advance(handle)
     return ended

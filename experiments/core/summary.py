@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from experiments.core import records, samples, verdicts
-from experiments.core.errors import UserError
+from experiments.core.errors import UserError, say
 from experiments.core.execution import Task
 from experiments.core.grid import Condition
 from experiments.core.plan import Plan, Planner, check_tasks
@@ -76,7 +76,7 @@ def judge(plan: Plan, tuned: Mapping[Condition, float], pool: Pool) -> Results:
     found = find(plan, tuned)
     runs, checks = found.runs, found.checks
     if found.outdated:
-        print(f"outdated, and not judged: {found.outdated} runs or checks of another version; again: {plan.command}")
+        say(f"outdated, and not judged: {found.outdated} runs or checks of another version; again: {plan.command}")
     if not (runs or checks):
         raise UserError(f"'{plan.directory}' holds no finished run; first: {plan.command}")
     claims = [claim for claim in plan.grid.experiment.claims if claim.measure and not claim.check]

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from experiments.core.errors import UserError, nearest
+from experiments.core.errors import UserError, read_text, require_file
 
 # A config of this project has two hundred lines; a file beyond these bounds is a mistake or an attack.
 LARGEST_FILE = 1_000_000  # bytes
@@ -113,18 +113,14 @@ def load_yaml(path: Path) -> dict[str, Any]:
     Raises:
         UserError: the file does not exist, is too large, is not YAML, is not a mapping, or has a key twice.
     """
-    if not path.exists():
-        siblings = [str(other) for other in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
-        hint = f"; {nearest(str(path), siblings)}" if siblings else ""
-        raise UserError(f"config file '{path}' does not exist{hint}")
-    if not path.is_file():
-        raise UserError(f"config file '{path}' is {'a directory' if path.is_dir() else 'no file'}")
+    require_file(path, "config file", ".yaml")
     if path.stat().st_size > LARGEST_FILE:
         raise UserError(f"config file '{path}' has more than {LARGEST_FILE} bytes")
     try:
-        content = parse_yaml(path.read_text(encoding="utf-8"))
+        content = parse_yaml(read_text(path))
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"config file '{path}' cannot be read: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"config file '{path}' cannot be read: {reason}") from None
     except UserError as error:
         raise UserError(f"config file '{path}', {error}") from None
     if not isinstance(content, dict):
