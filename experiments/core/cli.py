@@ -87,13 +87,16 @@ class LectureCLI(ParsedConfig):
         """Hand the trainer its numbers in the types they were given in, and the writer of whole checkpoints."""
         plugins = self.config_init.trainer.plugins or []
         plugins = [*(plugins if isinstance(plugins, list) else [plugins]), CheckpointFiles()]
-        return super().instantiate_trainer(**self.numbers, plugins=plugins, **kwargs)
+        try:
+            return super().instantiate_trainer(**self.numbers, plugins=plugins, **kwargs)
+        except RuntimeError as error:  # of two callbacks of one state, in words
+            raise UserError(" ".join(str(error).split())) from error
 
     def fit(self) -> None:
         """Train; what shows before the first step only, or at the first look at a metric, is a user's mistake too."""
         try:
             fit(self.trainer, self.model, self.datamodule, self.checkpoint)
-        except (ValueError, MisconfigurationException) as error:
+        except (ValueError, ImportError, MisconfigurationException) as error:
             before = self.trainer.global_step == 0
             if not before and not isinstance(error, MisconfigurationException):
                 raise
@@ -263,6 +266,8 @@ def _directory(subcommand: str, command: Command) -> Iterator[Path | None]:
         yield None
         return
     given = (command.config.get("trainer") or {}).get("default_root_dir")
+    if not isinstance(given, str | None):
+        raise UserError(f"trainer.default_root_dir must be the path of a directory; it is {given!r}")
     stem = re.sub(r"[^\w.,=+-]", "-", command.files[-1].stem) if command.files else subcommand
     seed = command.config["seed_everything"]
     directory = Path(given) if given else RUNS / "cli" / stem / f"{time.strftime('%Y-%m-%dT%H-%M-%S')}-seed={seed}"

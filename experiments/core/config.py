@@ -22,7 +22,7 @@ from experiments.core.callbacks import Divergence
 from experiments.core.classes import KNOWN_CLASSES, defaults_of, find_class, known_names, parameter_of
 from experiments.core.contradictions import check_training
 from experiments.core.errors import UserError, listed, nearest, require_file
-from experiments.core.yaml_files import as_list, load_yaml, merge, parse_value
+from experiments.core.yaml_files import as_list, check_texts, load_yaml, merge, parse_value
 
 # What a config gets that says nothing of it.
 LOGGER: dict[str, Any] = {
@@ -291,6 +291,7 @@ def check_config(config: Mapping[str, Any], *, fits: bool = True) -> None:
     """
     if not config:
         raise UserError("nothing to do without a config: --config FILE")
+    check_texts("", config)
     check_seed(config.get("seed_everything"))
     for kind in ("model", "data"):
         if config.get(kind) is None:
@@ -312,7 +313,7 @@ def _check_parts(config: Mapping[str, Any]) -> None:
     for key, kind in KINDS.items():
         given = _mapping("trainer", config.get("trainer")).get(key)
         for index, part in enumerate(given if isinstance(given, list) else [given]):
-            if isinstance(given, list) or not isinstance(given, bool | None):
+            if isinstance(given, list) or not (given is None or (kind == "logger" and isinstance(given, bool))):
                 place = f"trainer.{key}[{index}]" if isinstance(given, list) else f"trainer.{key}"
                 _check_class(kind, part, place, config)
 

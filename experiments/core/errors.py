@@ -35,7 +35,7 @@ def printable(text: object) -> str:
 
 def say(text: object) -> None:
     """Print one line, whatever the names in it hold."""
-    print(printable(text))
+    print(printable(text), flush=True)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -89,7 +89,8 @@ def require_file(path: Path, kind: str, suffix: str) -> None:
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError, ValueError):  # the last of a name with a NUL
-        siblings = [str(other) for other in path.parent.glob(f"*{suffix}") if other != path] if path.parent.is_dir() else []
+        beside = path.parent.glob(f"*{suffix}") if path.parent.is_dir() else ()
+        siblings = [str(other) for other in beside if other != path]
         hint = f"; {nearest(str(path), siblings)}" if siblings else ""
         raise UserError(f"{kind} '{path}' does not exist{hint}") from None
     except OSError as error:

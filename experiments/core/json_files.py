@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, FiniteFloat, TypeAdapter
 
@@ -13,7 +13,8 @@ from experiments.core.errors import read_bytes
 T = TypeVar("T")
 
 # JSON has whole numbers that no float and no table holds.
-Number = Annotated[int, Field(ge=-(2**63), lt=2**63)] | FiniteFloat
+Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+Number = Whole | FiniteFloat
 Positive = Annotated[int, Field(gt=0, lt=2**63)] | Annotated[FiniteFloat, Field(gt=0)]
 
 
@@ -29,9 +30,10 @@ def read_json(path: Path, schema: type[T]) -> T:
         OSError: there is no such file, or it cannot be read.
         ValueError: it is not JSON, or a value is not of the type that the schema names.
     """
-    return _adapter(schema).validate_json(read_bytes(path), strict=True)
+    content: T = _adapter(schema).validate_json(read_bytes(path), strict=True)
+    return content
 
 
 @functools.cache
-def _adapter(schema: type[T]) -> TypeAdapter[T]:
+def _adapter(schema: Any) -> TypeAdapter[Any]:
     return TypeAdapter(schema)

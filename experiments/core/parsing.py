@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from jsonargparse import Namespace, set_loader, set_parsing_settings
+from jsonargparse import Namespace, set_parsing_settings
 from lightning import LightningDataModule, LightningModule
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
@@ -24,12 +24,7 @@ from experiments.core.callbacks.recorder import Recorder
 from experiments.core.classes import find_class
 from experiments.core.config import THREADS, check_config, with_defaults
 from experiments.core.errors import UserError, is_out_of_memory
-from experiments.core.yaml_files import parse_yaml
 from lightning_modules.base import LectureModule
-
-# The parser reads a text in the place of a number or a list by the reader of the files, and by no other.
-MODE = "strict-yaml"
-set_loader(MODE, parse_yaml, exceptions=(UserError,))
 
 LONGEST = 350  # letters of a report of the parser that nothing shorter stands for
 
@@ -83,7 +78,6 @@ class ParsedConfig(LightningCLI):
             parser_kwargs={
                 "prog": f"python -m experiments {subcommand}",
                 "exit_on_error": False,
-                "parser_mode": MODE,
                 "allow_abbrev": False,
             },
             run=False,
@@ -231,6 +225,8 @@ def condense(message: str) -> str:
         return f"unknown key '{keys[0]}.{strange[2]}' of {strange[1]}"
     if not (expected and given):
         said = " ".join(message.partition("Given value")[0].split())
+        if len(keys) > 1:  # the value could not even be tried
+            said = f"{'.'.join(dict.fromkeys(keys))}: {inner.partition(':')[2].strip().partition(chr(10))[0]}"
         return said if len(said) < LONGEST else f"{said[:LONGEST]} …"
     named = r"<class '(?:\w+\.)*(\w+)'>|typing\.|Literal\[(.+)\]"
     wanted = " or ".join(dict.fromkeys(re.sub(named, r"\1\2", word) for word in expected))

@@ -14,7 +14,7 @@ from experiments.core.errors import printable, say
 from experiments.core.execution import Outcome, Task, pending, run_groups
 from experiments.core.grid import Condition
 from experiments.core.plan import Plan, Planner, check_tasks
-from experiments.core.validation import validate
+from experiments.core.validation import FirstRuns, validate
 from experiments.core.workers import Pool
 
 
@@ -71,13 +71,18 @@ class Schedule:
                 say(f"{states['outdated']} {title} failed or were made by another version of the config: run again")
             if len(missing) < len(tasks):
                 say(f"{title}: {len(tasks) - len(missing)} of {len(tasks)} are there already")
-            return _follow(results, len(missing), title)
+            return _follow(results, len(missing), title, FirstRuns(self.plan, self.pool).look)
 
         return finish
 
 
-def _follow(results: Iterator[tuple[Task, Outcome]], total: int, title: str) -> Counter[str]:
-    """Count how tasks end, and show it: a bar on a terminal, elsewhere one line a task; failures always get a line."""
+def _follow(
+    results: Iterator[tuple[Task, Outcome]], total: int, title: str, look: Callable[[Task], None]
+) -> Counter[str]:
+    """Look at each task that has ended, and count how tasks end.
+
+    On a terminal a bar shows it, elsewhere one line a task; failures always get a line.
+    """
     console = Console(file=sys.stdout, highlight=False)
     columns = (
         TextColumn("{task.description}"),
@@ -99,4 +104,5 @@ def _follow(results: Iterator[tuple[Task, Outcome]], total: int, title: str) -> 
             if outcome.status == "failed" or not console.is_terminal:
                 bar.console.print(printable(line), markup=False, soft_wrap=True)
             bar.advance(handle)
+            look(task)
     return ended

@@ -38,12 +38,9 @@ def find(plan: Plan, chosen: Mapping[Condition, float]) -> Found:
     """
     planner, runs, checks, outdated = Planner(plan), [], dict[str, list[Run]](), 0
     for condition, tasks in planner.run_tasks(chosen).items():
-        # The name of a config file is the condition's, and stands in no config.
-        named = {key: value for key, value in condition.items if key == "config"}
         for task, result in _finished(tasks):
             if result["config_hash"] == task.config_hash:
-                settings = {**result.get("settings", {}), **named}
-                runs.append(Run(condition, task.seed, task.directory, settings, result))
+                runs.append(run_of(condition, task, result))
             else:
                 outdated += 1
     for task, result in _finished(check_tasks(plan)):
@@ -53,6 +50,13 @@ def find(plan: Plan, chosen: Mapping[Condition, float]) -> Found:
         else:
             outdated += 1
     return Found(runs, checks, outdated)
+
+
+def run_of(condition: Condition, task: Task, result: Mapping[str, Any]) -> Run:
+    """A finished run of a condition."""
+    # The name of a config file is the condition's, and stands in no config.
+    named = {key: value for key, value in condition.items if key == "config"}
+    return Run(condition, task.seed, task.directory, {**result.get("settings", {}), **named}, result)
 
 
 def _finished(tasks: Sequence[Task]) -> Iterator[tuple[Task, dict[str, Any]]]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from experiments.core import tuning
+from experiments.core import records, tuning
 from experiments.core.catalogue import found_in
 from experiments.core.errors import UserError, nearest
+from experiments.core.execution import Task
 from experiments.core.grid import Condition
 from experiments.core.plan import Plan, Planner
-from experiments.core.results import functions_of
+from experiments.core.results import derive, functions_of
+from experiments.core.summary import run_of
+from experiments.core.workers import Pool
 
 if TYPE_CHECKING:
     from lightning import LightningModule
@@ -50,6 +53,43 @@ def _validate_measures(plan: Plan, modules: dict[Condition, LightningModule]) ->
         recorded = slash and (stage not in STAGES or not found)
         if not recorded and not any(measure == name or (slash and measure.startswith(f"{name}/")) for name in known):
             raise UserError(f"{place}unknown measure '{measure}'; {nearest(measure, known)}")
+
+
+class FirstRuns:
+    """Looks for every measure of a definition in the first runs that should have it, and not after all of them.
+
+    Args:
+        plan: what is run.
+        pool: its workers compute what is derived.
+    """
+
+    def __init__(self, plan: Plan, pool: Pool) -> None:
+        self._name, self._pool = plan.grid.name, pool
+        self._conditions = {condition.name: condition for condition in plan.grid.conditions}
+        # Of each measure, the conditions of which no run has ended yet.
+        self._open: dict[str, set[Condition]] = {}
+        for _, measure, conditions in _asked_for(plan):
+            self._open.setdefault(measure, set()).update(conditions)
+
+    def look(self, task: Task) -> None:
+        """Look for the measures in a run that has ended.
+
+        Raises:
+            UserError: a measure raises an error, or no condition that should have recorded it has.
+        """
+        condition, result = self._conditions.get(task.directory.parent.name), records.read_result(task.directory)
+        if condition is None or result is None or result["status"] != "ok":
+            return
+        run, derived = run_of(condition, task, result), functions_of(self._name)
+        asked = [measure for measure, conditions in self._open.items() if condition in conditions]
+        self._pool.map(derive, [(self._name, asked, [run])] if derived.keys() & {*asked} else [])
+        for measure in asked:
+            self._open[measure].discard(condition)
+            if measure in derived or measure in run.recorded:
+                del self._open[measure]
+            elif not self._open[measure]:
+                near = nearest(measure, [*derived, *run.recorded])
+                raise UserError(f"experiments/{self._name}/experiment.py: unknown measure '{measure}'; {near}")
 
 
 def _asked_for(plan: Plan) -> Iterator[tuple[str, str, list[Condition]]]:

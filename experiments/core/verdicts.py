@@ -42,7 +42,7 @@ from experiments.core.inference import (
     mean_interval,
     why_undecidable,
 )
-from experiments.core.json_files import read_json
+from experiments.core.json_files import Whole, read_json
 from experiments.core.records import write_json
 from experiments.core.statistics import Floats
 
@@ -80,10 +80,10 @@ class Verdict:
     ci95_low: float | None = None
     ci95_high: float | None = None
     p_holm: float | None = None
-    n: int
-    n_diverged: int
-    n_censored: int
-    seeds_needed: int | None = None  # of a new seed set; None where more than `statistics.MOST_SEEDS`
+    n: Whole
+    n_diverged: Whole
+    n_censored: Whole
+    seeds_needed: Whole | None = None  # of a new seed set; None where more than `statistics.MOST_SEEDS`
     verdict: str = NONE
     reading: str = ""
     official: bool
@@ -99,8 +99,8 @@ class Verdict:
     # Where more than half of an arm never arrived, the verdict is on the share that did, and the value is a bound.
     judged_on: str = "value"
     bound: str = ""
-    draws: int
-    counterexamples: int
+    draws: Whole
+    counterexamples: Whole
 
 
 def _shown_by(row: Verdict) -> Verdict:
