@@ -86,11 +86,11 @@ def blamed_on(code: str | Callable[..., Any]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def found_in(place: str) -> Iterator[None]:
-    """Begin the message of a user's mistake with the file, or the condition, that it was found in, if none is named."""
+    """Begin the message of a user's mistake with where it was found, unless it begins with a file already."""
     try:
         yield
     except UserError as error:
-        if str(error).startswith("experiments/"):
+        if not place or str(error).startswith("experiments/"):
             raise
         raise UserError(f"{place}: {error}") from error
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Hashable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import Field, FiniteFloat, TypeAdapter
 
@@ -30,7 +31,7 @@ def read_json(path: Path, schema: type[T]) -> T:
         OSError: there is no such file, or it cannot be read.
         ValueError: it is not JSON, or a value is not of the type that the schema names.
     """
-    content: T = _adapter(schema).validate_json(read_bytes(path), strict=True)
+    content: T = _adapter(cast(Hashable, schema)).validate_json(read_bytes(path), strict=True)
     return content
 
 

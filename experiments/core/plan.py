@@ -191,7 +191,8 @@ class Planner:
         self, condition: Condition, seeds: Sequence[int], tuned: Mapping[str, float], directory: Path
     ) -> list[Task]:
         """The runs of a condition, one for each seed."""
-        config = self.config(condition, tuned)
+        with catalogue.found_in(self.place_of(condition)):
+            config = self.config(condition, tuned)
         return [
             Task(
                 label=f"{directory.name} seed={seed}",
@@ -243,6 +244,10 @@ class Planner:
             option, _, text = override.partition("=")
             self._config.lay(config, option, parse_value(text))
         return self._parsing.resolve(config, build=True)
+
+    def place_of(self, condition: Condition) -> str:
+        """What is to blame for a wrong config: the condition, unless a person changes it."""
+        return "" if self.plan.overrides else f"experiments/{self.plan.grid.name}, condition '{condition.name}'"
 
     def build(self, condition: Condition, value: float) -> LightningModule:
         """Build data module and network of a condition, which refuse values out of range; no data are read.

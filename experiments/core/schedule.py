@@ -36,8 +36,7 @@ class Schedule:
         self._rank, self._only_exact = rank, only_exact
         self._planner = Planner(plan)
         check_tasks(plan)
-        if not only_exact:
-            validate(plan, self._planner)
+        self._is_valid = only_exact  # a check builds nothing
         self._trials = [] if only_exact else tuning.trials(plan, self._planner)
         tasks = [task for trial in self._trials for task in trial.tasks]
         self._submitted = self._submit(tasks, "tuning") if tasks else self._submit_runs()
@@ -62,6 +61,9 @@ class Schedule:
         states = Counter(task.state for task in tasks)
         groups = pending(tasks)
         missing = [task for group in groups for task in group]
+        if missing and not self._is_valid:
+            validate(self.plan, self._planner)
+            self._is_valid = True
         if not all(task.check for task in missing):
             self._planner.load_data()
         results = run_groups(self.pool, groups, self._rank)

@@ -54,7 +54,8 @@ def candidates(plan: Plan, condition: Condition) -> Sequence[float]:
     tuning = plan.grid.experiment.tuning
     kind = plan.grid.settings(condition).get(tuning.by, "") if tuning else ""
     if tuning is None or kind not in tuning.candidates:
-        raise UserError(f"condition '{condition.name}' asks for tuning, which has no candidates for it")
+        file = f"experiments/{plan.grid.name}/experiment.py"
+        raise UserError(f"{file}: condition '{condition.name}' asks for tuning, which has no candidates for it")
     return tuning.candidates[kind]
 
 

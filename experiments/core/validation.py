@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from experiments.core import records, tuning
@@ -34,20 +34,20 @@ def validate(plan: Plan, planner: Planner) -> None:
     with found_in(f"experiments/{name}/experiment.py"):
         for figure in ["forest", *experiment.figures, *(claim.figure for claim in experiment.claims if claim.figure)]:
             find_figure(name, figure)
-        modules, tuned = dict[Condition, "LightningModule"](), tuning.untuned(plan)
+        logged, tuned = dict[Condition, list[str]](), tuning.untuned(plan)
     for condition in plan.grid.conditions:
-        with found_in(f"experiments/{name}, condition '{condition.name}'"):
+        with found_in(planner.place_of(condition)):
             for value in tuning.candidates(plan, condition) if condition in tuned else (0.0,):
-                modules[condition] = planner.build(condition, value)
+                logged[condition] = _logged(planner.build(condition, value))
     with found_in(f"experiments/{name}/experiment.py"):
-        _validate_measures(plan, modules)
+        _validate_measures(plan, logged)
 
 
-def _validate_measures(plan: Plan, modules: dict[Condition, LightningModule]) -> None:
+def _validate_measures(plan: Plan, logged: Mapping[Condition, Sequence[str]]) -> None:
     """Look up every measure that is asked for. What instruments record shows when their runs have ended."""
     functions = functions_of(plan.grid.name)
     for place, measure, conditions in _asked_for(plan):
-        found = [name for condition in conditions for name in _logged(modules[condition])]
+        found = [name for condition in conditions for name in logged[condition]]
         known = list(dict.fromkeys([*functions, *found]))
         stage, slash, _ = measure.partition("/")
         recorded = slash and (stage not in STAGES or not found)
