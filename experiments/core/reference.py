@@ -37,7 +37,9 @@ Shown = tuple[FiniteFloat | None, FiniteFloat | None, int]
 class OtherSeeds(TypedDict):
     """What is read of `other_seeds.json`."""
 
+    first_seed: int
     counts: dict[str, int]
+    claims: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
