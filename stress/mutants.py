@@ -560,8 +560,8 @@ MUTANTS = [
     Mutant(
         "outdated runs are judged",
         "experiments/core/summary.py",
-        'if result["config_hash"] == task.config_hash:\n                settings',
-        "if True:\n                settings",
+        'if result["config_hash"] == task.config_hash:\n                runs.append(run_of',
+        "if True:\n                runs.append(run_of",
         f"{CORE}/test_results.py::test_runs_of_another_config_are_outdated_and_judge_nothing",
     ),
     Mutant(

@@ -17,7 +17,7 @@ from packaging.version import InvalidVersion, Version
 from torch import Tensor
 
 from experiments.core import records
-from experiments.core.errors import UserError
+from experiments.core.errors import UserError, read_bytes
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 # Where Lightning's callbacks remember checkpoints, which they delete when there is a better one.
@@ -69,7 +69,7 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: it is torn, or not what was written.
     """
-    digest, _, content = path.read_bytes().partition(b"\n")
+    digest, _, content = read_bytes(path).partition(b"\n")
     if hashlib.sha256(content).hexdigest().encode() != digest:
         raise ValueError(f"'{path}' is damaged: its content has another checksum than the one it begins with")
     try:

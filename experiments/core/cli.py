@@ -31,7 +31,7 @@ from experiments.core.checkpoint_files import CheckpointFiles, read_checkpoint
 from experiments.core.classes import description, find_class
 from experiments.core.config import Command, read_command, with_defaults
 from experiments.core.contradictions import check_built
-from experiments.core.errors import UserError
+from experiments.core.errors import UserError, ends_run, say
 from experiments.core.parsing import ParsedConfig, one_line, quieten
 from experiments.core.stacking import fit, one_source, refuse, seeds_that_fit, stack_of, test_and_seal
 from lightning_modules.base import LectureModule
@@ -96,13 +96,16 @@ class LectureCLI(ParsedConfig):
         """Hand the trainer its numbers in the types they were given in, and the writer of whole checkpoints."""
         plugins = self.config_init.trainer.plugins or []
         plugins = [*(plugins if isinstance(plugins, list) else [plugins]), CheckpointFiles()]
-        return super().instantiate_trainer(**self.numbers, plugins=plugins, **kwargs)
+        try:
+            return super().instantiate_trainer(**self.numbers, plugins=plugins, **kwargs)
+        except RuntimeError as error:  # of two callbacks of one state, in words
+            raise UserError(" ".join(str(error).split())) from error
 
     def fit(self) -> None:
         """Train; what shows before the first step only, or at the first look at a metric, is a user's mistake too."""
         try:
             fit(self.trainer, self.model, self.datamodule, self.checkpoint)
-        except (ValueError, MisconfigurationException) as error:
+        except (ValueError, ImportError, MisconfigurationException) as error:
             before = self.trainer.global_step == 0
             if not before and not isinstance(error, MisconfigurationException):
                 raise
@@ -118,7 +121,7 @@ class LectureCLI(ParsedConfig):
             step = recorder.diverged_at(self.trainer)
             if step is not None:
                 print(f"diverged: the loss is not finite from step {step} on", file=sys.stderr)
-            print(self.run_dir)
+            say(self.run_dir)
 
     def validate(self) -> None:
         """Evaluate the checkpoint on the validation split."""
@@ -137,7 +140,7 @@ class LectureCLI(ParsedConfig):
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["sample", "predicted", *(f"output_{k}" for k in range(outputs.shape[1]))])
             writer.writerows([i, int(row.argmax()), *row.tolist()] for i, row in enumerate(outputs))
-        print(path)
+        say(path)
 
     def stack(self, seeds: Sequence[int], directories: Sequence[Path]) -> tuple[Stack, StackedData]:
         """Put other seeds beside the CLI's own, the first, to be trained by its trainer.
@@ -286,6 +289,8 @@ def _directory(subcommand: str, command: Command) -> Iterator[Path | None]:
         yield None
         return
     given = (command.config.get("trainer") or {}).get("default_root_dir")
+    if not isinstance(given, str | None):
+        raise UserError(f"trainer.default_root_dir must be the path of a directory; it is {given!r}")
     stem = re.sub(r"[^\w.,=+-]", "-", command.files[-1].stem) if command.files else subcommand
     seed = command.config["seed_everything"]
     directory = Path(given) if given else RUNS / "cli" / stem / f"{time.strftime('%Y-%m-%dT%H-%M-%S')}-seed={seed}"
@@ -299,6 +304,9 @@ def _directory(subcommand: str, command: Command) -> Iterator[Path | None]:
             directory = directory.with_name(f"{directory.name.partition('+')[0]}+{count}")
     try:
         yield directory
+    except Exception as error:
+        ends_run(error, directory)
+        raise
     finally:
         for path in dict.fromkeys([directory, *new]) if new else ():
             with contextlib.suppress(OSError):  # it holds a run, or that of another
@@ -309,6 +317,9 @@ def _check_checkpoint(path: Path, model: LightningModule, to_train: bool) -> Non
     """Refuse a checkpoint that cannot be read, or whose network is not the one that the config describes."""
     content = read_checkpoint(path)
     stored = content["hyper_parameters"]
+    strange = next((name for name in model.hparams if name not in stored), None)
+    if strange is not None:
+        raise UserError(f"'{path}' is of another network than {type(model).__name__}: it has no '{strange}'")
     if to_train and not content.get("optimizer_states"):
         raise UserError(f"'{path}' holds weights only, nothing to go on from; ModelCheckpoint keeps what a fit needs")
     for name, value in model.hparams.items():

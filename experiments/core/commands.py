@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from experiments.core import allow_list, catalogue
-from experiments.core.errors import NO_MEMORY, TERMINATED, UserError, check_known, nearest
+from experiments.core.errors import BROKEN_PIPE, TERMINATED, TRACEBACK, UserError, check_known, explain, nearest, say
 from experiments.core.interrupts import interrupts_wait
 
 TRAINING = {
@@ -46,28 +48,31 @@ class _Parser(argparse.ArgumentParser):
 def main(args: Sequence[str]) -> int:
     """Run one command and return its exit code: 0, 1 if a run failed, 2 for a user's mistake, 130 after Ctrl-C.
 
-    After SIGTERM, by which a scheduler asks a process to end, it is 143, and what was trained is saved.
+    After SIGTERM, by which a scheduler asks a process to end, it is 143, and what was trained is saved. Where nobody
+    reads any more what is printed, it is 141. `--traceback`, anywhere, shows where an error comes from.
     """
     allow_list.allow("")
+    words = [word for word in args if word != TRACEBACK]
     try:
-        return _dispatch(list(args))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        code = _dispatch(words)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
-        kept = "; what is finished is kept, and the same command goes on from there" if args[0] == "run" else ""
+        kept = "; what is finished is kept, and the same command goes on from there" if words[0] == "run" else ""
         print(f"interrupted{kept}", file=sys.stderr)
         return 130
-    except OSError as error:
-        # The machine's fault, and no mistake: a disk that is full, above all.
-        place = f": '{error.filename}'" if error.filename else ""
-        print(f"error: {error.strerror or error}{place}", file=sys.stderr)
-        return 1
-    except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and NO_MEMORY not in str(error):
-            raise
-        print(f"error: out of memory: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
+    except BrokenPipeError:
+        # What is left to print would be an error again when the process ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    # The last resort: whatever it is, a person reads one line, and the trace is kept.
+    except Exception as error:
+        if TRACEBACK in args:
+            traceback.print_exception(error)
+        line, code = explain(error)
+        print(f"error: {line}", file=sys.stderr)
+        return code
     except SystemExit as end:
         if type(end).__name__ != "SIGTERMException":  # Lightning's, which need not have been imported
             raise
@@ -109,7 +114,7 @@ def _build_parser() -> argparse.ArgumentParser:
         description="A lecture you can run, and that can be wrong.",
         epilog="training by the Lightning CLI: "
         + "; ".join(f"{name}: {text}" for name, text in TRAINING.items())
-        + ". Each has its own --help.",
+        + f". Each has its own --help. {TRACEBACK} shows where an error comes from.",
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(dest="command", metavar=f"{{{','.join([*COMMANDS, *TRAINING])}}}")
@@ -152,9 +157,9 @@ def _experiment(action: str, options: argparse.Namespace) -> int:
 def _list(_: argparse.Namespace) -> int:
     for name in catalogue.names():
         experiment = catalogue.load(name)
-        print(f"{name:16} {experiment.title}: {catalogue.summary(name)}")
+        say(f"{name:16} {experiment.title}: {catalogue.summary(name)}")
         data = ", ".join(experiment.data)
-        print(f"{'':16} {len(experiment.claims)} claims; data: {data}; make exp-{name.replace('_', '-')}")
+        say(f"{'':16} {len(experiment.claims)} claims; data: {data}; make exp-{name.replace('_', '-')}")
     return 0
 
 
@@ -165,7 +170,7 @@ def _claims(options: argparse.Namespace) -> int:
             threshold = next(
                 (f"{word} {value:g}" for word, value in given.items() if value is not None), "no threshold"
             )
-            print(f"{claim.id:24} {claim.kind}, {threshold}, n = {claim.n}: {claim.statement}")
+            say(f"{claim.id:24} {claim.kind}, {threshold}, n = {claim.n}: {claim.statement}")
     return 0
 
 
@@ -175,7 +180,7 @@ def _data(options: argparse.Namespace) -> int:
 
 
 def _glossary(_: argparse.Namespace) -> int:
-    print(_late("experiments.core.glossary", "write")())
+    say(_late("experiments.core.glossary", "write")())
     return 0
 
 

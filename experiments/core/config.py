@@ -21,8 +21,8 @@ from experiments.core import allow_list
 from experiments.core.callbacks import Divergence
 from experiments.core.classes import KNOWN_CLASSES, defaults_of, find_class, known_names, parameter_of
 from experiments.core.contradictions import check_training
-from experiments.core.errors import UserError, listed, nearest
-from experiments.core.yaml_files import as_list, load_yaml, merge, parse_value
+from experiments.core.errors import UserError, listed, nearest, require_file
+from experiments.core.yaml_files import as_list, check_texts, load_yaml, merge, parse_value
 
 # What a config gets that says nothing of it.
 LOGGER: dict[str, Any] = {
@@ -275,10 +275,8 @@ def _check_dropped(config: Mapping[str, Any], dropped: Mapping[str, Mapping[str,
 
 
 def _check_is_there(checkpoint: Any) -> None:
-    if checkpoint is not None and not Path(str(checkpoint)).is_file():
-        siblings = [str(path) for path in Path(str(checkpoint)).parent.glob("*.ckpt")]
-        hint = f"; {nearest(str(checkpoint), siblings)}" if siblings else ""
-        raise UserError(f"ckpt_path '{checkpoint}' does not exist{hint}")
+    if checkpoint is not None:
+        require_file(Path(str(checkpoint)), "ckpt_path", ".ckpt")
 
 
 def check_config(config: Mapping[str, Any], *, fits: bool = True) -> None:
@@ -293,6 +291,7 @@ def check_config(config: Mapping[str, Any], *, fits: bool = True) -> None:
     """
     if not config:
         raise UserError("nothing to do without a config: --config FILE")
+    check_texts("", config)
     check_seed(config.get("seed_everything"))
     for kind in ("model", "data"):
         if config.get(kind) is None:
@@ -314,7 +313,7 @@ def _check_parts(config: Mapping[str, Any]) -> None:
     for key, kind in KINDS.items():
         given = _mapping("trainer", config.get("trainer")).get(key)
         for index, part in enumerate(given if isinstance(given, list) else [given]):
-            if isinstance(given, list) or not isinstance(given, bool | None):
+            if isinstance(given, list) or not (given is None or (kind == "logger" and isinstance(given, bool))):
                 place = f"trainer.{key}[{index}]" if isinstance(given, list) else f"trainer.{key}"
                 _check_class(kind, part, place, config)
 

@@ -142,6 +142,9 @@ def _check_monitored(trainer: Trainer, names: set[str]) -> None:
     found = [callback for callback in trainer.callbacks if isinstance(callback, kinds)]  # type: ignore[attr-defined]
     for callback in found:
         kind, monitor = type(callback).__name__, callback.monitor
+        # A checkpoint that is never looked at is not kept; a stop that is never looked at ends the training.
+        if trainer.limit_val_batches == 0 and isinstance(callback, EarlyStopping | StackableEarlyStopping):
+            names = {name for name in names if not name.startswith("val/")}
         if monitor is not None and monitor not in {*names, "epoch", "step"}:
             raise UserError(f"{kind} monitors '{monitor}', which is not logged; {nearest(monitor, names)}")
         if isinstance(callback, ModelCheckpoint):

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from experiments.core.errors import read_bytes
+
 if TYPE_CHECKING:
     from experiments.core.bands import Band
     from experiments.core.drawing import Drawing
@@ -89,7 +91,7 @@ def _write_tensorboard(results: Results, figures: Mapping[str, Drawing]) -> None
 def _write_png(writer: Any, name: str, path: Path) -> None:
     from tensorboard.compat.proto.summary_pb2 import Summary
 
-    content = path.read_bytes()
+    content = read_bytes(path)
     width, height = struct.unpack(">II", content[16:24])
     # `add_image` would decode the file and encode it again, which takes longer than drawing it.
     image = Summary.Image(height=height, width=width, colorspace=4, encoded_image_string=content)

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from lightning import LightningDataModule
+
 import datamodules
 from datamodules.base import InMemoryDataModule
 from datamodules.files import DISK
 from experiments.core.classes import description
-from experiments.core.errors import UserError, check_known
+from experiments.core.errors import UserError, check_known, say
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """What is known of a data set, in words."""
+
+    size: str
+    place: str
+    source: str = "source unknown"
+    licence: str = "unknown"
 
 
 def show(name: str | None = None) -> int:
@@ -21,19 +35,28 @@ def show(name: str | None = None) -> int:
     """
     if name is None:
         for cls in _classes():
-            print(f"{cls.__name__:18} {_size(cls)}; {_whereabouts(cls)}")
-            print(f"{'':18} {cls.about.source}; licence: {cls.about.licence}")
+            entry = _entry(cls)
+            say(f"{cls.__name__:18} {entry.size}; {entry.place}")
+            say(f"{'':18} {entry.source}; licence: {entry.licence}")
         return 0
-    known = {name: cls for cls in _classes() for name in (cls.__name__, cls.name)}
+    known = {name: cls for cls in _classes() for name in (cls.__name__, getattr(cls, "name", cls.__name__))}
     check_known("data set", name, known)
-    cls = known[name]
-    print(f"{cls.__name__}, in results {cls.name}\n")
-    for described in cls.__mro__[: cls.__mro__.index(InMemoryDataModule)]:
+    cls, entry = known[name], _entry(known[name])
+    print(f"{cls.__name__}, in results {getattr(cls, 'name', 'unnamed')}\n")
+    for described in cls.__mro__[: cls.__mro__.index(_base(cls))]:
         print(f"{description(described)}\n")
-    print(f"{'size':8} {_size(cls)}, unless options say otherwise")
-    print(f"{'source':8} {cls.about.source}")
-    print(f"{'licence':8} {cls.about.licence}")
-    print(f"{'place':8} {_whereabouts(cls)}", flush=True)
+    say(f"{'size':8} {entry.size}, unless options say otherwise")
+    say(f"{'source':8} {entry.source}")
+    say(f"{'licence':8} {entry.licence}")
+    say(f"{'place':8} {entry.place}")
+    if issubclass(cls, InMemoryDataModule):
+        _fetch(cls)
+    say(f"{'options':8} python -m experiments fit --data.help {cls.__name__}")
+    return 0
+
+
+def _fetch(cls: type[InMemoryDataModule]) -> None:
+    """Read a data set, downloading it if it is not here, and tell the digest of its content."""
     fetched = not cls.found()
     try:
         # A progress bar comes with the download.
@@ -43,14 +66,23 @@ def show(name: str | None = None) -> int:
             raise
         raise UserError(" ".join(str(error).split())) from error
     if fetched:
-        print(f"{'':8} {_whereabouts(cls)}")
-    print(f"{'SHA-256':8} {content}, of its content")
-    print(f"{'options':8} python -m experiments fit --data.help {cls.__name__}")
-    return 0
+        say(f"{'':8} {_whereabouts(cls)}")
+    say(f"{'SHA-256':8} {content}, of its content")
 
 
-def _classes() -> list[type[InMemoryDataModule]]:
+def _classes() -> list[type[LightningDataModule]]:
     return [getattr(datamodules, name) for name in datamodules.__all__]
+
+
+def _base(cls: type[LightningDataModule]) -> type:
+    return InMemoryDataModule if issubclass(cls, InMemoryDataModule) else LightningDataModule
+
+
+def _entry(cls: type[LightningDataModule]) -> _Entry:
+    """What is known of a data set, which may be one of others that says nothing of itself."""
+    if not (issubclass(cls, InMemoryDataModule) and hasattr(cls, "about")):
+        return _Entry("size unknown", "place unknown")
+    return _Entry(_size(cls), _whereabouts(cls), cls.about.source, cls.about.licence)
 
 
 def _example(cls: type[InMemoryDataModule]) -> InMemoryDataModule:
@@ -59,7 +91,10 @@ def _example(cls: type[InMemoryDataModule]) -> InMemoryDataModule:
 
 
 def _size(cls: type[InMemoryDataModule]) -> str:
-    example = _example(cls)
+    try:
+        example = _example(cls)
+    except (TypeError, ValueError) as error:  # of a class without defaults
+        return f"size unknown: {error}"
     samples = f"{cls.about.samples:,}" if cls.about.samples else "any number of"
     axes = example.sample_shape
     shape = " × ".join(map(str, axes)) if len(axes) > 1 else _counted(axes[0], "features")

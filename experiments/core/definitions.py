@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 Value = str | int | float | bool
 Overrides = Mapping[str, Value]
@@ -44,8 +44,14 @@ class DefinitionError(ValueError):
     """An experiment is written wrongly; the message names the claim or axis and the nearest valid thing."""
 
 
+class _Strict:
+    """What a definition holds is of the types that its fields name: the plan of a run looks at every one."""
+
+    __pydantic_config__: ClassVar = {"strict": True, "revalidate_instances": "always", "allow_inf_nan": False}
+
+
 @dataclass(frozen=True)
-class Axes:
+class Axes(_Strict):
     """A block of the grid: the product of its axes."""
 
     values: Mapping[str, Sequence[Value]]
@@ -68,7 +74,7 @@ def axes(**values: Value | Sequence[Value]) -> Axes:
 
 
 @dataclass(frozen=True)
-class Tuning:
+class Tuning(_Strict):
     """How conditions with the value `"tuned"` get their value: equal trials for every one of them."""
 
     axis: str
@@ -90,7 +96,7 @@ class Tuning:
 
 
 @dataclass(frozen=True)
-class Claim:
+class Claim(_Strict):
     """A sentence that can be false, and all that decides it. Frozen before the run that decides it.
 
     The number a claim is about is, per seed: `measure` of the condition `where`; or the difference of the measure
@@ -167,6 +173,8 @@ class Claim:
             )
         if self.kind in (*INFERENTIAL, *SHOWN):
             self._check_measure()
+        if self.n < 1:
+            raise DefinitionError(f"claim {self.id}: n must be at least 1, not {self.n}")
         if self.kind in INFERENTIAL and self.n < 2:
             raise DefinitionError(f"claim {self.id}: an interval needs n >= 2 seeds, not {self.n}")
 
@@ -196,7 +204,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Experiment:
+class Experiment(_Strict):
     """One phenomenon of the lecture: a grid over a base config, claims and figures.
 
     The folder of the definition gives the name, `base.yaml` and the overlays: `<data>.yaml`, the one that a condition
@@ -224,6 +232,10 @@ class Experiment:
     stack: bool = True
 
     def __post_init__(self) -> None:
+        if not self.data:
+            raise DefinitionError("`data` names no data set")
+        if self.seeds < 1:
+            raise DefinitionError(f"`seeds` must be at least 1, not {self.seeds}")
         ids = [claim.id for claim in self.claims]
         twice = sorted({i for i in ids if ids.count(i) > 1})
         if twice:

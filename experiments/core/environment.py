@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import warnings
@@ -51,4 +52,5 @@ def settle(args: Sequence[str]) -> None:
         os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
     for stream in (sys.stdout, sys.stderr):
         # A letter that the terminal's encoding lacks is shown by its number.
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import importlib
 import inspect
 import math
 import shutil
@@ -20,7 +19,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from experiments.core import memory, records
+from experiments.core import catalogue, memory, records
 from experiments.core.errors import UserError, check_known
 from experiments.core.interrupts import interrupts_wait
 from experiments.core.workers import ATTEMPTS, Pool
@@ -239,7 +238,11 @@ def _printing_to(log: object) -> Iterator[None]:
 def _run_check(task: Task) -> None:
     from experiments.core import ledger
 
-    numbers = check_function(task.check)(task.seed)
+    check = check_function(task.check)
+    with catalogue.blamed_on(check):
+        numbers = check(task.seed)
+        if not all(isinstance(value, int | float) for value in numbers.values()):
+            raise TypeError(f"it returns {numbers!r}, and not numbers by name")
     content = {"status": "ok", "config_hash": task.config_hash, "seed": task.seed, "check": task.check}
     environment = ledger.environment("cpu")
     records.write_json(task.directory / records.RESULT, {**content, "measures": numbers, "environment": environment})
@@ -253,7 +256,7 @@ def check_function(path: str) -> Callable[[int], dict[str, float]]:
     """
     module_name, _, name = path.partition(":")
     with interrupts_wait():
-        module = importlib.import_module(module_name)
+        module = catalogue.part(*module_name.split(".")[1:])
     check_known("check", name, [word for word in vars(module) if callable(vars(module)[word])])
     function: Callable[[int], dict[str, float]] = getattr(module, name)
     return function

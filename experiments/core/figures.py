@@ -86,7 +86,9 @@ def _draw_one(results: Results, name: str) -> Drawing:
     folder = results.plan.directory / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context(d.STYLE):
-        drawn = find_figure(results.plan.grid.name, name)(results)
+        figure = find_figure(results.plan.grid.name, name)
+        with catalogue.blamed_on(figure):
+            drawn = figure(results)
         with replacing(folder / f"{name}.svg") as file:
             drawn.figure.savefig(file, metadata={"Date": None})
         # The layout is settled now; finding it again for the other picture would cost as much as drawing.

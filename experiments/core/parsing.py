@@ -23,7 +23,7 @@ from experiments.core import allow_list
 from experiments.core.callbacks.recorder import Recorder
 from experiments.core.classes import find_class
 from experiments.core.config import THREADS, check_config, with_defaults
-from experiments.core.errors import NO_MEMORY, UserError
+from experiments.core.errors import UserError, is_out_of_memory
 from lightning_modules.base import LectureModule
 
 LONGEST = 350  # letters of a report of the parser that nothing shorter stands for
@@ -197,8 +197,26 @@ def load_data(section: Mapping[str, Any], seed: int) -> None:
         UserError: the data are neither on this machine nor to be had.
     """
     with one_line():
-        data = find_class("data", section["class_path"])(**{**section["init_args"], "seed": seed})
-        data.setup("fit")
+        _data(section, seed).setup("fit")
+
+
+def build(config: Mapping[str, Any], seed: int) -> LightningModule:
+    """Build data module and network of a resolved config; no data are read, and nothing is drawn.
+
+    Raises:
+        UserError: a value is out of range.
+    """
+    model, data = config["model"], config["data"]
+    with one_line():
+        module: LightningModule = find_class("model", model["class_path"])(**model["init_args"])
+        if isinstance(module, LectureModule):
+            module.take_sizes(_data(data, seed))
+    return module
+
+
+def _data(section: Mapping[str, Any], seed: int) -> LightningDataModule:
+    module: LightningDataModule = find_class("data", section["class_path"])(**{**section["init_args"], "seed": seed})
+    return module
 
 
 def quieten() -> None:
@@ -232,6 +250,8 @@ def condense(message: str) -> str:
         return f"unknown key '{keys[0]}.{strange[2]}' of {strange[1]}"
     if not (expected and given):
         said = " ".join(message.partition("Given value")[0].split())
+        if len(keys) > 1:  # the value could not even be tried
+            said = f"{'.'.join(dict.fromkeys(keys))}: {inner.partition(':')[2].strip().partition(chr(10))[0]}"
         return said if len(said) < LONGEST else f"{said[:LONGEST]} …"
     named = r"<class '(?:\w+\.)*(\w+)'>|typing\.|Literal\[(.+)\]"
     wanted = " or ".join(dict.fromkeys(re.sub(named, r"\1\2", word) for word in expected))
@@ -244,11 +264,12 @@ def one_line() -> Iterator[None]:
     """Turn what a class says about its arguments into a user's mistake, in one line."""
     try:
         yield
-    except (ValueError, TypeError, OSError, RuntimeError, MisconfigurationException) as error:
+    # An ImportError is that of a package which only this class needs.
+    except (ValueError, TypeError, OSError, ImportError, RuntimeError, MisconfigurationException) as error:
         if isinstance(error, OSError) and error.errno in DISK:
             raise
         # More memory than there is was asked for; any other is an error of the code.
-        if isinstance(error, RuntimeError) and NO_MEMORY not in str(error):
+        if isinstance(error, RuntimeError) and not is_out_of_memory(error):
             raise
         raise UserError(" ".join(str(_cause(error)).split())) from error
 

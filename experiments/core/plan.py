@@ -6,10 +6,12 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from experiments.core import allow_list, catalogue, records
-from experiments.core.definitions import CHECKED, Claim, DefinitionError
+from experiments.core.definitions import CHECKED, Claim, Experiment
 from experiments.core.errors import UserError, check_known
 from experiments.core.execution import Task, check_hash
 from experiments.core.grid import (
@@ -26,6 +28,9 @@ from experiments.core.grid import (
 from experiments.core.interrupts import interrupts_wait
 from experiments.core.verdicts import check_claims as check_thresholds
 from experiments.core.yaml_files import parse_value
+
+if TYPE_CHECKING:
+    from lightning import LightningModule
 
 # Files of a logger in a run's directory, below which a finished run without them is run again.
 LOGGER_FILES = {"tensorboard": "events.out.tfevents.*", "wandb": "wandb/*run-*", "csv": "csv/metrics.csv"}
@@ -126,17 +131,17 @@ def make_plan(name: str, choice: Options) -> Plan:
     Raises:
         UserError: an unknown experiment, scale, logger or data set, or a claim that names no condition.
     """
-    experiment = catalogue.load(name)
+    experiment = _definition(name)
     check_known("scale", choice.scale, catalogue.SCALES)
     check_known("logger", choice.logger, catalogue.LOGGERS)
     data = choice.data or experiment.scale_data.get(choice.scale, experiment.data[0])
     check_known("data set", data, experiment.data)
-    grid = Grid.build(name, experiment, choice.scale, data)
-    check_claims(grid)
-    try:
+    file = f"experiments/{name}/experiment.py"
+    with catalogue.found_in(file):
+        grid = Grid.build(name, experiment, choice.scale, data)
+        check_claims(grid)
+    with catalogue.blamed_on(file):
         check_thresholds(experiment.claims)
-    except DefinitionError as error:
-        raise UserError(f"experiments/{name}/experiment.py: {error}") from None
     usual = SCALE_SEEDS.get(choice.scale, experiment.seeds)
     seeds = choice.seeds or usual
     parts = [name]
@@ -150,6 +155,27 @@ def make_plan(name: str, choice: Options) -> Plan:
     records.check_writable(directory)
     records.refuse_links(directory)
     return Plan(grid, seeds, choice.jobs, choice.logger, choice.overrides, directory, choice.first_seed)
+
+
+def _definition(name: str) -> Experiment:
+    """The definition of an experiment, every field of the type that it should have."""
+    experiment = catalogue.load(name)
+    with catalogue.found_in(f"experiments/{name}/experiment.py"):
+        try:
+            TypeAdapter(Experiment).validate_python(experiment)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            raise UserError(f"{place}: {first['msg']}; it is {first['input']!r}") from None
+        for scale in (*experiment.scale_data, *experiment.scale_grid):
+            check_known("scale", scale, catalogue.SCALES)
+        for data in experiment.scale_data.values():
+            check_known("data set", data, experiment.data)
+        # The first is that of base.yaml.
+        overlays = [path.stem for path in (catalogue.ROOT / name).glob("*.yaml")]
+        for data in experiment.data[1:]:
+            check_known("data set", data, overlays)
+    return experiment
 
 
 class Planner:
@@ -166,7 +192,8 @@ class Planner:
         self, condition: Condition, seeds: Sequence[int], tuned: Mapping[str, float], directory: Path
     ) -> list[Task]:
         """The runs of a condition, one for each seed."""
-        config = self.config(condition, tuned)
+        with catalogue.found_in(self.place_of(condition)):
+            config = self.config(condition, tuned)
         return [
             Task(
                 label=f"{directory.name} seed={seed}",
@@ -211,13 +238,26 @@ class Planner:
         return config if is_resolved else self._parsing.resolve(config)
 
     def _base(self, condition: Condition) -> dict[str, Any]:
-        """What the files of a condition and a person's overrides say, resolved; the latter are tried by building."""
+        """What the files of a condition and a person's overrides say, resolved, and tried by building it."""
         files = (*self.plan.grid.files(condition), *self._logger_file())
         config: dict[str, Any] = self._config.with_defaults(merged_files(files))
         for override in self.plan.overrides:
             option, _, text = override.partition("=")
             self._config.lay(config, option, parse_value(text))
-        return self._parsing.resolve(config, build=bool(self.plan.overrides))
+        return self._parsing.resolve(config, build=True)
+
+    def place_of(self, condition: Condition) -> str:
+        """What is to blame for a wrong config: the condition, unless a person changes it."""
+        return "" if self.plan.overrides else f"experiments/{self.plan.grid.name}, condition '{condition.name}'"
+
+    def build(self, condition: Condition, value: float) -> LightningModule:
+        """Build data module and network of a condition, which refuse values out of range; no data are read.
+
+        Args:
+            condition: the condition.
+            value: of its axis that is tuned, if it has one.
+        """
+        return self._parsing.build(self.config(condition, {self.plan.tuned_axis: value}), self.plan.first_seed)
 
     def load_data(self) -> None:
         """Read every data set here, once: if one is missing, no worker needs to find out, and no two download it.
@@ -239,7 +279,9 @@ def check_tasks(plan: Plan) -> list[Task]:
     tasks = {}
     for claim in checked(plan.grid.experiment.claims):
         path = f"experiments.{plan.grid.name}.checks:{claim.check}"
+        with catalogue.found_in(f"experiments/{plan.grid.name}/checks.py"):
+            fingerprint = check_hash(path)
         for seed in plan.seeds_of(claim):
             directory = plan.directory / f"check={claim.check}" / f"seed={seed}"
-            tasks[directory] = Task(f"{claim.check} seed={seed}", directory, seed, check_hash(path), check=path)
+            tasks[directory] = Task(f"{claim.check} seed={seed}", directory, seed, fingerprint, check=path)
     return list(tasks.values())

@@ -5,15 +5,20 @@ from __future__ import annotations
 import contextlib
 import csv
 import hashlib
+import io
 import json
 import math
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Required
 
-from experiments.core.errors import UserError
+from pydantic import ConfigDict, with_config
+from typing_extensions import TypedDict
+
+from experiments.core.errors import UserError, read_text
+from experiments.core.json_files import Number, Positive, read_json
 
 CONFIG, METRICS, RESULT = "config.yaml", "metrics.csv", "result.json"
 # Arguments of loggers and callbacks that name a place to write; a relative one lies in the run's directory.
@@ -196,39 +201,35 @@ def _finite(value: Any) -> Any:
     return value
 
 
+@with_config(ConfigDict(extra="allow"))
+class _Data(TypedDict, total=False):
+    train: Positive
+    test: Positive
+
+
+@with_config(ConfigDict(extra="allow"))
+class _Result(TypedDict, total=False):
+    # What is read of it, in the types that a run writes.
+    status: Required[str]
+    config_hash: str
+    seed: int
+    stack: int
+    steps: int
+    settings: dict[str, Any]
+    data: _Data
+    measures: dict[str, Number | None]
+    environment: dict[str, Any]
+
+
 def read_result(directory: Path) -> dict[str, Any] | None:
     """Return the content of a run's `result.json`, or None where there is none that can be read.
 
     A result may come from others: one whose values are not of the types that a run writes cannot be read either.
     """
-    content = read_json(directory / RESULT)
-    return {"measures": {}, **content} if _is_result(content) else None
-
-
-def _is_result(content: Mapping[str, Any]) -> bool:
-    kinds: dict[str, type] = dict.fromkeys(("measures", "environment", "data", "settings"), dict)
-    kinds |= {"status": str, "config_hash": str, "seed": int, "stack": int}
-    data, measures = content.get("data") or {}, content.get("measures", {})
-    return (
-        "status" in content
-        and all(isinstance(content[name], kind) for name, kind in kinds.items() if name in content)
-        and all(value is None or _is_number(value) for value in measures.values())
-        and all(_is_number(data[name]) and data[name] > 0 for name in ("train", "test") if name in data)
-    )
-
-
-def _is_number(value: Any) -> bool:
-    # JSON has whole numbers that no float holds.
-    return isinstance(value, float) or (type(value) is int and abs(value) < 2**1000)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the mapping in a JSON file; an empty one where there is none that can be read."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
+        return {"measures": {}, "environment": {}, **read_json(directory / RESULT, _Result)}
+    except (OSError, ValueError):
+        return None
 
 
 def append_metrics(path: Path, rows: Iterable[tuple[int, int, str, float]]) -> None:
@@ -251,11 +252,8 @@ def read_metrics(path: Path) -> list[tuple[int, int, str, float]]:
         UserError: the file is not there, or is not one that a run wrote.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return [
-                (int(row["epoch"]), int(row["step"]), row["metric"], float(row["value"]))
-                for row in csv.DictReader(file)
-            ]
+        rows = csv.DictReader(io.StringIO(read_text(path), newline=""))
+        return [(int(row["epoch"]), int(row["step"]), row["metric"], float(row["value"])) for row in rows]
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise UserError(
             f"'{path}' does not hold the metrics of a run ({type(error).__name__}): delete its folder, and run it again"

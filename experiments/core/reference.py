@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from pydantic import FiniteFloat
+from typing_extensions import TypedDict
 
 from experiments.core import catalogue, records
 from experiments.core.bands import band, values_of
 from experiments.core.definitions import INFERENTIAL
 from experiments.core.errors import UserError
 from experiments.core.grid import Grid
+from experiments.core.json_files import read_json
 from experiments.core.plan import Plan
 from experiments.core.report import markdown, wording
 from experiments.core.results import Results
-from experiments.core.verdicts import Verdict, from_rows
+from experiments.core.verdicts import Rows, Verdict
 from experiments.core.verification import Answer, summarize
+
+T = TypeVar("T")
 
 FILE = "reference.json"
 OTHER_SEEDS = "other_seeds.json"
+
+
+# Mean, half of its 95 % interval, seeds.
+Shown = tuple[FiniteFloat | None, FiniteFloat | None, int]
+
+
+class OtherSeeds(TypedDict):
+    """What is read of `other_seeds.json`."""
+
+    first_seed: int
+    counts: dict[str, int]
+    claims: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -32,11 +48,18 @@ class Reference:
 
     command: str
     environment: dict[str, Any]
-    verdicts: tuple[Verdict, ...]
-    # By the claim's id, one number a seed.
-    values: dict[str, list[float]]
-    # Of each condition, every measure that the experiment declares: mean, half of its 95 % interval, seeds.
-    measures: dict[str, dict[str, tuple[float, float, int]]]
+    verdicts: Rows
+    # By the claim's id, one number a seed; none where it was not finite.
+    values: dict[str, list[FiniteFloat | None]]
+    # Of each condition, every measure that the experiment declares.
+    measures: dict[str, dict[str, Shown]]
+
+    def __post_init__(self) -> None:
+        sections = [self.environment.get(name, {}) for name in ("versions", "flags")]
+        if not all(isinstance(section, dict) for section in sections):
+            raise ValueError("the environment has no versions, or no flags")
+        if not all(verdict.id in self.values for verdict in self.verdicts if verdict.kind in INFERENTIAL):
+            raise ValueError("a claim has no values")
 
 
 def keep(results: Results) -> list[Path]:
@@ -86,10 +109,25 @@ def all_kept() -> dict[str, Reference]:
     return {name: read(name) for name in catalogue.names() if exists(name)}
 
 
-def all_other_seeds() -> dict[str, dict[str, Any]]:
-    """What was kept about another seed set, by the experiment's name."""
-    found = {name: records.read_json(catalogue.ROOT / name / OTHER_SEEDS) for name in catalogue.names()}
-    return {name: content for name, content in found.items() if content}
+def all_other_seeds() -> dict[str, OtherSeeds]:
+    """What was kept about another seed set, by the experiment's name.
+
+    Raises:
+        UserError: a file does not hold that.
+    """
+    paths = {name: catalogue.ROOT / name / OTHER_SEEDS for name in catalogue.names()}
+    return {
+        name: _read(path, OtherSeeds, "answer", f"make verify EXP={name} ARGS='--first-seed=2000 --keep'")
+        for name, path in paths.items()
+        if path.exists()
+    }
+
+
+def _read(path: Path, schema: type[T], kind: str, again: str) -> T:
+    try:
+        return read_json(path, schema)
+    except (OSError, ValueError):
+        raise UserError(f"'{path}' is no {kind} as this version writes it; again: {again}") from None
 
 
 def keep_other_seeds(plan: Plan, answers: Sequence[Answer]) -> None:
@@ -99,9 +137,9 @@ def keep_other_seeds(plan: Plan, answers: Sequence[Answer]) -> None:
     write_pages()
 
 
-def declared(results: Results) -> dict[str, dict[str, tuple[float, float, int]]]:
+def declared(results: Results) -> dict[str, dict[str, Shown]]:
     """Mean, half of the 95 % Student interval and number of seeds of every declared measure, by condition."""
-    found: dict[str, dict[str, tuple[float, float, int]]] = {}
+    found: dict[str, dict[str, Shown]] = {}
     for condition in results.plan.grid.conditions:
         rows = results.frame[results.frame["condition"] == condition.name]
         for measure in results.plan.grid.experiment.measures:
@@ -127,27 +165,7 @@ def read(name: str) -> Reference:
     path = catalogue.ROOT / name / FILE
     if not exists(name):
         raise UserError(f"'{name}' has no reference yet; first: make reference EXP={name}")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        kept = Reference(**{**content, "verdicts": tuple(from_rows(content["verdicts"]))})
-        if not _is_reference(kept):
-            raise ValueError("a value of another type")
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        message = f"'{path}' is no reference as this version writes it; again: make reference EXP={name}"
-        raise UserError(message) from None
-    return kept
-
-
-def _is_reference(kept: Reference) -> bool:
-    kinds = {"command": str, "environment": dict, "values": dict, "measures": dict}
-    if not all(isinstance(getattr(kept, name), kind) for name, kind in kinds.items()):
-        return False
-    return (
-        all(isinstance(kept.environment.get(name, {}), dict) for name in ("versions", "flags"))
-        and all(verdict.id in kept.values for verdict in kept.verdicts if verdict.kind in INFERENTIAL)
-        and all(isinstance(row, list) for row in kept.values.values())
-        and all(value is None or type(value) in (int, float) for row in kept.values.values() for value in row)
-    )
+    return _read(path, Reference, "reference", f"make reference EXP={name}")
 
 
 def with_table(text: str, name: str, verdicts: Sequence[Verdict]) -> str:

@@ -107,7 +107,10 @@ def value_of(experiment: str, name: str, run: Run) -> float:
     if name in run.derived:
         return run.derived[name]
     measure = functions_of(experiment).get(name)
-    return float(measure(run)) if measure else float(run[name])
+    if measure is None:
+        return float(run[name])
+    with catalogue.blamed_on(measure):
+        return float(measure(run))
 
 
 def derive(experiment: str, names: Sequence[str], runs: Sequence[Run]) -> list[dict[str, float]]:

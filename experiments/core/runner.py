@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 import filelock
 
 from experiments.core import catalogue, records, tuning, verification
-from experiments.core.errors import TERMINATED, UserError
+from experiments.core.errors import TERMINATED, UserError, explain, is_out_of_memory, say
 from experiments.core.execution import locked
 from experiments.core.grid import FIRST_SEED, Condition
 from experiments.core.plan import Options, Plan, Planner, check_tasks, make_plan
@@ -55,7 +55,7 @@ def _begin_run(plan: Plan, pool: Pool, rank: int) -> Finish:
     schedule = Schedule(plan, pool, rank)
 
     def finish() -> int:
-        print(f"{plan.title}: {plan.directory}")
+        say(f"{plan.title}: {plan.directory}")
         ended = schedule.finish()
         # Where everything failed there is nothing to judge.
         if not ended["failed"] or find(plan, schedule.chosen).runs:
@@ -89,7 +89,7 @@ def report(name: str, choice: Options) -> int:
 def _write_index(name: str, choice: Options) -> None:
     from experiments.core.report import index
 
-    print(index.write(choice.runs, draw=name == catalogue.ALL))
+    say(index.write(choice.runs, draw=name == catalogue.ALL))
 
 
 def verify(name: str, choice: Options, *, only_exact: bool, keep_answers: bool) -> int:
@@ -117,7 +117,7 @@ def verify(name: str, choice: Options, *, only_exact: bool, keep_answers: bool) 
         from experiments.core.report import terminal
 
         if name == catalogue.ALL and not reference.exists(plan.grid.name):
-            print(f"{plan.title}: no reference yet")
+            say(f"{plan.title}: no reference yet")
             return lambda: 0
         kept = reference.read(plan.grid.name)
         if not plan.other_seeds:
@@ -153,9 +153,9 @@ def _answers(
         return verification.other_seeds(kept, judged, results.samples), verification.GOOD
     changed = ledger.other_arithmetic(kept.environment, results.environment)
     if changed:
-        print(f"Other arithmetic than the reference's, so seeds that part ways are judged as other seeds: {changed}")
+        say(f"Other arithmetic than the reference's, so seeds that part ways are judged as other seeds: {changed}")
     else:
-        print("The arithmetic of the reference: compared seed by seed")
+        say("The arithmetic of the reference: compared seed by seed")
     answers = verification.same_seeds(kept, judged, results.samples, same_arithmetic=not changed)
     return answers, verification.GOOD_ELSEWHERE if changed else verification.GOOD
 
@@ -178,7 +178,7 @@ def _keep(plan: Plan, pool: Pool) -> int:
         missing = states.total() - states["finished"]
         raise UserError(f"{missing} of {states.total()} runs are missing or outdated; first: {plan.command}")
     for path in reference.keep(summary.judge(plan, chosen, pool)):
-        print(path)
+        say(path)
     return 0
 
 
@@ -219,13 +219,14 @@ def _for_each(name: str, choice: Options, begin: Callable[[Plan, Pool, int], Fin
 
 
 def _attempt(name: str, action: Callable[[], T], one_of_many: bool) -> T | None:
-    """Do something for an experiment; of many, print a user's mistake and return None."""
+    """Do something for an experiment; of many, print what ended it and return None."""
     try:
         return action()
-    except UserError as error:
-        if not one_of_many:
+    # Whatever ends one experiment, the others go on.
+    except Exception as error:
+        if not one_of_many or isinstance(error, OSError) or is_out_of_memory(error):
             raise
-        print(f"error: {name}: {error}", file=sys.stderr)
+        print(f"error: {name}: {explain(error)[0]}", file=sys.stderr)
         return None
 
 
@@ -236,7 +237,8 @@ def _locked_plan(name: str, choice: Options, lock: contextlib.ExitStack) -> Plan
         UserError: what was chosen does not exist, or another call holds the directory.
     """
     plan = make_plan(name, choice)
-    check_contrasts(name, plan.grid.experiment.claims)
+    with catalogue.found_in(f"experiments/{name}/measures.py"):
+        check_contrasts(name, plan.grid.experiment.claims)
     try:
         lock.enter_context(locked(plan.directory, wait=False))
     except filelock.Timeout:
@@ -275,7 +277,7 @@ def show(plan: Plan, chosen: Mapping[Condition, float], pool: Pool, redraw: bool
         dashboards.publish(results, drawn)
         page.write_report(results, drawn)
     terminal.print_verdicts(results)
-    print(path)
+    say(path)
 
 
 def _judged(plan: Plan) -> list[bytes]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from experiments.core import catalogue
 from experiments.core.definitions import CHECKED, Claim
 from experiments.core.errors import UserError, nearest
 from experiments.core.grid import Condition
@@ -96,7 +97,8 @@ def _per_seed(plan: Plan, claim: Claim, rows: Sequence[Sequence[Run]], columns: 
     if claim.contrast:
         contrast = functions_of(plan.grid.name)[claim.contrast]
         points = [list(zip(row, values, strict=True)) for row, values in zip(rows, np.stack(columns).T, strict=True)]
-        return np.array([contrast([(run, float(value)) for run, value in row]) for row in points])
+        with catalogue.blamed_on(contrast):
+            return np.array([float(contrast([(run, float(value)) for run, value in row])) for row in points])
     return columns[0] - columns[1] if claim.minus is not None else columns[0]
 
 

@@ -10,9 +10,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from experiments.core import tuning
+from experiments.core.errors import printable, say
 from experiments.core.execution import Outcome, Task, pending, run_groups
 from experiments.core.grid import Condition
 from experiments.core.plan import Plan, Planner, check_tasks
+from experiments.core.validation import FirstRuns, validate
 from experiments.core.workers import Pool
 
 
@@ -33,6 +35,8 @@ class Schedule:
         self.chosen: dict[Condition, float] = {}  # by tuning
         self._rank, self._only_exact = rank, only_exact
         self._planner = Planner(plan)
+        check_tasks(plan)
+        self._is_valid = only_exact  # a check builds nothing
         self._trials = [] if only_exact else tuning.trials(plan, self._planner)
         tasks = [task for trial in self._trials for task in trial.tasks]
         self._submitted = self._submit(tasks, "tuning") if tasks else self._submit_runs()
@@ -57,22 +61,30 @@ class Schedule:
         states = Counter(task.state for task in tasks)
         groups = pending(tasks)
         missing = [task for group in groups for task in group]
+        if missing and not self._is_valid:
+            validate(self.plan, self._planner)
+            self._is_valid = True
         if not all(task.check for task in missing):
             self._planner.load_data()
         results = run_groups(self.pool, groups, self._rank)
 
         def finish() -> Counter[str]:
             if states["outdated"]:
-                print(f"{states['outdated']} {title} failed or were made by another version of the config: run again")
+                say(f"{states['outdated']} {title} failed or were made by another version of the config: run again")
             if len(missing) < len(tasks):
-                print(f"{title}: {len(tasks) - len(missing)} of {len(tasks)} are there already")
-            return _follow(results, len(missing), title)
+                say(f"{title}: {len(tasks) - len(missing)} of {len(tasks)} are there already")
+            return _follow(results, len(missing), title, FirstRuns(self.plan, self.pool).look)
 
         return finish
 
 
-def _follow(results: Iterator[tuple[Task, Outcome]], total: int, title: str) -> Counter[str]:
-    """Count how tasks end, and show it: a bar on a terminal, elsewhere one line a task; failures always get a line."""
+def _follow(
+    results: Iterator[tuple[Task, Outcome]], total: int, title: str, look: Callable[[Task], None]
+) -> Counter[str]:
+    """Look at each task that has ended, and count how tasks end.
+
+    On a terminal a bar shows it, elsewhere one line a task; failures always get a line.
+    """
     console = Console(file=sys.stdout, highlight=False)
     columns = (
         TextColumn("{task.description}"),
@@ -92,6 +104,7 @@ def _follow(results: Iterator[tuple[Task, Outcome]], total: int, title: str) -> 
             if outcome.status == "failed":
                 line += f"; {outcome.error}; see {task.directory / 'run.log'}"
             if outcome.status == "failed" or not console.is_terminal:
-                bar.console.print(line, markup=False, soft_wrap=True)
+                bar.console.print(printable(line), markup=False, soft_wrap=True)
             bar.advance(handle)
+            look(task)
     return ended

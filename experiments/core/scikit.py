@@ -5,13 +5,23 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from pydantic import FiniteFloat
+from typing_extensions import TypedDict
+
 from experiments.core import records
+from experiments.core.json_files import read_json
 from experiments.core.rebuild import data_of
 from experiments.core.results import Run
 
 FITTED = "scikit-learn.json"
+
+
+class _Scores(TypedDict):
+    version: str
+    scores: dict[str, FiniteFloat | None]
 
 
 def fitted_score(run: Run, name: str, build: Callable[[], Any]) -> float:
@@ -30,13 +40,20 @@ def fitted_score(run: Run, name: str, build: Callable[[], Any]) -> float:
     """
     import sklearn
 
-    kept = records.read_json(run.directory / FITTED)
-    scores: dict[str, float | None] = kept.get("scores", {}) if kept.get("version") == sklearn.__version__ else {}
+    scores = _kept(run.directory / FITTED, sklearn.__version__)
     if name not in scores:
         scores = {**scores, name: _fit(run, build())}
         records.write_json(run.directory / FITTED, {"version": sklearn.__version__, "scores": scores})
     score = scores[name]
     return math.nan if score is None else score
+
+
+def _kept(path: Path, version: str) -> dict[str, float | None]:
+    try:
+        kept = read_json(path, _Scores)
+    except (OSError, ValueError):  # there is none that could be trusted
+        return {}
+    return kept["scores"] if kept["version"] == version else {}
 
 
 def _fit(run: Run, estimator: Any) -> float | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from experiments.core import records, samples, verdicts
-from experiments.core.errors import UserError
+from experiments.core.errors import UserError, say
 from experiments.core.execution import Task
 from experiments.core.grid import Condition
 from experiments.core.plan import Plan, Planner, check_tasks
@@ -38,12 +38,9 @@ def find(plan: Plan, chosen: Mapping[Condition, float]) -> Found:
     """
     planner, runs, checks, outdated = Planner(plan), [], dict[str, list[Run]](), 0
     for condition, tasks in planner.run_tasks(chosen).items():
-        # The name of a config file is the condition's, and stands in no config.
-        named = {key: value for key, value in condition.items if key == "config"}
         for task, result in _finished(tasks):
             if result["config_hash"] == task.config_hash:
-                settings = {**result.get("settings", {}), **named}
-                runs.append(Run(condition, task.seed, task.directory, settings, result))
+                runs.append(run_of(condition, task, result))
             else:
                 outdated += 1
     for task, result in _finished(check_tasks(plan)):
@@ -53,6 +50,13 @@ def find(plan: Plan, chosen: Mapping[Condition, float]) -> Found:
         else:
             outdated += 1
     return Found(runs, checks, outdated)
+
+
+def run_of(condition: Condition, task: Task, result: Mapping[str, Any]) -> Run:
+    """A finished run of a condition."""
+    # The name of a config file is the condition's, and stands in no config.
+    named = {key: value for key, value in condition.items if key == "config"}
+    return Run(condition, task.seed, task.directory, {**result.get("settings", {}), **named}, result)
 
 
 def _finished(tasks: Sequence[Task]) -> Iterator[tuple[Task, dict[str, Any]]]:
@@ -76,7 +80,7 @@ def judge(plan: Plan, tuned: Mapping[Condition, float], pool: Pool) -> Results:
     found = find(plan, tuned)
     runs, checks = found.runs, found.checks
     if found.outdated:
-        print(f"outdated, and not judged: {found.outdated} runs or checks of another version; again: {plan.command}")
+        say(f"outdated, and not judged: {found.outdated} runs or checks of another version; again: {plan.command}")
     if not (runs or checks):
         raise UserError(f"'{plan.directory}' holds no finished run; first: {plan.command}")
     claims = [claim for claim in plan.grid.experiment.claims if claim.measure and not claim.check]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from experiments.core import records
 from experiments.core.definitions import TUNED
-from experiments.core.errors import UserError
+from experiments.core.errors import UserError, read_text
 from experiments.core.execution import Task
 from experiments.core.grid import Condition
 from experiments.core.plan import Plan, Planner
@@ -54,7 +54,8 @@ def candidates(plan: Plan, condition: Condition) -> Sequence[float]:
     tuning = plan.grid.experiment.tuning
     kind = plan.grid.settings(condition).get(tuning.by, "") if tuning else ""
     if tuning is None or kind not in tuning.candidates:
-        raise UserError(f"condition '{condition.name}' asks for tuning, which has no candidates for it")
+        file = f"experiments/{plan.grid.name}/experiment.py"
+        raise UserError(f"{file}: condition '{condition.name}' asks for tuning, which has no candidates for it")
     return tuning.candidates[kind]
 
 
@@ -119,12 +120,12 @@ def read_chosen(plan: Plan) -> dict[Condition, float]:
     """Read back what `choose` chose."""
     path = plan.directory / FILE
     tuning = plan.grid.experiment.tuning
-    if tuning is None or not path.is_file():
+    if tuning is None or not path.exists():
         return untuned(plan)
     by_name = {condition.name: condition for condition in plan.grid.conditions}
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.DictReader(file) if row["chosen"] == "1"]
+        table = csv.DictReader(io.StringIO(read_text(path), newline=""))
+        rows = [row for row in table if row["chosen"] == "1"]
         return {by_name[row["condition"]]: float(row[tuning.axis]) for row in rows if row["condition"] in by_name}
-    except (ValueError, KeyError, TypeError, csv.Error):
+    except (OSError, ValueError, KeyError, TypeError, csv.Error):
         raise UserError(f"'{path}' does not hold what tuning tried: delete it, and run its experiment again") from None

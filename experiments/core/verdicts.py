@@ -5,15 +5,13 @@ The claims of an experiment are judged together: Holm gives every primary one it
 
 from __future__ import annotations
 
-import json
-import types
-import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, ClassVar
 
 import numpy as np
+from pydantic import AfterValidator, ConfigDict
 
 from experiments.core import statistics as st
 from experiments.core.definitions import (
@@ -44,29 +42,29 @@ from experiments.core.inference import (
     mean_interval,
     why_undecidable,
 )
+from experiments.core.json_files import Whole, read_json
 from experiments.core.records import write_json
 from experiments.core.statistics import Floats
 
 Official = bool | Mapping[str, bool] | Callable[[Claim], bool]
 
 LEAST_DRAWS = 200
-# Words that decide how a verdict is shown.
-WORDS = {
-    "kind": typing.get_args(Kind),
-    "verdict": (CONFIRMED, REFUTED, INCONCLUSIVE, NONE, PASS, FAIL, NOTE),
-}
+WORDS = (CONFIRMED, REFUTED, INCONCLUSIVE, NONE, PASS, FAIL, NOTE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
     """One row of `verdicts.json`; numbers are in the measure's own unit, not oriented."""
 
+    # Of what is read back: every number is one.
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(allow_inf_nan=False)
+
     id: str
     experiment: str
     lecture_line: str
     slide: str
     source: str
-    kind: str
+    kind: Kind
     statement: str
     statement_fr: str
     measure: str
@@ -82,10 +80,10 @@ class Verdict:
     ci95_low: float | None = None
     ci95_high: float | None = None
     p_holm: float | None = None
-    n: int
-    n_diverged: int
-    n_censored: int
-    seeds_needed: int | None = None  # of a new seed set; None where more than `statistics.MOST_SEEDS`
+    n: Whole
+    n_diverged: Whole
+    n_censored: Whole
+    seeds_needed: Whole | None = None  # of a new seed set; None where more than `statistics.MOST_SEEDS`
     verdict: str = NONE
     reading: str = ""
     official: bool
@@ -101,8 +99,22 @@ class Verdict:
     # Where more than half of an arm never arrived, the verdict is on the share that did, and the value is a bound.
     judged_on: str = "value"
     bound: str = ""
-    draws: int
-    counterexamples: int
+    draws: Whole
+    counterexamples: Whole
+
+
+def _shown_by(row: Verdict) -> Verdict:
+    """Refuse a verdict that no page has a word for, or whose number has nothing that it could be shown against."""
+    if row.verdict not in WORDS:
+        raise ValueError(f"{row.id} has a verdict that is none")
+    compared = row.threshold is not None and row.direction in ("above", "below", "within")
+    if not compared and (row.threshold is not None or row.kind in INFERENTIAL):
+        raise ValueError(f"{row.id} has no threshold, or no direction")
+    return row
+
+
+# What a file of verdicts holds.
+Rows = tuple[Annotated[Verdict, AfterValidator(_shown_by)], ...]
 
 
 def check_claims(claims: Sequence[Claim]) -> None:
@@ -199,54 +211,10 @@ def read_verdicts(path: Path) -> list[Verdict]:
         UserError: there is none that can be read.
     """
     try:
-        return from_rows(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, RecursionError):
+        return list(read_json(path, Rows))
+    except (OSError, ValueError):
         message = f"'{path}' does not hold verdicts as this version writes them: run its experiment again"
         raise UserError(message) from None
-
-
-def from_rows(rows: Any) -> list[Verdict]:
-    """Make verdicts of what their `asdict` became in JSON.
-
-    Raises:
-        ValueError: a value is not of the type that a verdict has.
-    """
-    lists = ("conditions", "threshold")
-    try:
-        found = [Verdict(**{**row, **{k: tuple(row[k]) for k in lists if isinstance(row[k], list)}}) for row in rows]
-    except (TypeError, KeyError) as error:
-        raise ValueError(f"a row is no verdict: {error}") from None
-    for row in found:
-        if not _is_verdict(row):
-            raise ValueError(f"{row.id!r} has a value of another type than a verdict's")
-    return found
-
-
-def _is_verdict(row: Verdict) -> bool:
-    typed = all(_fits(getattr(row, name), hint) for name, hint in typing.get_type_hints(Verdict).items())
-    if not typed or any(getattr(row, name) not in words for name, words in WORDS.items()):
-        return False
-    # Without a threshold there is nothing that a number could be shown against.
-    compared = row.threshold is not None and row.direction in ("above", "below", "within")
-    return compared or (row.threshold is None and row.kind not in INFERENTIAL)
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value that was JSON has the type of a field of `Verdict`; a number must be finite."""
-    if isinstance(hint, types.UnionType):
-        return any(_fits(value, one) for one in typing.get_args(hint))
-    if typing.get_origin(hint) is tuple:
-        items = typing.get_args(hint)
-        if not isinstance(value, tuple) or (items[-1] is not ... and len(items) != len(value)):
-            return False
-        return all(_fits(item, kind) for item, kind in zip(value, [items[0]] * len(value), strict=True))
-    if typing.get_origin(hint) is dict:
-        key, kind = typing.get_args(hint)
-        return isinstance(value, dict) and all(_fits(k, key) and _fits(v, kind) for k, v in value.items())
-    if hint is float:
-        return type(value) in (int, float) and abs(value) < 2**1000  # false for nan
-    # No count of a verdict needs more than a machine's word.
-    return type(value) is hint and (hint is not int or abs(value) < 2**63)
 
 
 def _describe(experiment_name: str, claim: Claim, sample: Sample, official: Official, scope: str) -> Verdict:

@@ -36,7 +36,14 @@ SECONDS_TO_START = 5.0
 URGENT = -1
 
 # What every run needs and takes seconds to import; nothing of this project, whose place only the workers know.
-SHARED_IMPORTS = ("lightning.pytorch.cli", "torch.utils.tensorboard", "sklearn.datasets", "pandas", "matplotlib.figure")
+SHARED_IMPORTS = (
+    "lightning.pytorch.cli",
+    "torch.utils.tensorboard",
+    "sklearn.datasets",
+    "pandas",
+    "matplotlib.figure",
+    "pydantic",
+)
 
 
 def _start_worker(directory: str, ready: Semaphore) -> None:

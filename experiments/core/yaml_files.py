@@ -9,12 +9,17 @@ from typing import Any
 
 import yaml
 
-from experiments.core.errors import UserError, nearest
+from experiments.core.errors import UserError, read_text, require_file
 
 # A config of this project has two hundred lines; a file beyond these bounds is a mistake or an attack.
 LARGEST_FILE = 1_000_000  # bytes
 DEEPEST = 40  # mappings and lists within each other
 LARGEST_CONTENT = 100_000  # keys and values, every alias counted as what it stands for
+
+
+class TooLargeError(UserError):
+    """A text stands for more than a config can hold."""
+
 
 _TAG = "tag:yaml.org,2002:"
 
@@ -94,7 +99,7 @@ def _check_bounds(text: str) -> None:
             open_parts.append((anchor, total))
             total += 1
             if len(open_parts) > DEEPEST:
-                raise UserError(f"line {line}: more than {DEEPEST} mappings and lists within each other")
+                raise TooLargeError(f"line {line}: more than {DEEPEST} mappings and lists within each other")
         elif isinstance(event, yaml.CollectionEndEvent):
             anchor, before = open_parts.pop()
             if anchor:
@@ -104,7 +109,25 @@ def _check_bounds(text: str) -> None:
             if anchor:
                 sizes[anchor] = 1
         if total > LARGEST_CONTENT:
-            raise UserError(f"line {line}: more than {LARGEST_CONTENT} keys and values")
+            raise TooLargeError(f"line {line}: more than {LARGEST_CONTENT} keys and values")
+
+
+def check_texts(key: str, value: Any) -> None:
+    """Refuse a text, at any depth, that is too large to be read as YAML: the parser reads it again, without bounds.
+
+    Raises:
+        UserError: there is one.
+    """
+    if isinstance(value, str):
+        try:
+            _check_bounds(value)
+        except TooLargeError as error:
+            raise UserError(f"{key}: {error}") from None
+        except (UserError, yaml.YAMLError, UnicodeError):
+            pass  # it is no YAML that takes place
+    elif isinstance(value, dict | list):
+        for name, item in value.items() if isinstance(value, dict) else enumerate(value):
+            check_texts(f"{key}.{name}" if key else str(name), item)
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
@@ -113,18 +136,14 @@ def load_yaml(path: Path) -> dict[str, Any]:
     Raises:
         UserError: the file does not exist, is too large, is not YAML, is not a mapping, or has a key twice.
     """
-    if not path.exists():
-        siblings = [str(other) for other in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
-        hint = f"; {nearest(str(path), siblings)}" if siblings else ""
-        raise UserError(f"config file '{path}' does not exist{hint}")
-    if not path.is_file():
-        raise UserError(f"config file '{path}' is {'a directory' if path.is_dir() else 'no file'}")
+    require_file(path, "config file", ".yaml")
     if path.stat().st_size > LARGEST_FILE:
         raise UserError(f"config file '{path}' has more than {LARGEST_FILE} bytes")
     try:
-        content = parse_yaml(path.read_text(encoding="utf-8"))
+        content = parse_yaml(read_text(path))
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"config file '{path}' cannot be read: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"config file '{path}' cannot be read: {reason}") from None
     except UserError as error:
         raise UserError(f"config file '{path}', {error}") from None
     if not isinstance(content, dict):

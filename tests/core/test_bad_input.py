@@ -51,6 +51,7 @@ def edited(here, base_yaml):
 
 
 CHECKPOINT = "--trainer.callbacks+={class_path: ModelCheckpoint, init_args:"
+STOPPING = CHECKPOINT.replace("ModelCheckpoint", "EarlyStopping")
 FIT_OPTIONS = {
     # Names
     "--model.dpth=3": "unknown key 'model.dpth' of FullyConnected; did you mean 'depth'?",
@@ -185,10 +186,31 @@ FIT_OPTIONS = {
     "--threads=2 --threads=3": "option --threads is given twice",
     "--ckpt_path=none.ckpt": "ckpt_path 'none.ckpt' does not exist",
     "--trainer.profiler=foo": "it can only be one of",
+    # What is no value at all, or none that can be read
+    "--model.depth=!!int abc": "model.depth: invalid literal for int() with base 10: 'abc'",
+    "--model.depth=2026-13-45": "model.depth: expected int; it is 2026-13-45",
+    "--model.depth=&a [*a]": "model.depth: expected int; it is [[...]]",
+    "--model.depth=0x_": "model.depth: invalid literal for int() with base 16",
+    "--model.depth=" + 5000 * "9": "model.depth: Exceeds the limit",
+    "--model.depth="
+    + 100_000 * "[": "model.init_args.depth: line 1: more than 40 mappings and lists within each other",
+    "--model.hidden=['" + 100_000 * "[" + "']": "model.init_args.hidden.0: line 1: more than 40 mappings and lists",
+    "--model.activation=\x1b[31mred": r"unknown activation '\x1b[31mred': valid: identity",
+    "--trainer.callbacks=true": "trainer.callbacks must be a mapping of keys to values; it is True",
+    "--trainer.default_root_dir=-1": "trainer.default_root_dir must be the path of a directory; it is -1",
+    "--trainer.default_root_dir=[a]": "trainer.default_root_dir must be the path of a directory; it is ['a']",
+    # What another package, or another machine, would have
+    "--trainer.accelerator=tpu": "Requirement 'torch_xla>=1.13' not met",
+    "--trainer.accelerator=mps": "`MPSAccelerator` can not run on your system",
+    "--trainer.logger=MLFlowLogger": "Requirement 'mlflow>=1.0.0' not met",
+    # Two of one state, and a metric that never comes
+    f"{CHECKPOINT} {{monitor: val/loss}}}} {CHECKPOINT} {{monitor: val/loss, filename: b}}}}": "`ModelCheckpoint`",
+    f"{STOPPING} {{monitor: val/loss}}}} {STOPPING} {{monitor: val/loss}}}}": "`EarlyStopping`",
+    f"--trainer.limit_val_batches=0 {STOPPING} {{monitor: val/loss}}}}": "monitors 'val/loss', which is not logged",
 }
 
 
-@pytest.mark.parametrize("option", FIT_OPTIONS)
+@pytest.mark.parametrize("option", FIT_OPTIONS, ids=lambda option: option[:80])
 def test_options_of_fit(refused, base_yaml, option):
     line = refused("fit", "--config", base_yaml, *SILENT, *re.split(r" (?=--)", option))
     assert FIT_OPTIONS[option] in line
@@ -303,6 +325,32 @@ def test_yaml_with_one_mistake(refused, edited, edit):
     line = refused("fit", "--config", edited(*edit), *SILENT)
     assert YAML_EDITS[edit] in line
     assert len(line) < 400
+
+
+NATURAL = ["Divergence", "[Divergence]", "{class_path: Divergence}", "[{class_path: Divergence}]", "null", "[]"]
+
+
+@pytest.mark.parametrize("spelling", NATURAL)
+def test_callbacks_as_they_are_naturally_spelt(command, here, base_yaml, spelling):
+    text = base_yaml.read_text()
+    (here / "mine.yaml").write_text(text[: text.index("  callbacks:")] + f"  callbacks: {spelling}\n")
+    answer = command("fit", "--config", "mine.yaml", "--trainer.max_epochs=1", "--data.num_train=64", *SILENT)
+    assert (answer.code, answer.err) == (0, "")
+
+
+def test_a_stop_waits_for_a_metric_that_comes_every_second_epoch(command, base_yaml):
+    words = (f"{STOPPING} {{monitor: val/loss}}}}", "--trainer.check_val_every_n_epoch=2", "--data.num_train=64")
+    answer = command("fit", "--config", base_yaml, "--trainer.max_epochs=3", *words, *SILENT)
+    assert (answer.code, answer.err) == (0, "")
+
+
+def test_merge_keys_are_read_as_lightnings_users_write_them(command, here, base_yaml):
+    text = base_yaml.read_text().replace("init_args: {every_n_steps: 25}}", "init_args: {<<: *often}}", 2)
+    text = text.replace("{<<: *often}", "&often {every_n_steps: 25}", 1)
+    (here / "mine.yaml").write_text(text)
+    answer = command("fit", "--config", "mine.yaml", "--trainer.max_epochs=1", "--data.num_train=64", *SILENT)
+    assert (answer.code, answer.err) == (0, "")
+    assert (answer.directory / "config.yaml").read_text().count("every_n_steps: 25") == 3
 
 
 FILES = {

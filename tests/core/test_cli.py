@@ -457,10 +457,11 @@ def breaks(monkeypatch: pytest.MonkeyPatch):
     signal.signal(signal.SIGINT, handler)  # Lightning ignores Ctrl-C once it has seen it
 
 
-def test_a_crash_leaves_its_status_and_error(fit, here, base_yaml, breaks):
+def test_a_crash_leaves_its_status_and_error(command, here, base_yaml, breaks):
     breaks(RuntimeError("out of luck"))
-    with pytest.raises(RuntimeError, match="out of luck"):
-        fit("--config", base_yaml, "--model.depth=1")
+    answer = command("fit", "--config", base_yaml, "--model.depth=1", "--trainer.enable_progress_bar=false")
+    assert answer.code == 1
+    assert answer.err.startswith("error: RuntimeError: out of luck; the trace is in 'runs/cli/base/")
     (path,) = here.rglob("result.json")
     content = json.loads(path.read_text())
     assert (content["status"], content["error"]) == ("failed", "RuntimeError: out of luck")

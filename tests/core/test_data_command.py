@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lightning import LightningDataModule
 
 import datamodules
 from datamodules.base import InMemoryDataModule
@@ -159,3 +160,40 @@ def test_what_is_unknown_is_named(command, words, message):
     assert (answer.code, answer.out) == (2, "")
     assert answer.err.startswith(f"error: {message}")
     assert answer.err.count("\n") == 1
+
+
+class Untold(InMemoryDataModule):
+    """A data set that says nothing of itself."""
+
+    name = "untold"
+
+
+class Demanding(datamodules.Digits):
+    """A data set that needs an argument of its own."""
+
+    def __init__(self, demanded: int) -> None:
+        super().__init__(batch_size=demanded)
+
+
+class Foreign(LightningDataModule):
+    """A data module of another project."""
+
+
+@pytest.mark.parametrize(
+    ("cls", "size"), [(Untold, "size unknown; place"), (Foreign, "size unknown; place"), (Demanding, "size unknown: ")]
+)
+def test_a_data_module_that_says_nothing_of_itself_is_listed_too(command, monkeypatch, cls, size):
+    monkeypatch.setattr(datamodules, cls.__name__, cls, raising=False)
+    monkeypatch.setattr(datamodules, "__all__", [cls.__name__, "Iris"])
+    answer = command("data")
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.startswith(f"{cls.__name__:18} {size}")
+    assert "Iris " in answer.out
+
+
+def test_a_data_module_of_another_project_can_be_asked_about(command, monkeypatch):
+    monkeypatch.setattr(datamodules, "Foreign", Foreign, raising=False)
+    monkeypatch.setattr(datamodules, "__all__", ["Foreign"])
+    answer = command("data", "Foreign")
+    assert (answer.code, answer.err) == (0, "")
+    assert "A data module of another project." in answer.out

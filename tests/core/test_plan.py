@@ -53,6 +53,7 @@ def test_fewer_seeds_hold_for_every_claim_and_more_for_those_that_ask_less(tiny)
     ids=str,
 )
 def test_only_what_differs_stands_in_the_name_of_the_directory(tiny, choice, place):
+    tiny.write("wine.yaml", "data: {class_path: Digits}")
     tiny.edit("experiment.py", 'data=("digits",)', 'data=("digits", "wine")')
     assert tiny.plan(**choice).directory == Path("runs") / place
     assert tiny.plan(**choice, runs=Path("elsewhere")).directory == Path("elsewhere") / place
@@ -70,6 +71,7 @@ def test_every_condition_of_every_experiment_can_be_asked_for_at_full_scale(name
 
 
 def test_a_scale_may_take_another_data_set_unless_one_is_asked_for(tiny):
+    tiny.write("wine.yaml", "data: {class_path: Digits}")
     tiny.edit("experiment.py", 'data=("digits",)', 'data=("digits", "wine"), scale_data={"full": "wine"}')
     assert [tiny.plan(scale=scale).grid.data for scale in ("smoke", "quick", "full")] == ["digits", "digits", "wine"]
     assert tiny.plan(scale="full").directory == Path("runs/tiny-wine-full")
@@ -229,4 +231,5 @@ def test_a_condition_without_candidates_is_refused(tiny):
     tiny.edit("experiment.py", 'axes(activation="relu", lr="tuned")', 'axes(activation="tanh", lr="tuned")')
     answer = tiny.run()
     assert answer.code == 2
-    assert answer.err == "error: condition 'activation=tanh,lr=tuned' asks for tuning, which has no candidates for it\n"
+    said = "condition 'activation=tanh,lr=tuned' asks for tuning, which has no candidates for it"
+    assert answer.err == f"error: experiments/tiny/experiment.py: {said}\n"

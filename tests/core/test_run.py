@@ -139,24 +139,27 @@ def test_a_changed_check_is_checked_again(ran):
     assert {name for name in after if after[name] != before[name]} == {"check=zero/seed=1000", "check=zero/seed=1001"}
 
 
-def test_a_run_that_fails_stops_nothing_is_shown_and_is_tried_again(tiny):
-    right = (tiny.folder / "experiment.py").read_text()
-    wrong = right.replace('"relu"]),\n        axes(activation', '"reluu"]),\n        axes(activation')
-    tiny.write("experiment.py", wrong.replace('where={"activation": "relu"}', 'where={"activation": "reluu"}'))
+def test_a_run_that_fails_stops_nothing_is_shown_and_is_tried_again(tiny, monkeypatch):
+    def refuse(self, batch):
+        if (self.activation, self.width) == ("sigmoid", 8):
+            raise ValueError("not with\x1b[31m these\nbatches")
+
+    usual = FullyConnected.check_batch
+    monkeypatch.setattr(FullyConnected, "check_batch", refuse)
     answer, place = tiny.run("--scale=smoke", "--seeds=1"), Path("runs/tiny-smoke-seeds=1")
     assert answer.code == 1
     (line,) = [line for line in answer.out.splitlines() if "failed" in line]
-    log = place / "activation=reluu" / "seed=1000" / "run.log"
-    assert "activation=reluu seed=1000: failed" in line
-    assert "unknown activation 'reluu': did you mean 'relu'?" in line
+    log = place / "base" / "seed=1000" / "run.log"
+    assert "base seed=1000: failed" in line
+    assert "not with\\x1b[31m these batches" in line
     assert str(log) in line
     assert "Traceback" in log.read_text()
     assert "Traceback" not in answer.out + answer.err
-    assert {row["condition"] for row in table(place)} == {*SMOKE_RUNS, "check=zero"} - {"activation=relu"}
+    assert {row["condition"] for row in table(place)} == {*SMOKE_RUNS, "check=zero"} - {"base"}
     before = stamps(place)
     assert tiny.run("--scale=smoke", "--seeds=1").code == 1
     assert stamps(place) == before  # what is finished stays
-    tiny.write("experiment.py", right)
+    monkeypatch.setattr(FullyConnected, "check_batch", usual)
     assert tiny.run("--scale=smoke", "--seeds=1").code == 0
     assert {row["condition"] for row in table(place)} == {*SMOKE_RUNS, "check=zero"}
 
@@ -167,7 +170,8 @@ def test_a_check_that_crashes_is_shown_and_never_passes(ran, seeds):
     ran.edit("checks.py", 'return {"error": 0.0', f'return {{"error": 1 / (seed not in ({seeds},)) - 1')
     answer = ran.run("--scale=smoke")
     assert answer.code == 1
-    assert answer.out.count("; ZeroDivisionError: division by zero;") == seeds.count("100")
+    said = "; experiments/tiny/checks.py, line 2, zero: ZeroDivisionError: division by zero;"
+    assert answer.out.count(said) == seeds.count("100")
     (verdict,) = [row for row in json.loads((PLACE / "verdicts.json").read_text()) if row["id"] == "L4-check"]
     assert verdict["verdict"] == "NONE"
     assert "checks failed or are missing" in verdict["undecidable"]

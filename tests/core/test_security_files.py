@@ -151,6 +151,11 @@ def test_a_checkpoint_as_it_is_written_is_one(trained: Path, good):
     assert checkpoint_files.read_checkpoint(trained / "checkpoints" / "best.ckpt").keys() == good.keys()
 
 
+def test_a_checkpoint_of_another_project_is_not_blamed_on_its_seed(refused, good):
+    theirs = {**good, "hyper_parameters": {"hidden_dim": 64, "lr": 0.1, "seed": 3}}
+    assert "is of another network than FullyConnected: it has no '" in refused("test", saved(theirs))
+
+
 def test_an_absurd_checkpoint_is_one_line(refused, good):
     assert "is not a checkpoint of a run" in refused("test", saved({**good, "hyper_parameters": [1]}))
 

@@ -272,10 +272,10 @@ BROKEN: dict[str, Callable[[dict[str, Any]], object]] = {
     "nothing": lambda _: {},
     "a list": lambda _: [1],
     "a number": lambda _: 3,
-    "another field": lambda good: {**good, "more": 1},
     "no verdicts": lambda good: {**good, "verdicts": None},
     "verdicts that are numbers": lambda good: {**good, "verdicts": [3]},
-    "a verdict of another version": lambda good: {**good, "verdicts": [{**good["verdicts"][0], "more": 1}]},
+    "a verdict of another version": lambda good: {**good, "verdicts": [{"id": "L01-difference"}]},
+    "a mean that is a text": lambda good: {**good, "measures": {"base": {"a": ["x", 1, 2]}}},
     "an effect that is a text": lambda good: {**good, "verdicts": [{**good["verdicts"][0], "effect": "x"}]},
     "values that are a number": lambda good: {**good, "values": 3},
     "values that are texts": lambda good: {**good, "values": {**good["values"], "L01-difference": ["a"]}},
@@ -283,6 +283,14 @@ BROKEN: dict[str, Callable[[dict[str, Any]], object]] = {
     "an environment that is a list": lambda good: {**good, "environment": [1]},
     "flags that are a list": lambda good: {**good, "environment": {"flags": [1]}},
 }
+
+
+def test_what_a_newer_version_adds_to_a_reference_does_not_matter(referenced):
+    path = referenced.folder / reference.FILE
+    good, kept = json.loads(path.read_text()), reference.read("tiny")
+    rows = [{**row, "more": [1]} for row in good["verdicts"]]
+    path.write_text(json.dumps({**good, "more": {"a": 1}, "verdicts": rows}))
+    assert reference.read("tiny") == kept
 
 
 def test_a_reference_that_is_none_is_one_line(referenced):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import io
 import shlex
 from collections.abc import Mapping, Sequence
 from functools import reduce
@@ -15,7 +16,7 @@ import jinja2
 from experiments.core import records
 from experiments.core.definitions import CHECKED, INFERENTIAL, NONE
 from experiments.core.drawing import Drawing
-from experiments.core.errors import UserError
+from experiments.core.errors import UserError, read_bytes, read_text
 from experiments.core.plan import check_tasks
 from experiments.core.report import wording
 from experiments.core.results import Results, Run, functions_of
@@ -150,7 +151,7 @@ def _picture(directory: Path, name: str, drawing: Drawing) -> dict[str, str]:
 
 
 def _inline(path: Path, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+    return f"data:image/{kind};base64,{base64.b64encode(read_bytes(path)).decode()}"
 
 
 def _tuned(path: Path) -> dict[str, Any]:
@@ -159,12 +160,11 @@ def _tuned(path: Path) -> dict[str, Any]:
     Raises:
         UserError: the file is not such a table.
     """
-    if not path.is_file():
+    if not path.exists():
         return {}
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return _tuned_table(list(csv.DictReader(file)))
-    except (ValueError, LookupError, TypeError, csv.Error):
+        return _tuned_table(list(csv.DictReader(io.StringIO(read_text(path), newline=""))))
+    except (OSError, ValueError, LookupError, TypeError, csv.Error):
         raise UserError(f"'{path}' does not hold what tuning tried: delete it, and run its experiment again") from None
 
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.core.definitions import CONFIRMED, FAIL, INCONCLUSIVE, INFERENTIAL, NONE, PASS, REFUTED
+from experiments.core.errors import printable
 from experiments.core.report import wording
 from experiments.core.results import Results
 from experiments.core.verdicts import Verdict
@@ -30,7 +31,7 @@ def print_verdicts(results: Results) -> None:
         table.add_row(*_row(verdict), style=COLORS.get(verdict.verdict, ""))
     console.print(table, markup=False)
     for line in _below(results):
-        console.print(line.translate(PLAIN), markup=False)
+        console.print(printable(line.translate(PLAIN)), markup=False)
 
 
 def print_answers(title: str, answers: Sequence[Answer]) -> None:
@@ -38,12 +39,13 @@ def print_answers(title: str, answers: Sequence[Answer]) -> None:
     console = Console(file=sys.stdout, highlight=False)
     counted = summarize(answers)
     words = [f"{count} {word}" for word, count in counted["counts"].items()]
-    console.print(f"{title}: {', '.join(words) or 'nothing to compare'}", markup=False, soft_wrap=True)
+    console.print(printable(f"{title}: {', '.join(words) or 'nothing to compare'}"), markup=False, soft_wrap=True)
     for a in answers:
         if a.answer in (IDENTICAL, SAME, SHOWN, STABLE):
             continue
         effects = " -> ".join(wording.number(x).translate(PLAIN) or "none" for x in (a.reference_effect, a.effect))
-        console.print(f"  {a.answer}: {a.id}: {a.reference} -> {a.verdict}, {effects}", markup=False, soft_wrap=True)
+        line = printable(f"  {a.answer}: {a.id}: {a.reference} -> {a.verdict}, {effects}")
+        console.print(line, markup=False, soft_wrap=True)
 
 
 def _row(verdict: Verdict) -> list[str]:
