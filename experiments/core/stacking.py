@@ -16,6 +16,7 @@ from experiments.core.callbacks.instrument import LAYERWISE, callbacks_of
 from experiments.core.callbacks.loggers import SeedLoggers
 from experiments.core.callbacks.recorder import Recorder, RunRecord, hyperparameters, write_yaml
 from experiments.core.checkpoints import ResumePoint, forget
+from experiments.core.errors import UserError
 from lightning_modules.base import LectureModule
 from lightning_modules.stack import NotStackableError, Stack, refuse_own_rules
 
@@ -30,6 +31,9 @@ def fit(
         model: a plain module, or a stack.
         data: of the module, or of the stack.
         checkpoint: to begin from, where no earlier call was cut off.
+
+    Raises:
+        UserError: no step was made.
     """
     begun: Path | None = None
     for recorder in callbacks_of(trainer, Recorder):
@@ -39,6 +43,14 @@ def fit(
         recorder.resumed = begun is not None
     start = begun or checkpoint
     trainer.fit(model, datamodule=data, ckpt_path=start, weights_only=True)
+    if callbacks_of(trainer, Recorder) and not has_learnt(trainer):
+        raise UserError("the training made no step, and there is no result: it was at its end when it began")
+
+
+def has_learnt(trainer: Trainer) -> bool:
+    """Whether a fit has made a step; one that was resumed has those from before."""
+    # A callback can make steps that do not count, and a checkpoint can bring its own.
+    return trainer.global_step > 0 and any(recorder.applied.steps for recorder in callbacks_of(trainer, Recorder))
 
 
 def test_and_seal(trainer: Trainer, model: LightningModule, data: LightningDataModule | None) -> None:
