@@ -220,7 +220,9 @@ def read(source: ImageSource, root: str | None) -> tuple[Tensor, Tensor]:
     place = find(source, root)
     if place is None and root is not None:
         package = f"install Debian's package {source.package} or " if source.package else ""
-        refuse_root(source.name, places(source, root), ", ".join(source.sha256), f"{package}connect to the network once")
+        refuse_root(
+            source.name, places(source, root), ", ".join(source.sha256), f"{package}connect to the network once"
+        )
     if place is None:
         try:
             download(source)

@@ -27,7 +27,8 @@ Build = Callable[[int], Metric]
 class MeanLoss(MeanMetric):
     """Mean loss over the samples of an epoch; a loss that is not finite stays in it."""
 
-    higher_is_better = False
+    # torchmetrics declares that of a mean nobody knows.
+    higher_is_better = False  # type: ignore[assignment]
 
     def update(self, losses: Tensor, sizes: Tensor) -> None:  # type: ignore[override]
         """Add the mean losses of batches, (…, batches), and the numbers of their samples, (batches,)."""

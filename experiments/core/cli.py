@@ -31,8 +31,8 @@ from experiments.core.classes import description, find_class
 from experiments.core.config import Command, read_command, with_defaults
 from experiments.core.contradictions import check_built, number_of_steps
 from experiments.core.errors import UserError
-from experiments.core.parsing import ParsedConfig, one_line, quieten
 from experiments.core.outcome import differences
+from experiments.core.parsing import ParsedConfig, one_line, quieten
 from experiments.core.stacking import fit, has_learnt, refuse, stack_of, test_and_seal
 from lightning_modules.base import LectureModule
 from lightning_modules.stack import NotStackableError, Stack
@@ -95,6 +95,7 @@ class LectureCLI(ParsedConfig):
         """Train; what shows before the first step only, or at the first look at a metric, is a user's mistake too."""
         try:
             fit(self.trainer, self.model, self.datamodule, self.checkpoint)
+            self.after_fit()
         except (UserError, ValueError, MisconfigurationException) as error:
             before = not has_learnt(self.trainer)
             if not before and not isinstance(error, MisconfigurationException):
@@ -102,7 +103,6 @@ class LectureCLI(ParsedConfig):
             if before and self.run_dir.is_dir():
                 records.empty(self.run_dir)
             raise UserError(" ".join(str(error).split())) from error
-        self.after_fit()
 
     def after_fit(self) -> None:
         """Test the best weights, if some were kept, and seal the run."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint, Timer
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, Timer
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from experiments.core.callbacks import BestWeights
@@ -32,7 +32,7 @@ def differences(trainer: Trainer, module: LightningModule, data: Any) -> Iterato
             found = getattr(part, name, value)
             if isinstance(value, int | float) and found != value:
                 yield f"{kind}.{name} is {found} now, and the config says {value}: the config does not repeat this run"
-    kept = {
+    kept: dict[Checkpoint, Any] = {
         **{checkpoint: checkpoint.best_model_path for checkpoint in callbacks_of(trainer, ModelCheckpoint)},
         **{best: best.weights for best in callbacks_of(trainer, BestWeights)},
     }

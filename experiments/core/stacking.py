@@ -43,8 +43,7 @@ def fit(
         recorder.resumed = begun is not None
     start = begun or checkpoint
     trainer.fit(model, datamodule=data, ckpt_path=start, weights_only=True)
-    if callbacks_of(trainer, Recorder) and not has_learnt(trainer):
-        raise UserError("the training made no step, and there is no result: it was at its end when it began")
+    _check_learnt(trainer)
 
 
 def has_learnt(trainer: Trainer) -> bool:
@@ -53,8 +52,17 @@ def has_learnt(trainer: Trainer) -> bool:
     return trainer.global_step > 0 and any(recorder.applied.steps for recorder in callbacks_of(trainer, Recorder))
 
 
+def _check_learnt(trainer: Trainer) -> None:
+    if callbacks_of(trainer, Recorder) and not has_learnt(trainer):
+        raise UserError("no step of a training is recorded, and there is no result")
+
+
 def test_and_seal(trainer: Trainer, model: LightningModule, data: LightningDataModule | None) -> None:
-    """Test the best weights of each run, if some were kept and it is sound, and write its result."""
+    """Test the best weights of each run, if some were kept and it is sound, and write its result.
+
+    Raises:
+        UserError: a callback has made the trainer forget its steps.
+    """
     (recorder,) = callbacks_of(trainer, Recorder)
     modules: Sequence[LightningModule] = model.plain if isinstance(model, Stack) else [model]
     sound = {index: recorder.diverged_at(trainer, index) is None for index in range(len(recorder.runs))}
@@ -69,6 +77,7 @@ def test_and_seal(trainer: Trainer, model: LightningModule, data: LightningDataM
         if checkpoint.best_model_path and sound[0]:
             trainer.test(model, data, ckpt_path=checkpoint.best_model_path, verbose=False, weights_only=True)
             break
+    _check_learnt(trainer)
     recorder.finish(trainer, modules, data_of_each(trainer) or [None])
     forget(recorder.runs[0].directory)
 

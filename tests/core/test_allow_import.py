@@ -94,6 +94,31 @@ def test_nothing_from_outside_is_imported_wherever_it_is_named(command, base_yam
     assert "outside" not in sys.modules
 
 
+TAKING_FUNCTIONS = [
+    "lightning.pytorch.callbacks.LambdaCallback",
+    "lightning.pytorch.callbacks.StochasticWeightAveraging",
+]
+FUNCTION_PLACES = [
+    ["--trainer.callbacks+=LambdaCallback", "--trainer.callbacks.on_train_start=outside.function"],
+    ["--trainer.callbacks=[{class_path: LambdaCallback, init_args: {on_train_start: outside.function}}]"],
+    [
+        "--trainer.callbacks+={class_path: StochasticWeightAveraging, init_args: {swa_lrs: 0.1}}",
+        "--trainer.callbacks.avg_fn=outside.function",
+    ],
+]
+
+
+@pytest.mark.parametrize("words", FUNCTION_PLACES)
+@pytest.mark.parametrize("allowed", [TAKING_FUNCTIONS, [*TAKING_FUNCTIONS, "other"], [*TAKING_FUNCTIONS, "outside.Ne"]])
+def test_no_function_from_outside_is_imported(command, base_yaml, outside, words, allowed):
+    answer = command("fit", "--config", base_yaml, *words, f"--allow-import={','.join(allowed)}", *QUIET[:2])
+    assert answer.code == 2
+    line = "error: class path 'outside.function' is neither this project's nor Lightning's, and is not imported; "
+    assert answer.err == f"{line}--allow-import outside allows it\n"
+    assert not outside.exists()
+    assert "outside" not in sys.modules
+
+
 @pytest.mark.parametrize("allowed", ["outside", "outside.Net", "other,outside"])
 def test_what_is_named_is_imported_and_trained(command, result, here, base_yaml, outside, allowed):
     (here / "net.yaml").write_text(
@@ -185,31 +210,6 @@ def test_no_function_is_named_whoever_wrote_it(command, here, base_yaml, functio
     assert answer.err.count("\n") == 1
     assert "is not imported" in answer.err or "a config names classes and no functions" in answer.err
     assert not list(here.iterdir())
-
-
-TAKING_FUNCTIONS = [
-    "lightning.pytorch.callbacks.LambdaCallback",
-    "lightning.pytorch.callbacks.StochasticWeightAveraging",
-]
-FUNCTION_PLACES = [
-    ["--trainer.callbacks+=LambdaCallback", "--trainer.callbacks.on_train_start=outside.function"],
-    ["--trainer.callbacks=[{class_path: LambdaCallback, init_args: {on_train_start: outside.function}}]"],
-    [
-        "--trainer.callbacks+={class_path: StochasticWeightAveraging, init_args: {swa_lrs: 0.1}}",
-        "--trainer.callbacks.avg_fn=outside.function",
-    ],
-]
-
-
-@pytest.mark.parametrize("words", FUNCTION_PLACES)
-@pytest.mark.parametrize("allowed", [TAKING_FUNCTIONS, [*TAKING_FUNCTIONS, "other"], [*TAKING_FUNCTIONS, "outside.Ne"]])
-def test_no_function_from_outside_is_imported(command, base_yaml, outside, words, allowed):
-    answer = command("fit", "--config", base_yaml, *words, f"--allow-import={','.join(allowed)}", *QUIET[:2])
-    assert answer.code == 2
-    line = "error: class path 'outside.function' is neither this project's nor Lightning's, and is not imported; "
-    assert answer.err == f"{line}--allow-import outside allows it\n"
-    assert not outside.exists()
-    assert "outside" not in sys.modules
 
 
 @pytest.mark.parametrize("words", [["--data", "Digits"], ["--data=Digits"], ["--data.class_path=Digits"]])

@@ -228,7 +228,7 @@ def test_no_archive_and_no_network_is_one_line_with_the_remedies(here, content, 
 
 def test_a_root_without_the_archive_is_refused_though_it_lies_elsewhere(here, content, monkeypatch):
     put(here / "data" / "california_housing", content)
-    with pytest.raises(FileNotFoundError, match=r"CaliforniaHousing is not in nowhere/cal_housing\.tgz: give the folder"):
+    with pytest.raises(FileNotFoundError, match=r"is not in nowhere/cal_housing\.tgz: give the folder"):
         housing(monkeypatch, source_of(content), root="nowhere").load()
 
 

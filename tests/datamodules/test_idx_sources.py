@@ -57,9 +57,9 @@ def test_a_folder_that_lacks_a_file_is_passed_over(small_idx, tmp_path):
 def test_a_root_that_does_not_hold_the_files_is_refused_whoever_else_has_them(small_idx, tmp_path, place):
     (small_idx.write(tmp_path / "root") / "t10k-labels-idx1-ubyte.gz").unlink()
     small_idx.write(tmp_path / "system")
-    with pytest.raises(FileNotFoundError, match="FashionMNIST is not in .*as root; or give no root, and install") as error:
+    with pytest.raises(FileNotFoundError, match=r"as root; or give no root, and install") as error:
         sources.read(small_idx.source, str(tmp_path / place))
-    assert str(tmp_path / place) in str(error.value)
+    assert str(error.value).startswith(f"FashionMNIST is not in {tmp_path / place}, ")
 
 
 def test_altered_content_is_refused(small_idx, tmp_path):

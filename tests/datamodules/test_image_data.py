@@ -151,7 +151,8 @@ def test_a_missing_file_without_a_network_is_one_line_with_the_remedies_within_s
     assert time.monotonic() - began < 5
     message = str(error.value)
     assert "\n" not in message
-    for part in (small.kind.source.name, str(small.kind.source.folder), "Name or service not known", *small.kind.source.sha256):
+    source = small.kind.source
+    for part in (source.name, str(source.folder), "Name or service not known", *source.sha256):
         assert part in message
     assert message.endswith(" as root, or connect to the network once")
     assert small.kind.found() == ""
