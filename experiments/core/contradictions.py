@@ -111,7 +111,7 @@ def _check_length(trainer: Mapping[str, Any]) -> None:
 
 
 def check_built(trainer: Trainer, module: LectureModule, data: InMemoryDataModule, precision: Any) -> None:
-    """Refuse a precision that the device lacks, a step longer than an epoch, and a monitored name that nothing logs.
+    """Refuse a precision that the device lacks, limits that leave nothing, and monitors that cannot do their work.
 
     Args:
         trainer: not yet fitted.
@@ -162,8 +162,9 @@ def _check_validated(watching: Iterable[Any], module: LectureModule) -> None:
     names = [
         f"{type(callback).__name__} monitors {callback.monitor}"
         for callback in watching
-        # The checkpoint of every run: whoever asks for no validation does without it.
-        if str(callback.monitor).startswith("val/") and not isinstance(callback, BestWeights)
+        # The checkpoint that every run has: whoever asks for no validation does without it.
+        if str(callback.monitor).startswith("val/")
+        and not (isinstance(callback, BestWeights) and callback.monitor == "val/loss")
     ]
     names += ["the schedule plateau follows val/loss"] if module.schedule == PLATEAU else []
     for name in names:

@@ -161,6 +161,7 @@ REFUSED = {
     ("--trainer.limit_val_batches=0", CHECKPOINT): UNVALIDATED,
     ("--trainer.limit_val_batches=0", STOPPING): UNVALIDATED,
     ("--trainer.limit_val_batches=0", callback("StackableEarlyStopping", monitor="val/loss")): UNVALIDATED,
+    ("--trainer.limit_val_batches=0", callback("BestWeights", monitor="val/accuracy")): "BestWeights monitors val/acc",
     ("--trainer.max_steps=2", CHECKPOINT): UNVALIDATED,
     ("--trainer.max_steps=2", STOPPING): UNVALIDATED,
     ("--trainer.check_val_every_n_epoch=null", "--trainer.val_check_interval=99", STOPPING): UNVALIDATED,
