@@ -69,8 +69,8 @@ CALIFORNIA_HOUSING = ArchiveSource(
 
 
 def places(source: ArchiveSource, root: str | None) -> list[Path]:
-    """Return where the archive may lie, in this order: `root`, then `data/` of the current directory."""
-    return [*([] if root is None else [Path(root).expanduser() / source.file]), source.download]
+    """Return where the archive may lie: in `root`, or else in `data/` of the current directory."""
+    return [source.download if root is None else Path(root).expanduser() / source.file]
 
 
 def read(source: ArchiveSource, root: str | None) -> tuple[bytes, Path]:
@@ -81,6 +81,8 @@ def read(source: ArchiveSource, root: str | None) -> tuple[bytes, Path]:
         OSError: a file cannot be read, or is not the original.
     """
     path = next(filter(Path.is_file, places(source, root)), None)
+    if path is None and root is not None:
+        sources.refuse_root("CaliforniaHousing", places(source, root), source.file, "connect to the network once")
     if path is None:
         try:
             path = download(source)
@@ -188,8 +190,8 @@ class CaliforniaHousing(Regression):
     block `seed % number of blocks`. With 2,000 test samples the seeds 1000 … 1009 thus have disjoint ones. Training
     and validation samples are drawn per seed from the others; a larger training split contains the smaller one.
 
-    The archive is looked for in `root` and in `data/`, else downloaded into `data/`, and verified. scikit-learn's own
-    cache is not read: it is a pickle, which could run any code.
+    The archive is looked for in `root` alone if one is given, else in `data/`, where it is downloaded; it is verified.
+    scikit-learn's own cache is not read: it is a pickle, which could run any code.
 
     Args:
         root: a folder that holds cal_housing.tgz.

@@ -33,8 +33,8 @@ class Images(InMemoryDataModule):
     `seed % number of blocks`. With 10,000 test images and blocks of 1,000 the seeds 1000 … 1009 thus have disjoint
     ones, and with blocks of 333 the seeds 1000 … 1029.
 
-    The files are looked for in `root`, in the folder of a Debian package if there is one, and in `data/`, else
-    downloaded into `data/`. Their content is verified.
+    The files are looked for in `root` alone if one is given, else in the folder of a Debian package and in `data/`,
+    where they are downloaded. Their content is verified.
 
     Without standardisation, pixels lie between 0 and 1; with it, one mean and one deviation serve a channel.
 

@@ -6,10 +6,10 @@ import socket
 import tarfile
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NoReturn
 
 import numpy as np
 import torch
@@ -208,7 +208,7 @@ def read(source: ImageSource, root: str | None) -> tuple[Tensor, Tensor]:
 
     Args:
         source: which data set.
-        root: a folder with the files, or None.
+        root: a folder with the files, and then the only place; or None.
 
     Returns:
         Images (n, …) uint8, the training images first, and labels (n,) int64.
@@ -218,6 +218,11 @@ def read(source: ImageSource, root: str | None) -> tuple[Tensor, Tensor]:
         OSError: a file does not hold what it should, or the disk does not take what is downloaded.
     """
     place = find(source, root)
+    if place is None and root is not None:
+        package = f"install Debian's package {source.package} or " if source.package else ""
+        refuse_root(
+            source.name, places(source, root), ", ".join(source.sha256), f"{package}connect to the network once"
+        )
     if place is None:
         try:
             download(source)
@@ -236,13 +241,26 @@ def read(source: ImageSource, root: str | None) -> tuple[Tensor, Tensor]:
     return source.decode({name: verified(path, name, source.sha256[name]) for name, path in files.items()})
 
 
+def refuse_root(name: str, places: Sequence[Path], files: str, remedy: str) -> NoReturn:
+    """Say that a root does not hold a data set; it is not looked for elsewhere.
+
+    Raises:
+        FileNotFoundError: always.
+    """
+    where = ", ".join(map(str, places))
+    raise FileNotFoundError(
+        f"{name} is not in {where}: give the folder of {files} as root; or give no root, and {remedy}"
+    )
+
+
 def places(source: ImageSource, root: str | None) -> list[Path]:
-    """Return where files are looked for, in this order: `root` itself, `root` as torchvision fills it, system, `data/`.
+    """Return where files are looked for: `root` itself and as torchvision fills it, or else system, then `data/`.
 
     `data/` is the one of the current directory, and where downloads go.
     """
-    given = [] if root is None else [Path(root).expanduser(), Path(root).expanduser() / source.folder]
-    return [*given, *([source.system] if source.system else []), DOWNLOADS / source.folder]
+    if root is not None:
+        return [Path(root).expanduser(), Path(root).expanduser() / source.folder]
+    return [*([source.system] if source.system else []), DOWNLOADS / source.folder]
 
 
 def find(source: ImageSource, root: str | None = None) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -25,6 +26,9 @@ Build = Callable[[int], Metric]
 
 class MeanLoss(MeanMetric):
     """Mean loss over the samples of an epoch; a loss that is not finite stays in it."""
+
+    # torchmetrics declares that of a mean nobody knows.
+    higher_is_better = False  # type: ignore[assignment]
 
     def update(self, losses: Tensor, sizes: Tensor) -> None:  # type: ignore[override]
         """Add the mean losses of batches, (…, batches), and the numbers of their samples, (batches,)."""
@@ -104,6 +108,18 @@ def check_metrics(kind: str, names: Sequence[str] | None) -> list[str]:
     for name in chosen:
         choose(f"metric of {kind}", name, METRICS[kind])
     return chosen
+
+
+def mode_of(metric: Metric) -> str | None:
+    """Which of two values of a metric is better: `min`, `max`, or None where it does not say."""
+    return {True: "max", False: "min"}.get(metric.higher_is_better)  # type: ignore[arg-type]
+
+
+@functools.cache
+def modes() -> dict[str, str | None]:
+    """Which of two values is better, by the names in a config, which stand behind `train/`, `val/` or `test/`."""
+    built = {name: build(2) for kind in METRICS.values() for name, build in kind.items()}
+    return {name: mode_of(metric) for name, metric in {"loss": MeanLoss(), "penalty": MeanPenalty(), **built}.items()}
 
 
 @dataclass

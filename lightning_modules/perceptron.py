@@ -89,6 +89,9 @@ def by_sign(outputs: Tensor) -> Tensor:
 class MistakeRate(MeanMetric):
     """Share of the samples that call for an update; see `mistakes`."""
 
+    # torchmetrics declares that of a mean nobody knows.
+    higher_is_better = False  # type: ignore[assignment]
+
     def __init__(self, ties: str) -> None:
         super().__init__()
         self.ties = ties

@@ -4,12 +4,79 @@ from __future__ import annotations
 
 import os
 import re
+import sys
+from collections.abc import Iterator
 
 from experiments.core import catalogue
 from experiments.core.errors import UserError
 
 OURS = ("lightning_modules", "datamodules", "experiments")
-LIGHTNING = tuple(f"lightning.pytorch.{kind}" for kind in ("callbacks", "loggers", "profilers", "strategies"))
+# Of Lightning's own classes, those that a config may name: a run with them does what its config says, its files say
+# what it did, and it can be repeated and resumed. Each was tried.
+SUPPORTED: dict[str, tuple[str, ...]] = {
+    "lightning.pytorch.callbacks": (
+        "EarlyStopping",
+        "LearningRateMonitor",
+        "ModelCheckpoint",
+        "ModelSummary",
+        "RichModelSummary",
+        "RichProgressBar",
+        "TQDMProgressBar",
+    ),
+    "lightning.pytorch.loggers": ("CSVLogger", "TensorBoardLogger", "WandbLogger"),
+    "lightning.pytorch.profilers": ("AdvancedProfiler", "PyTorchProfiler", "SimpleProfiler"),
+    "lightning.pytorch.strategies": (),
+    "lightning.pytorch.accelerators": (),
+    "lightning.pytorch.plugins": (),
+}
+# Words that the trainer takes in the place of a class, by its argument.
+WORDS: dict[str, tuple[str, ...]] = {
+    "accelerator": ("auto", "cpu", "cuda", "gpu", "mps"),
+    "profiler": ("advanced", "pytorch", "simple"),
+    "strategy": ("auto", "single_device"),
+}
+_BASE = "it does nothing by itself"
+_FUNCTION = "it takes a function, and a config names none"
+_ONE_DEVICE = "data in memory feed one device"
+_SERVICE = "its numbers are kept by a service, and not in the run's directory"
+_WEIGHTS = "the weights that are validated are not those that are kept"
+# Why others are not supported.
+REASONS = {
+    "BackboneFinetuning": _FUNCTION,
+    "BaseFinetuning": _BASE,
+    "BasePredictionWriter": _BASE,
+    "BatchSizeFinder": "it trains with another batch size than the config says",
+    "Callback": _BASE,
+    "Checkpoint": _BASE,
+    "DeviceStatsMonitor": "it logs what the machine does, which no run repeats",
+    "EMAWeightAveraging": _WEIGHTS,
+    "GradientAccumulationScheduler": "it changes how many batches make a step; trainer.accumulate_grad_batches is kept",
+    "LambdaCallback": _FUNCTION,
+    "LearningRateFinder": "it trains with another learning rate than the config says",
+    "ModelPruning": "it renames the weights, so that no checkpoint of them can be loaded",
+    "OnExceptionCheckpoint": "a run that was cut off is resumed without it",
+    "ProgressBar": _BASE,
+    "SpikeDetection": "Divergence ends a run whose loss is not finite",
+    "StochasticWeightAveraging": "the config that it leaves cannot be run again",
+    "ThroughputMonitor": _FUNCTION,
+    "Timer": "trainer.max_time does the same",
+    "WeightAveraging": _WEIGHTS,
+    "CometLogger": _SERVICE,
+    "LitLogger": _SERVICE,
+    "Logger": _BASE,
+    "MLFlowLogger": _SERVICE,
+    "PassThroughProfiler": _BASE,
+    "Profiler": _BASE,
+    "XLAProfiler": "it needs a TPU, on which nothing was tried",
+    "DDPStrategy": _ONE_DEVICE,
+    "DeepSpeedStrategy": _ONE_DEVICE,
+    "FSDPStrategy": _ONE_DEVICE,
+    "ModelParallelStrategy": _ONE_DEVICE,
+    "ParallelStrategy": _ONE_DEVICE,
+    "SingleDeviceStrategy": "trainer.strategy single_device is the same",
+    "Strategy": _BASE,
+}
+_UNTRIED = "nobody has tried whether its runs are recorded, repeated and resumed"
 OPTION = "--allow-import"
 HELP = "packages, modules or classes besides this project's and Lightning's that a config may name: mine,other.nets"
 # What `--allow-import` names, for this process and the workers that it starts.
@@ -38,9 +105,20 @@ def allowed() -> str:
 
 
 def importable() -> list[str]:
-    """Packages and modules whose classes a config may name."""
+    """Packages, modules and classes that a config may name."""
     topics = [f"experiments.{name}" for name in ("core.callbacks", *catalogue.names())]
-    return ["lightning_modules", "datamodules", *topics, *LIGHTNING, *filter(None, allowed().split(","))]
+    classes = [f"{package}.{name}" for package, names in SUPPORTED.items() for name in names]
+    named = [*classes, *filter(None, allowed().split(","))]
+    return ["lightning_modules", "datamodules", *topics, *named, *_defined(named)]
+
+
+def _defined(paths: list[str]) -> Iterator[str]:
+    """Where classes are defined that a package hands on: the parser asks for that path too. Nothing is imported."""
+    for path in paths:
+        module, _, name = path.rpartition(".")
+        found = getattr(sys.modules.get(module), name, None)
+        if isinstance(found, type):
+            yield f"{found.__module__}.{found.__qualname__}"
 
 
 def check_allowed(path: str) -> None:
@@ -53,7 +131,23 @@ def check_allowed(path: str) -> None:
         raise UserError(refusal(path))
 
 
+def check_word(argument: str, word: str) -> None:
+    """Refuse a word that makes the trainer build a class which is on no list; one that it does not know, it refuses.
+
+    Raises:
+        UserError: it stands for such a class.
+    """
+    known = {"accelerator": ("tpu",), "profiler": ("xla",)}.get(argument, (word,))
+    if word in known and word not in WORDS[argument] and "lightning" not in allowed().split(","):
+        reason = _ONE_DEVICE if argument == "strategy" else REASONS["XLAProfiler"]
+        raise UserError(f"trainer.{argument} {word} is not supported: {reason}; {OPTION} lightning allows it")
+
+
 def refusal(path: str) -> str:
     """What is said of a dotted path that is on no list."""
+    package = next((package for package in SUPPORTED if path.startswith(f"{package}.")), None)
+    name = path.rpartition(".")[2]
+    if package and name[:1].isupper():
+        return f"Lightning's {name} is not supported: {REASONS.get(name, _UNTRIED)}; {OPTION} {path} allows it"
     hint = f"; {OPTION} {path.partition('.')[0]} allows it" if PATH.fullmatch(path) else ""
     return f"class path '{path}' is neither this project's nor Lightning's, and is not imported{hint}"

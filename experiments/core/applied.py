@@ -29,6 +29,8 @@ class Applied:
     """
 
     def __init__(self) -> None:
+        # Steps of the optimiser in this fit, and before it was resumed.
+        self.steps = 0
         self._first: float | None = None
         self.last: float | None = None
         self._section: dict[str, Any] = {}
@@ -80,6 +82,7 @@ class Applied:
         return {"seed": self._seeds[network], **self._section, "lr": rates}
 
     def _note(self, optimizer: Optimizer, *_: Any) -> None:
+        self.steps += 1
         self.last = optimizer.param_groups[0]["lr"]
         if self._first is None:
             self._first = self.last

@@ -11,12 +11,14 @@ from typing import Any
 import jsonargparse
 import lightning.pytorch.callbacks
 import lightning.pytorch.loggers
+import lightning.pytorch.profilers
+import lightning.pytorch.strategies
 from lightning import LightningDataModule, LightningModule
 
 import datamodules
 import experiments.core.callbacks
 import lightning_modules
-from experiments.core.allow_list import check_allowed
+from experiments.core.allow_list import SUPPORTED, check_allowed
 from experiments.core.errors import UserError, check_known, nearest
 
 KNOWN_CLASSES = {
@@ -24,18 +26,23 @@ KNOWN_CLASSES = {
     "data": [datamodules],
     "callback": [experiments.core.callbacks, lightning.pytorch.callbacks],
     "logger": [lightning.pytorch.loggers],
+    "profiler": [lightning.pytorch.profilers],
+    "strategy": [lightning.pytorch.strategies],
 }
 BASES: dict[str, type] = {
     "model": LightningModule,
     "data": LightningDataModule,
     "callback": lightning.pytorch.callbacks.Callback,
     "logger": lightning.pytorch.loggers.Logger,
+    "profiler": lightning.pytorch.profilers.Profiler,
+    "strategy": lightning.pytorch.strategies.Strategy,
 }
 
 
 def known_names(kind: str) -> list[str]:
-    """The short class names of a kind (model, data, callback, logger), ours first."""
-    return [name for package in KNOWN_CLASSES[kind] for name in package.__all__]
+    """The short names of a kind's classes that a config may name, ours first."""
+    packages = KNOWN_CLASSES[kind]
+    return [name for package in packages for name in SUPPORTED.get(package.__name__, package.__all__)]
 
 
 def find_class(kind: str, name: str) -> type:
@@ -47,6 +54,8 @@ def find_class(kind: str, name: str) -> type:
     if "." not in name:
         for package in KNOWN_CLASSES[kind]:
             if name in package.__all__:
+                if package.__name__ in SUPPORTED:
+                    check_allowed(f"{package.__name__}.{name}")
                 found: type = getattr(package, name)
                 return found
         check_known(kind if kind != "data" else "data set", name, known_names(kind))

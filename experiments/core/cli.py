@@ -30,10 +30,19 @@ from experiments.core.callbacks.recorder import Recorder, RunRecord
 from experiments.core.checkpoint_files import CheckpointFiles, read_checkpoint
 from experiments.core.classes import description, find_class
 from experiments.core.config import Command, read_command, with_defaults
-from experiments.core.contradictions import check_built
+from experiments.core.contradictions import check_built, number_of_steps
 from experiments.core.errors import UserError, ends_run, say
+from experiments.core.outcome import differences
 from experiments.core.parsing import ParsedConfig, one_line, quieten
-from experiments.core.stacking import fit, one_source, refuse, seeds_that_fit, stack_of, test_and_seal
+from experiments.core.stacking import (
+    fit,
+    has_learnt,
+    one_source,
+    refuse,
+    seeds_that_fit,
+    stack_of,
+    test_and_seal,
+)
 from lightning_modules.base import LectureModule
 from lightning_modules.stack import NotStackableError, Stack
 
@@ -90,7 +99,8 @@ class LectureCLI(ParsedConfig):
                 self.model.check_batch(self.datamodule.smallest_batch())
                 check_built(self.trainer, self.model, self.datamodule, self.config.trainer.precision)
         if self.checkpoint is not None:
-            _check_checkpoint(self.checkpoint, self.model, self.stage == "fit")
+            steps = number_of_steps(self.trainer, self.datamodule) if self.stage == "fit" else None
+            _check_checkpoint(self.checkpoint, self.model, steps)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Hand the trainer its numbers in the types they were given in, and the writer of whole checkpoints."""
@@ -105,19 +115,21 @@ class LectureCLI(ParsedConfig):
         """Train; what shows before the first step only, or at the first look at a metric, is a user's mistake too."""
         try:
             fit(self.trainer, self.model, self.datamodule, self.checkpoint)
-        except (ValueError, ImportError, MisconfigurationException) as error:
-            before = self.trainer.global_step == 0
+            self.after_fit()
+        except (UserError, ValueError, ImportError, MisconfigurationException) as error:
+            before = not has_learnt(self.trainer)
             if not before and not isinstance(error, MisconfigurationException):
                 raise
             if before and self.run_dir.is_dir():
                 records.empty(self.run_dir)
             raise UserError(" ".join(str(error).split())) from error
-        self.after_fit()
 
     def after_fit(self) -> None:
         """Test the best weights, if some were kept, and seal the run."""
         for recorder in callbacks_of(self.trainer, Recorder):  # fast_dev_run leaves no files
             test_and_seal(self.trainer, self.model, self.datamodule)
+            for line in differences(self.trainer, self.model, self.datamodule):
+                print(line, file=sys.stderr)
             step = recorder.diverged_at(self.trainer)
             if step is not None:
                 print(f"diverged: the loss is not finite from step {step} on", file=sys.stderr)
@@ -313,15 +325,23 @@ def _directory(subcommand: str, command: Command) -> Iterator[Path | None]:
                 path.rmdir()
 
 
-def _check_checkpoint(path: Path, model: LightningModule, to_train: bool) -> None:
-    """Refuse a checkpoint that cannot be read, or whose network is not the one that the config describes."""
+def _check_checkpoint(path: Path, model: LightningModule, steps: float | None) -> None:
+    """Refuse a checkpoint that cannot be read, or whose network is not the one that the config describes.
+
+    Args:
+        path: of the checkpoint.
+        model: of the config.
+        steps: of the training that begins from it; None where nothing is trained.
+    """
     content = read_checkpoint(path)
     stored = content["hyper_parameters"]
     strange = next((name for name in model.hparams if name not in stored), None)
     if strange is not None:
         raise UserError(f"'{path}' is of another network than {type(model).__name__}: it has no '{strange}'")
-    if to_train and not content.get("optimizer_states"):
+    if steps is not None and not content.get("optimizer_states"):
         raise UserError(f"'{path}' holds weights only, nothing to go on from; ModelCheckpoint keeps what a fit needs")
+    if steps is not None and content.get("global_step") == steps:
+        raise UserError(f"'{path}' has made all {steps} steps already: a longer training needs a larger max_epochs")
     for name, value in model.hparams.items():
         if stored.get(name) != value:
             raise UserError(f"'{path}' was trained with {name} {stored.get(name)!r}; the config says {value!r}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from experiments.core.classes import KNOWN_CLASSES, defaults_of, find_class, kno
 from experiments.core.contradictions import check_training
 from experiments.core.errors import UserError, listed, nearest, require_file
 from experiments.core.yaml_files import as_list, check_texts, load_yaml, merge, parse_value
+from lightning_modules.metrics import modes
 
 # What a config gets that says nothing of it.
 LOGGER: dict[str, Any] = {
@@ -44,7 +46,7 @@ THREADS = "--threads"
 OURS = (allow_list.OPTION, THREADS)
 CONFIG = ("--config", "-c")
 # Keys of the trainer that hold classes by kind; of a list, an option sets an argument of the last.
-KINDS = {"callbacks": "callback", "logger": "logger"}
+KINDS = {"callbacks": "callback", "logger": "logger", "profiler": "profiler", "strategy": "strategy"}
 # Keys of the trainer at which a text may be the path of a class.
 NAMING = ("accelerator", "plugins", "profiler", "strategy")
 
@@ -237,6 +239,22 @@ def with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
     return copy.deepcopy({**config, **named, "trainer": complete})
 
 
+def with_modes(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Say, for each callback that monitors a metric of ours, which of two values is better, if the config does not."""
+    trainer = dict(config.get("trainer") or {})
+    parts = [_with_mode(part) for part in as_list(trainer.get("callbacks"))]
+    return {**config, "trainer": {**trainer, "callbacks": parts}} if parts else dict(config)
+
+
+def _with_mode(part: Any) -> Any:
+    arguments = (part.get("init_args") or {}) if isinstance(part, dict) else {}
+    metric = str(arguments.get("monitor")).rpartition("/")[2]
+    if "mode" in arguments or metric not in modes():
+        return part
+    takes = "mode" in defaults_of(find_class("callback", part["class_path"]))
+    return {**part, "init_args": {**arguments, "mode": modes()[metric]}} if takes else part
+
+
 def _drop_added_checkpoint(trainer: dict[str, Any]) -> None:
     """Leave out the checkpoint that was added where no file names one, once an option does: both would write it."""
     others = [part for part in trainer["callbacks"] if part != CHECKPOINT]
@@ -309,9 +327,17 @@ def check_config(config: Mapping[str, Any], *, fits: bool = True) -> None:
 
 
 def _check_parts(config: Mapping[str, Any]) -> None:
-    """Check the callbacks and loggers of a trainer."""
+    """Check the classes of a trainer, and the words that stand for classes."""
+    trainer = _mapping("trainer", config.get("trainer"))
+    words = {key: word for key in allow_list.WORDS if re.fullmatch("[a-z0-9_]+", word := str(trainer.get(key)))}
+    for key, word in words.items():
+        allow_list.check_word(key, word)
+    for part in as_list(trainer.get("plugins")):
+        name = _block(part).get("class_path") if isinstance(part, str | dict) else None
+        if isinstance(name, str) and "." not in name:
+            allow_list.check_allowed(f"lightning.pytorch.plugins.{name}")
     for key, kind in KINDS.items():
-        given = _mapping("trainer", config.get("trainer")).get(key)
+        given = None if key in words else trainer.get(key)
         for index, part in enumerate(given if isinstance(given, list) else [given]):
             if isinstance(given, list) or not (given is None or (kind == "logger" and isinstance(given, bool))):
                 place = f"trainer.{key}[{index}]" if isinstance(given, list) else f"trainer.{key}"

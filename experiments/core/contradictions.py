@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import string
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lightning import Trainer
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, ModelSummary
 
-from datamodules.base import InMemoryDataModule
+from datamodules.base import EVALUATION_BATCH_SIZE, InMemoryDataModule
 from experiments.core.allow_list import OURS
 from experiments.core.callbacks import BestWeights, GradientClipping, StackableEarlyStopping
 from experiments.core.classes import find_class
 from experiments.core.errors import UserError, nearest
 from experiments.core.yaml_files import as_list
 from lightning_modules.base import LectureModule
+from lightning_modules.metrics import mode_of
+from lightning_modules.optimization import PLATEAU
 
 MINIMUM = {
     "max_epochs": 1,
@@ -30,6 +33,8 @@ MINIMUM = {
     "num_sanity_val_steps": -1,
 }
 POSITIVE = ("limit_train_batches", "gradient_clip_val", "val_check_interval")
+# Callbacks that compare what is logged.
+MONITORING = (BestWeights, EarlyStopping, ModelCheckpoint, StackableEarlyStopping)
 # Keys that would do nothing with any other value, and why.
 ONE_DEVICE = "data in memory feed one device"
 FIXED: dict[str, tuple[tuple[Any, ...], str]] = {
@@ -38,6 +43,9 @@ FIXED: dict[str, tuple[tuple[Any, ...], str]] = {
     "sync_batchnorm": ((False,), ONE_DEVICE),
     "use_distributed_sampler": ((True,), ONE_DEVICE),
     "model_registry": ((None,), "runs are kept in their directories"),
+    "barebones": ((False,), "nothing would be recorded"),
+    "enable_autolog_hparams": ((True,), "every run shows its hyper-parameters"),
+    "reload_dataloaders_every_n_epochs": ((0,), "the loaders know the order of every epoch"),
 }
 
 
@@ -78,6 +86,8 @@ def _check_callbacks(trainer: Mapping[str, Any]) -> None:
     ]
     if trainer.get("gradient_clip_val") is not None and any(issubclass(cls, GradientClipping) for cls in classes):
         raise UserError("GradientClipping and trainer.gradient_clip_val both clip the gradient: give one of them")
+    if trainer.get("enable_model_summary") is False and any(issubclass(cls, ModelSummary) for cls in classes):
+        raise UserError("trainer.enable_model_summary is false, and trainer.callbacks holds a ModelSummary")
     for cls in classes:
         # Two of one kind would clip twice, or write every number twice.
         if classes.count(cls) > 1 and cls.__module__.startswith(OURS):
@@ -101,7 +111,7 @@ def _check_length(trainer: Mapping[str, Any]) -> None:
 
 
 def check_built(trainer: Trainer, module: LectureModule, data: InMemoryDataModule, precision: Any) -> None:
-    """Refuse a precision that the device lacks, a step longer than an epoch, and a monitored name that nothing logs.
+    """Refuse a precision that the device lacks, limits that leave nothing, and monitors that cannot do their work.
 
     Args:
         trainer: not yet fitted.
@@ -117,13 +127,72 @@ def check_built(trainer: Trainer, module: LectureModule, data: InMemoryDataModul
             f"trainer.precision {precision} is not available on this device, which would use {trainer.precision}"
         )
     batches, together = batches_per_epoch(trainer, data), trainer.accumulate_grad_batches
+    _check_limit("train", trainer.limit_train_batches, data.num_batches)
+    _check_limit("test", trainer.limit_test_batches, -(-data.num_test // EVALUATION_BATCH_SIZE))
     if together > batches:
         raise UserError(
             f"trainer.accumulate_grad_batches must be at most {batches}, the batches of an epoch; it is {together}"
         )
+    watching = [callback for callback in trainer.callbacks if isinstance(callback, MONITORING)]  # type: ignore[attr-defined]
+    _check_modes(watching, module)
+    if not is_validated(trainer, data):
+        _check_validated(watching, module)
     # Others may log what they like.
     if all(type(part).__module__.partition(".")[0] in (*OURS, "lightning") for part in (module, *trainer.callbacks)):  # type: ignore[attr-defined]
-        _check_monitored(trainer, logged_names(module))
+        _check_monitored(watching, logged_names(module))
+
+
+def _check_limit(stage: str, limit: float, batches: int) -> None:
+    if isinstance(limit, float) and limit > 0 and int(limit * batches) == 0:
+        raise UserError(f"trainer.limit_{stage}_batches {limit} leaves none of the {batches} batches")
+
+
+def _check_modes(watching: Iterable[Any], module: LectureModule) -> None:
+    metrics = {
+        name: metric for stage in ("train", "val") for name, metric in module.metrics_of(stage).items(copy_state=False)
+    }
+    for callback in watching:
+        mode = mode_of(metrics[callback.monitor]) if callback.monitor in metrics else None
+        if mode not in (None, callback.mode):
+            kind = type(callback).__name__
+            raise UserError(f"{kind}: mode must be {mode} for '{callback.monitor}'; it is {callback.mode}")
+
+
+def _check_validated(watching: Iterable[Any], module: LectureModule) -> None:
+    names = [
+        f"{type(callback).__name__} monitors {callback.monitor}"
+        for callback in watching
+        # The checkpoint that every run has: whoever asks for no validation does without it.
+        if str(callback.monitor).startswith("val/")
+        and not (isinstance(callback, BestWeights) and callback.monitor == "val/loss")
+    ]
+    names += ["the schedule plateau follows val/loss"] if module.schedule == PLATEAU else []
+    for name in names:
+        raise UserError(f"{name}, and this training ends without a validation")
+
+
+def is_validated(trainer: Trainer, data: InMemoryDataModule) -> bool:
+    """Whether a training gets as far as its first validation; one that the clock calls may do so."""
+    if trainer.limit_val_batches == 0:
+        return False
+    # A trainer whose validations the clock calls has no such attribute.
+    batches, interval = batches_per_epoch(trainer, data), getattr(trainer, "val_check_interval", None)
+    if isinstance(interval, float):
+        interval = max(1, int(batches * interval))
+    if not isinstance(interval, int):
+        return True
+    every = trainer.check_val_every_n_epoch
+    first = interval if every is None else (every - 1) * batches + min(interval, batches)
+    return first <= number_of_steps(trainer, data) * trainer.accumulate_grad_batches
+
+
+def number_of_steps(trainer: Trainer, data: Any) -> float:
+    """The optimiser steps that a training is asked for; infinite where it is not said, or by data of others."""
+    if not isinstance(data, InMemoryDataModule):
+        return math.inf
+    epochs = math.inf if trainer.max_epochs in (None, -1) else trainer.max_epochs
+    steps = math.inf if trainer.max_steps == -1 else trainer.max_steps
+    return min(epochs * -(-batches_per_epoch(trainer, data) // trainer.accumulate_grad_batches), steps)
 
 
 def batches_per_epoch(trainer: Trainer, data: InMemoryDataModule) -> int:
@@ -137,16 +206,13 @@ def logged_names(module: LectureModule) -> set[str]:
     return {"lr", *map(str, module.metrics_of("train").keys()), *map(str, module.metrics_of("val").keys())}
 
 
-def _check_monitored(trainer: Trainer, names: set[str]) -> None:
-    kinds = (BestWeights, EarlyStopping, ModelCheckpoint, StackableEarlyStopping)
-    found = [callback for callback in trainer.callbacks if isinstance(callback, kinds)]  # type: ignore[attr-defined]
-    for callback in found:
+def _check_monitored(watching: Iterable[Any], names: set[str]) -> None:
+    for callback in watching:
         kind, monitor = type(callback).__name__, callback.monitor
-        # A checkpoint that is never looked at is not kept; a stop that is never looked at ends the training.
-        if trainer.limit_val_batches == 0 and isinstance(callback, EarlyStopping | StackableEarlyStopping):
-            names = {name for name in names if not name.startswith("val/")}
         if monitor is not None and monitor not in {*names, "epoch", "step"}:
             raise UserError(f"{kind} monitors '{monitor}', which is not logged; {nearest(monitor, names)}")
+        if isinstance(callback, BestWeights) and not (monitor or "val/").startswith("val/"):
+            raise UserError(f"{kind} compares what a validation has logged; '{monitor}' is logged later")
         if isinstance(callback, ModelCheckpoint):
             for name in _fields(callback.filename or ""):
                 if name not in {*names, "epoch", "step"}:

@@ -7,7 +7,7 @@ import inspect
 import re
 from pathlib import Path
 
-from experiments.core import catalogue, records, reference
+from experiments.core import allow_list, catalogue, records, reference
 from experiments.core.texts import FOLDER, check_texts
 from experiments.core.yaml_files import load_yaml
 
@@ -46,7 +46,36 @@ def markdown() -> str:
         rows = [f"### {section}", "", "| français | English | class | slide | what it is |", "|---|---|---|---|---|"]
         rows += [_row(**words, place=place) for place, words in entries.items()]
         parts.append("\n".join(rows))
-    return "\n\n".join(parts)
+    return "\n\n".join([*parts, lightnings()])
+
+
+def lightnings() -> str:
+    """What a config may name of Lightning's own, and why nothing else: a table of each."""
+    supported = [
+        f"| {package} | {', '.join(f'`{name}`' for name in names) or 'none'} |"
+        for package, names in allow_list.SUPPORTED.items()
+    ]
+    words = [
+        f"| `trainer.{key}` | {', '.join(f'`{word}`' for word in words)} |" for key, words in allow_list.WORDS.items()
+    ]
+    others = [f"| `{name}` | {reason} |" for name, reason in allow_list.REASONS.items()]
+    return "\n".join(
+        [
+            "### Lightning's own classes",
+            "",
+            "A config may name these, with their own arguments. Any other takes `--allow-import`, and whoever names it",
+            "answers for what its runs record.",
+            "",
+            "| where | supported |",
+            "|---|---|",
+            *supported,
+            *words,
+            "",
+            "| not supported | why |",
+            "|---|---|",
+            *others,
+        ]
+    )
 
 
 def _row(french: str, english: str, place: str) -> str:

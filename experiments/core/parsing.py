@@ -22,7 +22,7 @@ from datamodules.files import DISK
 from experiments.core import allow_list
 from experiments.core.callbacks.recorder import Recorder
 from experiments.core.classes import find_class
-from experiments.core.config import THREADS, check_config, with_defaults
+from experiments.core.config import THREADS, check_config, with_defaults, with_modes
 from experiments.core.errors import UserError, is_out_of_memory
 from lightning_modules.base import LectureModule
 
@@ -59,6 +59,8 @@ class ParsedConfig(LightningCLI):
     ) -> None:
         self.parsed: Mapping[str, Any] = config if parsed and isinstance(config, Mapping) else {}
         self.stage, self.helps = subcommand, not isinstance(config, Mapping)
+        if isinstance(config, Mapping) and not parsed:
+            config = with_modes(config)
         trainer = (config.get("trainer") or {}) if isinstance(config, Mapping) else {}
         # Which of int and float the parser tries first depends on which of the equal types `int | float` and
         # `float | int` any package has written first; 1 is a batch, and 1.0 all of them.
@@ -223,6 +225,9 @@ def quieten() -> None:
     """Leave out what Lightning says at every run and nobody acts on; warnings that matter stay."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # Only who asks for a profiler or a summary gets one.
+    for name in ("profilers", "callbacks.model_summary"):
+        logging.getLogger(f"lightning.pytorch.{name}").setLevel(logging.INFO)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")

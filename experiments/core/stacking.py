@@ -20,6 +20,7 @@ from experiments.core.callbacks.instrument import LAYERWISE, callbacks_of
 from experiments.core.callbacks.loggers import SeedLoggers
 from experiments.core.callbacks.recorder import Recorder, RunRecord, hyperparameters, write_yaml
 from experiments.core.checkpoints import ResumePoint, forget
+from experiments.core.errors import UserError
 from lightning_modules.base import LectureModule
 from lightning_modules.stack import NotStackableError, Stack, refuse_own_rules
 
@@ -41,6 +42,9 @@ def fit(
         model: a plain module, or a stack.
         data: of the module, or of the stack.
         checkpoint: to begin from, where no earlier call was cut off.
+
+    Raises:
+        UserError: no step was made.
     """
     begun: Path | None = None
     for recorder in callbacks_of(trainer, Recorder):
@@ -50,10 +54,26 @@ def fit(
         recorder.resumed = begun is not None
     start = begun or checkpoint
     trainer.fit(model, datamodule=data, ckpt_path=start, weights_only=True)
+    _check_learnt(trainer)
+
+
+def has_learnt(trainer: Trainer) -> bool:
+    """Whether a fit has made a step; one that was resumed has those from before."""
+    # A callback can make steps that do not count, and a checkpoint can bring its own.
+    return trainer.global_step > 0 and any(recorder.applied.steps for recorder in callbacks_of(trainer, Recorder))
+
+
+def _check_learnt(trainer: Trainer) -> None:
+    if callbacks_of(trainer, Recorder) and not has_learnt(trainer):
+        raise UserError("no step of a training is recorded, and there is no result")
 
 
 def test_and_seal(trainer: Trainer, model: LightningModule, data: LightningDataModule | None) -> None:
-    """Test the best weights of each run, if some were kept and it is sound, and write its result."""
+    """Test the best weights of each run, if some were kept and it is sound, and write its result.
+
+    Raises:
+        UserError: a callback has made the trainer forget its steps.
+    """
     (recorder,) = callbacks_of(trainer, Recorder)
     modules: Sequence[LightningModule] = model.plain if isinstance(model, Stack) else [model]
     sound = {index: recorder.diverged_at(trainer, index) is None for index in range(len(recorder.runs))}
@@ -68,6 +88,7 @@ def test_and_seal(trainer: Trainer, model: LightningModule, data: LightningDataM
         if checkpoint.best_model_path and sound[0]:
             trainer.test(model, data, ckpt_path=checkpoint.best_model_path, verbose=False, weights_only=True)
             break
+    _check_learnt(trainer)
     recorder.finish(trainer, modules, data_of_each(trainer) or [None])
     forget(recorder.runs[0].directory)
 

@@ -78,14 +78,6 @@ PLACES = {
     "plugins": ["--trainer.plugins=[outside.Profile]"],
     "accelerator": ["--trainer.accelerator=outside.Profile"],
     "strategy": ["--trainer.strategy=outside.Profile"],
-    "function": ["--trainer.callbacks+=LambdaCallback", "--trainer.callbacks.on_train_start=outside.function"],
-    "function in a mapping": [
-        "--trainer.callbacks=[{class_path: LambdaCallback, init_args: {on_train_start: outside.function}}]"
-    ],
-    "function of an averaging": [
-        "--trainer.callbacks+={class_path: StochasticWeightAveraging, init_args: {swa_lrs: 0.1}}",
-        "--trainer.callbacks.avg_fn=outside.function",
-    ],
     "deep": ["--trainer.strategy.init_args.cluster_environment=outside.Profile"],
 }
 
@@ -97,6 +89,31 @@ def test_nothing_from_outside_is_imported_wherever_it_is_named(command, base_yam
     assert answer.code == 2
     path = PLACES[place][-1].partition("outside.")[2].rstrip("]}")
     line = f"error: class path 'outside.{path}' is neither this project's nor Lightning's, and is not imported; "
+    assert answer.err == f"{line}--allow-import outside allows it\n"
+    assert not outside.exists()
+    assert "outside" not in sys.modules
+
+
+TAKING_FUNCTIONS = [
+    "lightning.pytorch.callbacks.LambdaCallback",
+    "lightning.pytorch.callbacks.StochasticWeightAveraging",
+]
+FUNCTION_PLACES = [
+    ["--trainer.callbacks+=LambdaCallback", "--trainer.callbacks.on_train_start=outside.function"],
+    ["--trainer.callbacks=[{class_path: LambdaCallback, init_args: {on_train_start: outside.function}}]"],
+    [
+        "--trainer.callbacks+={class_path: StochasticWeightAveraging, init_args: {swa_lrs: 0.1}}",
+        "--trainer.callbacks.avg_fn=outside.function",
+    ],
+]
+
+
+@pytest.mark.parametrize("words", FUNCTION_PLACES)
+@pytest.mark.parametrize("allowed", [TAKING_FUNCTIONS, [*TAKING_FUNCTIONS, "other"], [*TAKING_FUNCTIONS, "outside.Ne"]])
+def test_no_function_from_outside_is_imported(command, base_yaml, outside, words, allowed):
+    answer = command("fit", "--config", base_yaml, *words, f"--allow-import={','.join(allowed)}", *QUIET[:2])
+    assert answer.code == 2
+    line = "error: class path 'outside.function' is neither this project's nor Lightning's, and is not imported; "
     assert answer.err == f"{line}--allow-import outside allows it\n"
     assert not outside.exists()
     assert "outside" not in sys.modules
@@ -183,10 +200,12 @@ FUNCTIONS = [
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-@pytest.mark.parametrize("allowed", [[], ["--allow-import=torch"]])
+@pytest.mark.parametrize("allowed", ["", ",torch"])
 def test_no_function_is_named_whoever_wrote_it(command, here, base_yaml, function, allowed):
     words = ["--trainer.callbacks+=LambdaCallback", f"--trainer.callbacks.on_fit_start={function}"]
-    answer = command("fit", "--config", base_yaml, *words, *allowed)
+    answer = command("fit", "--config", base_yaml, *words)
+    assert "Lightning's LambdaCallback is not supported: it takes a function, and a config names none" in answer.err
+    answer = command("fit", "--config", base_yaml, *words, f"--allow-import={TAKING_FUNCTIONS[0]}{allowed}")
     assert answer.code == 2
     assert answer.err.count("\n") == 1
     assert "is not imported" in answer.err or "a config names classes and no functions" in answer.err

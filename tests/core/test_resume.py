@@ -76,6 +76,19 @@ ALONE: dict[str, dict[str, Any]] = {
         "model": {"class_path": "Modular", "init_args": {"hidden": [8], "optimizer": "sgd"}},
         "callbacks": [],
     },
+    "what is supported of Lightning's own": {
+        "callbacks": [
+            {"class_path": "EarlyStopping", "init_args": {"monitor": "val/accuracy", "patience": 2}},
+            {"class_path": "LearningRateMonitor", "init_args": {"logging_interval": "epoch"}},
+        ],
+        "best": {"class_path": "ModelCheckpoint", "init_args": {"monitor": "val/accuracy", "filename": "best"}},
+        "trainer": {
+            "logger": [
+                {"class_path": "CSVLogger", "init_args": {"save_dir": ".", "name": "csv"}},
+                {"class_path": "TensorBoardLogger", "init_args": {"save_dir": ".", "name": "tensorboard"}},
+            ],
+        },
+    },
     "batches made by workers": {"data": {"in_memory": False, "workers": 1}, "model": model(dropout=0.3)},
 }
 

@@ -214,15 +214,22 @@ def test_a_bad_download_is_refused_and_leaves_nothing(mirror, monkeypatch, answe
 
 def test_no_archive_and_no_network_is_one_line_with_the_remedies(here, content, monkeypatch):
     # What scikit-learn leaves behind is a pickle, and not read.
-    put(here / "nowhere", content).joinpath("cal_housing.tgz").rename(here / "nowhere" / "cal_housing_py3.pkz")
+    folder = put(here / "data" / "california_housing", content)
+    (folder / "cal_housing.tgz").rename(folder / "cal_housing_py3.pkz")
     with pytest.raises(FileNotFoundError) as error:
-        housing(monkeypatch, replace(source_of(content), url=CALIFORNIA_HOUSING.url), root="nowhere").load()
+        housing(monkeypatch, replace(source_of(content), url=CALIFORNIA_HOUSING.url)).load()
     message = str(error.value)
     assert "\n" not in message
-    for part in ("CaliforniaHousing", "nowhere", "data", "Name or service not known"):
+    for part in ("CaliforniaHousing", "data", "Name or service not known"):
         assert part in message
     for remedy in ("the folder of cal_housing.tgz as root", "connect to the network once", "use Diabetes"):
         assert remedy in message
+
+
+def test_a_root_without_the_archive_is_refused_though_it_lies_elsewhere(here, content, monkeypatch):
+    put(here / "data" / "california_housing", content)
+    with pytest.raises(FileNotFoundError, match=r"is not in nowhere/cal_housing\.tgz: give the folder"):
+        housing(monkeypatch, source_of(content), root="nowhere").load()
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b[:-1] + b"?", lambda _: b""])
@@ -230,7 +237,7 @@ def test_no_archive_and_no_network_is_one_line_with_the_remedies(here, content, 
 def test_an_altered_archive_is_never_used(here, content, monkeypatch, place, damage):
     path = put(here / place, damage(content)) / "cal_housing.tgz"
     with pytest.raises(OSError, match="is not the original") as error:
-        housing(monkeypatch, source_of(content), root="root").load()
+        housing(monkeypatch, source_of(content), root="root" if place == "root" else None).load()
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     assert str(error.value).endswith(f"found {found}; delete or replace it")
     assert str(Path(place) / "cal_housing.tgz") in str(error.value)

@@ -48,9 +48,18 @@ def test_the_root_given_comes_first(small_idx, tmp_path):
 
 
 def test_a_folder_that_lacks_a_file_is_passed_over(small_idx, tmp_path):
+    (small_idx.write(tmp_path / "system") / "t10k-labels-idx1-ubyte.gz").unlink()
+    small_idx.write(tmp_path / "data/FashionMNIST/raw")
+    check(small_idx, sources.read(small_idx.source, None))
+
+
+@pytest.mark.parametrize("place", ["nowhere", "root"])
+def test_a_root_that_does_not_hold_the_files_is_refused_whoever_else_has_them(small_idx, tmp_path, place):
     (small_idx.write(tmp_path / "root") / "t10k-labels-idx1-ubyte.gz").unlink()
     small_idx.write(tmp_path / "system")
-    check(small_idx, sources.read(small_idx.source, str(tmp_path / "root")))
+    with pytest.raises(FileNotFoundError, match=r"as root; or give no root, and install") as error:
+        sources.read(small_idx.source, str(tmp_path / place))
+    assert str(error.value).startswith(f"FashionMNIST is not in {tmp_path / place}, ")
 
 
 def test_altered_content_is_refused(small_idx, tmp_path):
@@ -81,10 +90,10 @@ def test_a_damaged_archive_is_named(small_idx, tmp_path, damage):
 def test_no_files_and_no_network_is_one_line_with_the_remedies(small_idx, tmp_path, monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", no_network)
     with pytest.raises(FileNotFoundError) as error:
-        sources.read(small_idx.source, "nowhere")
+        sources.read(small_idx.source, None)
     message = str(error.value)
     assert "\n" not in message
-    for part in ("FashionMNIST", "nowhere", str(small_idx.source.system), "Name or service not known"):
+    for part in ("FashionMNIST", str(small_idx.source.system), "Name or service not known"):
         assert part in message
     for remedy in ("as root", "package dataset-fashion-mnist", "connect to the network"):
         assert remedy in message

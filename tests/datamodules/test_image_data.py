@@ -143,15 +143,16 @@ def test_a_file_that_is_not_the_original_is_refused(small, tmp_path, damage):
 
 
 def test_a_missing_file_without_a_network_is_one_line_with_the_remedies_within_seconds(small, tmp_path):
-    root = small.write(tmp_path / "root")
-    (root / list(small.files)[-1]).unlink()
+    folder = small.write(tmp_path / "data" / small.kind.source.folder)
+    (folder / list(small.files)[-1]).unlink()
     began = time.monotonic()
     with pytest.raises(FileNotFoundError) as error:
-        build(small, root=str(root)).load()
+        build(small).load()
     assert time.monotonic() - began < 5
     message = str(error.value)
     assert "\n" not in message
-    for part in (small.kind.source.name, str(root), "Name or service not known", *small.kind.source.sha256):
+    source = small.kind.source
+    for part in (source.name, str(source.folder), "Name or service not known", *source.sha256):
         assert part in message
     assert message.endswith(" as root, or connect to the network once")
     assert small.kind.found() == ""

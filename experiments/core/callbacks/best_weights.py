@@ -129,7 +129,7 @@ class BestWeights(Checkpoint):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the file of a plain module; whoever trains a stack has its directories."""
-        if not isinstance(pl_module, Stack):
+        if not isinstance(pl_module, Stack) and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             self.write(trainer, pl_module, trainer.default_root_dir)
 
 
