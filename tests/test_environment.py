@@ -33,6 +33,9 @@ def make(tmp_path, monkeypatch):
     notes = tmp_path / "notes"
     monkeypatch.setenv("NOTES", str(notes))
     monkeypatch.setenv("FAILING", "nothing")
+    # Below `make test`, another make would say where it works.
+    for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
 
     def call(*args: str) -> tuple[int, str, list[str]]:

@@ -201,6 +201,8 @@ def _place(trainer: Namespace, directory: Path) -> None:
         records.place_inside(part, directory)
 
 
+# What a worker has no terminal for.
+SHOWING = ("TQDMProgressBar", "RichProgressBar", "ModelSummary", "RichModelSummary")
 QUIET = {"enable_progress_bar": False, "enable_model_summary": False}
 
 
@@ -218,6 +220,8 @@ def build_fit(config: Mapping[str, Any], seed: int, directory: Path) -> LectureC
     quieten()
     torch.set_num_threads(1)
     trainer = {**config["trainer"], **QUIET, "default_root_dir": str(directory)}
+    callbacks = trainer["callbacks"]
+    trainer["callbacks"] = [part for part in callbacks if part["class_path"].rpartition(".")[2] not in SHOWING]
     return LectureCLI({**config, "seed_everything": seed, "trainer": trainer}, parsed=True)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -234,9 +235,20 @@ def with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
     else:
         added = [] if _has(callbacks, Checkpoint) else [CHECKPOINT]
     added = [*([] if _has(callbacks, Divergence) else [DIVERGENCE]), *added]
-    complete = {"logger": LOGGER, **trainer, "callbacks": [*callbacks, *added]}
+    complete = {**trainer, "logger": _offline(trainer.get("logger", LOGGER)), "callbacks": [*callbacks, *added]}
     named = {kind: _block(config[kind]) for kind in ("model", "data") if kind in config}
     return copy.deepcopy({**config, **named, "trainer": complete})
+
+
+def _offline(logger: Any) -> Any:
+    """Let Weights & Biases need neither network nor login, unless somebody asks for them."""
+    if isinstance(logger, list):
+        return [_offline(part) for part in logger]
+    block = _block(logger)
+    if not isinstance(block, dict) or str(block.get("class_path")).rpartition(".")[2] != "WandbLogger":
+        return logger
+    arguments = {"offline": os.environ.get("WANDB_MODE") != "online", **(block.get("init_args") or {})}
+    return {**block, "init_args": arguments}
 
 
 def with_modes(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -80,10 +80,14 @@ def check_training(trainer: Mapping[str, Any], *, fits: bool) -> None:
 
 
 def _check_callbacks(trainer: Mapping[str, Any]) -> None:
-    classes = [
-        find_class("callback", part if isinstance(part, str) else part["class_path"])
-        for part in as_list(trainer.get("callbacks"))
-    ]
+    classes = []
+    for part in as_list(trainer.get("callbacks")):
+        classes.append(find_class("callback", part if isinstance(part, str) else part["class_path"]))
+        arguments = {} if isinstance(part, str) else part.get("init_args") or {}
+        monitor = str(arguments.get("monitor"))
+        early = issubclass(classes[-1], EarlyStopping) and arguments.get("check_on_train_epoch_end")
+        if early and monitor.startswith("val/") and trainer.get("check_val_every_n_epoch", 1) != 1:
+            raise UserError(f"{classes[-1].__name__} looks at {monitor} after epochs without a validation")
     if trainer.get("gradient_clip_val") is not None and any(issubclass(cls, GradientClipping) for cls in classes):
         raise UserError("GradientClipping and trainer.gradient_clip_val both clip the gradient: give one of them")
     if trainer.get("enable_model_summary") is False and any(issubclass(cls, ModelSummary) for cls in classes):

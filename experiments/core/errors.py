@@ -69,7 +69,9 @@ def ends_run(error: Exception, directory: Path) -> None:
 
 def _keep_trace(error: Exception) -> Path:
     """Write the trace of an error into the directory of the run that it ended, or else into a temporary one."""
-    directory = vars(error).get("run_directory") or Path(tempfile.mkdtemp(prefix="experiments-"))
+    directory = vars(error).get("run_directory")
+    if directory is None or not directory.is_dir():  # an empty one is removed
+        directory = Path(tempfile.mkdtemp(prefix="experiments-"))
     path: Path = directory / TRACE
     path.write_text("".join(traceback.format_exception(error)), encoding="utf-8", errors="backslashreplace")
     return path

@@ -65,7 +65,7 @@ def has_learnt(trainer: Trainer) -> bool:
 
 def _check_learnt(trainer: Trainer) -> None:
     if callbacks_of(trainer, Recorder) and not has_learnt(trainer):
-        raise UserError("no step of a training is recorded, and there is no result")
+        raise UserError("the training ended without a step, and there is no result")
 
 
 def test_and_seal(trainer: Trainer, model: LightningModule, data: LightningDataModule | None) -> None:

@@ -9,13 +9,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import one_fit
 import pytest
 import torch
 import yaml
+from lightning.pytorch.callbacks import ModelSummary, ProgressBar
 from torchmetrics import Metric
 
 from experiments.core import allow_list, glossary
 from experiments.core.allow_list import REASONS, SUPPORTED, WORDS
+from experiments.core.cli import build_fit
+from experiments.core.yaml_files import as_list
 from lightning_modules import FullyConnected
 from lightning_modules.metrics import METRICS, modes
 
@@ -103,6 +107,31 @@ def test_bars_and_summaries(command, here, base_yaml, name):
     assert answer.code == 0, answer.err
 
 
+def test_a_worker_shows_no_bars_and_no_summaries(here, base_yaml):
+    parts = [{"class_path": name} for name in ("RichProgressBar", "RichModelSummary")]
+    words = ["--config", str(base_yaml), "--trainer.max_epochs=1", "--data.num_train=64"]
+    config = one_fit.resolve([*words, *(f"--trainer.callbacks+={json.dumps(part)}" for part in parts)])
+    cli = build_fit(config, 1000, here / "run")
+    assert not any(isinstance(callback, ProgressBar | ModelSummary) for callback in cli.trainer.callbacks)
+
+
+@pytest.mark.parametrize(("mode", "offline"), [(None, True), ("offline", True), ("online", False)])
+@pytest.mark.parametrize(
+    "logger", ["WandbLogger", "{class_path: lightning.pytorch.loggers.WandbLogger}", "[WandbLogger]"]
+)
+def test_weights_and_biases_needs_no_login_unless_somebody_asks_for_it(
+    here, base_yaml, monkeypatch, logger, mode, offline
+):
+    if mode:
+        monkeypatch.setenv("WANDB_MODE", mode)
+    else:
+        monkeypatch.delenv("WANDB_MODE", raising=False)
+    overlay = {"trainer": {"logger": yaml.safe_load(logger)}}
+    (here / "wandb.yaml").write_text(yaml.safe_dump(overlay))
+    found = one_fit.resolve(["--config", str(base_yaml), "--config", "wandb.yaml"])["trainer"]["logger"]
+    assert as_list(found)[0]["init_args"]["offline"] is offline
+
+
 @pytest.mark.parametrize("words", ["--trainer.profiler=simple", callback("ModelSummary", max_depth=2)])
 def test_a_report_that_is_asked_for_is_shown(here, base_yaml, words):
     quiet = SMALL[:6] if "Summary" in words else SMALL
@@ -173,17 +202,21 @@ REFUSED = {
     ("--trainer.enable_autolog_hparams=false",): "every run shows its hyper-parameters",
     ("--trainer.reload_dataloaders_every_n_epochs=1",): "the loaders know the order of every epoch",
     (callback("ModelSummary"),): "trainer.enable_model_summary is false, and trainer.callbacks holds a ModelSummary",
-    ("--trainer.max_time=00:00:00:00",): "no step of a training is recorded, and there is no result",
-    ("--trainer.max_time={seconds: -1}",): "no step of a training is recorded, and there is no result",
+    ("--trainer.max_time=00:00:00:00",): "the training ended without a step, and there is no result",
+    ("--trainer.max_time={seconds: -1}",): "the training ended without a step, and there is no result",
     (
         callback("BatchSizeFinder", max_trials=1),
         "--allow-import=lightning.pytorch.callbacks.BatchSizeFinder",
-    ): "no step of a training is recorded, and there is no result",
+    ): "the training ended without a step, and there is no result",
     (
         callback("ModelCheckpoint", monitor="val/accuracy", mode="min"),
     ): "ModelCheckpoint: mode must be max for 'val/acc",
     (callback("EarlyStopping", monitor="train/loss", mode="max"),): "EarlyStopping: mode must be min for 'train/loss'",
     (callback("StackableEarlyStopping", monitor="val/accuracy", mode="min"),): "mode must be max for 'val/accuracy'",
+    (
+        callback("EarlyStopping", monitor="val/loss", check_on_train_epoch_end=True),
+        "--trainer.check_val_every_n_epoch=2",
+    ): "EarlyStopping looks at val/loss after epochs without a validation",
     ("--trainer.callbacks.mode=max",): "BestWeights: mode must be min for 'val/loss'; it is max",
 }
 

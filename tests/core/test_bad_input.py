@@ -200,13 +200,13 @@ FIT_OPTIONS = {
     "--trainer.default_root_dir=-1": "trainer.default_root_dir must be the path of a directory; it is -1",
     "--trainer.default_root_dir=[a]": "trainer.default_root_dir must be the path of a directory; it is ['a']",
     # What another package, or another machine, would have
-    "--trainer.accelerator=tpu": "Requirement 'torch_xla>=1.13' not met",
+    "--trainer.accelerator=tpu --allow-import=lightning": "Requirement 'torch_xla>=1.13' not met",
     "--trainer.accelerator=mps": "`MPSAccelerator` can not run on your system",
-    "--trainer.logger=MLFlowLogger": "Requirement 'mlflow>=1.0.0' not met",
+    "--trainer.logger=MLFlowLogger --allow-import=lightning.pytorch.loggers.MLFlowLogger": "Requirement 'mlflow>=1",
     # Two of one state, and a metric that never comes
     f"{CHECKPOINT} {{monitor: val/loss}}}} {CHECKPOINT} {{monitor: val/loss, filename: b}}}}": "`ModelCheckpoint`",
     f"{STOPPING} {{monitor: val/loss}}}} {STOPPING} {{monitor: val/loss}}}}": "`EarlyStopping`",
-    f"--trainer.limit_val_batches=0 {STOPPING} {{monitor: val/loss}}}}": "monitors 'val/loss', which is not logged",
+    f"--trainer.limit_val_batches=0 {STOPPING} {{monitor: val/loss}}}}": "EarlyStopping monitors val/loss, and",
 }
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.core import catalogue, commands, data, records
+from experiments.core import catalogue, cli, commands, data, records
 from experiments.core.errors import LONGEST, UserError, printable, read_text
 from lightning_modules import FullyConnected
 
@@ -48,6 +48,14 @@ def test_the_trace_of_a_fit_is_in_the_directory_of_the_run(command, here, base_y
     assert answer.err.count("\n") == 1
     assert "the trace is in 'mine/error.txt'" in answer.err
     assert "in crash" in (here / "mine" / "error.txt").read_text()
+
+
+def test_the_trace_of_a_fit_that_left_nothing_is_in_another_file(command, here, base_yaml, monkeypatch):
+    monkeypatch.setattr(cli.LectureCLI, "instantiate_classes", crash)
+    answer = command("fit", "--config", base_yaml)
+    assert (answer.code, answer.err.count("\n")) == (1, 1)
+    assert "in crash" in trace_of(answer.err)
+    assert not list(here.iterdir())
 
 
 def test_with_traceback_a_mistake_shows_where_it_was_found(command):

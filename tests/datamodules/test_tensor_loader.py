@@ -151,6 +151,7 @@ class Parts:
     """What a stack asks of a data module."""
 
     hparams: ClassVar[dict[str, Any]] = {"batch_size": 3}
+    read = None
 
     def __init__(self, seed: int, augmented: bool, n: int = 10) -> None:
         # Samples of its own, of three axes.
