@@ -122,7 +122,7 @@ MUTANTS = [
         "lightning_modules/stack.py",
         "if len(self.ended) == len(self.plain):",
         "if False:",
-        f"{CORE}/test_stacking.py::test_perceptrons_count_their_own_updates_and_end_when_they_make_none",
+        f"{CORE}/test_stacking.py::test_a_stack_ends_with_its_last_network",
     ),
     Mutant(
         "the numbers of one seed recorded for all",
@@ -513,14 +513,14 @@ MUTANTS = [
         "experiments/core/callbacks/best_weights.py",
         "values = SIGNS[self.mode] *",
         "values = -SIGNS[self.mode] *",
-        f"{CORE}/test_cli.py::test_validate_gives_the_loss_of_the_best_epoch",
+        f"{CORE}/test_cli.py::test_the_epoch_with_the_smallest_loss_is_kept",
     ),
     Mutant(
         "the seed of an earlier run of the process",
         "experiments/core/cli.py",
         '{**config, "seed_everything": seed, "trainer": trainer}',
         '{**config, "trainer": trainer}',
-        f"{CORE}/test_run.py::test_each_run_is_the_fit_of_its_config",
+        f"{CORE}/test_stacking.py::test_a_stack_leaves_what_its_seeds_leave_alone[activation relu]",
     ),
     Mutant(
         "a checkpoint of another network accepted",

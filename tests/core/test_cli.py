@@ -286,6 +286,18 @@ def test_validate_gives_the_loss_of_the_best_epoch(command, trained, result, her
     assert not list(here.iterdir())
 
 
+def test_the_epoch_with_the_smallest_loss_is_kept(command, base_yaml):
+    words = ["--config", base_yaml, "--data.num_train=256", *QUIET, "--trainer.max_epochs=6"]
+    answer = command("fit", *words, "--model.activation=relu", "--model.depth=3", "--model.lr=0.8")
+    losses = [
+        value for *_, name, value in records.read_metrics(answer.directory / records.METRICS) if name == "val/loss"
+    ]
+    assert losses.index(min(losses)) not in (0, 5)
+    best = f"--ckpt_path={answer.directory}/checkpoints/best.ckpt"
+    found = number(command("validate", "--config", answer.directory / "config.yaml", best), "val/loss")
+    assert found == pytest.approx(min(losses), rel=1e-6)
+
+
 def test_predict_writes_a_row_a_test_sample(command, trained, result):
     answer = command("predict", "--config", trained / "config.yaml", f"--ckpt_path={trained}/checkpoints/best.ckpt")
     with answer.directory.open(newline="") as file:

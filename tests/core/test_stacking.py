@@ -11,7 +11,7 @@ import torch
 from one_fit import resolve, run_seed, run_stack
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from experiments.core import records
+from experiments.core import cli, records
 from experiments.core.callbacks import GradientFlow
 from experiments.core.cli import build_fit
 from lightning_modules.optimization import OPTIMIZERS, PLATEAU, SCHEDULES
@@ -230,6 +230,21 @@ def test_seeds_that_stop_early_end_at_epochs_of_their_own(here):
     assert len({result(directory)["epochs"] for directory in together}) > 1
     for pair in zip(together, alone, strict=True):
         assert_same_run(*pair)
+
+
+def test_a_stack_ends_with_its_last_network(here, monkeypatch):
+    stop = "{class_path: StackableEarlyStopping, init_args: {monitor: val/loss, patience: 0}}"
+    epochs, fit = [], cli.fit
+
+    def watched(trainer, *parts):
+        fit(trainer, *parts)
+        epochs.append(trainer.current_epoch)
+
+    monkeypatch.setattr(cli, "fit", watched)
+    directories = [here / f"seed={seed}" for seed in SEEDS]
+    run_stack([write(here, stop), "--model.lr=1", "--trainer.max_epochs=40"], SEEDS, directories)
+    assert epochs == [max(result(directory)["epochs"] for directory in directories)]
+    assert epochs[0] < 40
 
 
 def test_tensorboard_of_a_seed_holds_what_it_holds_alone(here):
