@@ -204,12 +204,11 @@ def main(runs: int) -> int:
         for each in soak(runs, Path(folder) / "runs"):
             measured.append(each)
             console.print(f"{each.runs:,} runs", highlight=False)
+        highest = list(peaks(Path(folder) / "largest"))
     console.print(table(measured))
     found = growth(measured[1], measured[-1])
     for line in found:
         console.print(line, markup=False)
-    with tempfile.TemporaryDirectory() as folder:
-        highest = list(peaks(Path(folder)))
     console.print("peaks after each of the largest stacks, MB:", ", ".join(f"{peak:,.0f}" for peak in highest))
     if highest[-1] > MOST_OF_FIRST * highest[0]:
         found.append("the largest stacks")

@@ -213,7 +213,7 @@ TABLE_OF_FAULTS = [
     # The memory is used up.
     Fault("no memory for a network", nothing, HUGE, 2, "can't allocate memory", "", "runs"),
     Fault("no memory in a step", no_memory, FIT, 1, "out of memory", "config.yaml result.json", "*.ckpt"),
-    Fault("no memory in some runs", edited("start.yaml", "width: 16", f"width: {10**15}"), RUN, 1, "can't allocate memory", "base/*/result.json results.csv", "start/*/result.json"),
+    Fault("no memory for one condition", edited("start.yaml", "width: 16", f"width: {10**15}"), RUN, 2, "condition 'start': ", "", "result.json results.csv"),
 ]
 # fmt: on
 
