@@ -57,7 +57,7 @@ REASONS = {
     "OnExceptionCheckpoint": "a run that was cut off is resumed without it",
     "ProgressBar": _BASE,
     "SpikeDetection": "Divergence ends a run whose loss is not finite",
-    "StochasticWeightAveraging": "the config that it leaves cannot be run again",
+    "StochasticWeightAveraging": "its stored config cannot be run again",
     "ThroughputMonitor": _FUNCTION,
     "Timer": "trainer.max_time does the same",
     "WeightAveraging": _WEIGHTS,

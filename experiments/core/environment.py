@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -25,6 +26,9 @@ WANDB_RUN = {
 # Figures are drawn to files; a warning is shown, and is never an error.
 DISPLAY = {"MPLBACKEND", "PYTHONWARNINGS"}
 
+# Those of one process need no launcher.
+STRATEGY = re.compile(r"--trainer\.strategy[^\s=]*[= ](?!(auto|single_device)\b)")
+
 
 def settle(args: Sequence[str]) -> None:
     """Leave to the environment only what is a person's to say in it, for this process and those that it starts.
@@ -33,7 +37,7 @@ def settle(args: Sequence[str]) -> None:
         args: the words of the command; one that asks for a strategy needs to know what its launcher says.
     """
     dropped = [*ARGUMENTS, *DISPLAY]
-    if not any(word.startswith("--trainer.strategy") for word in args):
+    if not STRATEGY.search(" ".join(args)):
         dropped += [*LAUNCHERS, *RANKS]
     # An agent of a sweep counts on the id that it gives.
     if list(args[:1]) != ["fit"] or "WANDB_SWEEP_ID" not in os.environ:

@@ -137,7 +137,7 @@ class ParsedConfig(LightningCLI):
 
 
 def _built_later(value: Any) -> Any:
-    """The parser's form of a class that is to be built, at any depth; other values as they are."""
+    """Return a value in which each class, at any depth, has the form from which the parser builds it."""
     if isinstance(value, list):
         return [_built_later(item) for item in value]
     if not isinstance(value, dict) or "class_path" not in value:

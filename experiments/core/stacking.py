@@ -28,7 +28,7 @@ from lightning_modules.stack import NotStackableError, Stack, refuse_own_rules
 COPIES_OF_WEIGHTS = 5
 # While the samples of a seed are scaled, there are as many again.
 TRANSIENT = 2
-# Bytes of training inputs from which on the seeds of a stack read one source: it takes 5 % more of a small step.
+# Bytes of training inputs from which on the seeds of a stack read one source: a small step takes a tenth longer.
 LARGE = 2**28
 
 

@@ -123,7 +123,10 @@ def test_what_is_a_persons_to_say_is_kept(inherited):
 def test_who_asks_for_a_strategy_needs_the_launchers_word(inherited):
     launcher = {name for name in INHERITED if name.startswith(("SLURM", "RANK", "WORLD", "LOCAL", "NODE", "MASTER"))}
     assert launcher <= inherited("fit", "--trainer.strategy=ddp")
+    assert launcher <= inherited("fit", "--trainer.strategy", "ddp")
     assert not launcher & inherited("fit")
+    assert not launcher & inherited("fit", "--trainer.strategy=auto", "--model.depth=3")
+    assert not launcher & inherited("fit", "--trainer.strategy", "single_device")
 
 
 def test_a_run_of_a_sweep_keeps_the_id_that_its_agent_gives(inherited):
