@@ -38,6 +38,49 @@ CORE = "tests/core"
 VANISHING = "tests/vanishing"
 
 MUTANTS = [
+    # Nothing silent, nothing destroyed
+    Mutant(
+        "the environment decides",
+        "experiments/core/environment.py",
+        "            del os.environ[name]\n",
+        "            pass\n",
+        f"{CORE}/test_inherited_environment.py::test_what_is_a_persons_to_say_is_kept",
+    ),
+    Mutant(
+        "samples of one source that are not scaled",
+        "datamodules/stack.py",
+        "return (made - mean) / std",
+        "return made",
+        f"{CORE}/test_stack_memory.py::test_one_source_gives_the_batches_of_samples_that_are_held",
+    ),
+    Mutant(
+        "links in an experiment followed",
+        "experiments/core/plan.py",
+        "    records.refuse_links(directory)\n",
+        "",
+        f"{CORE}/test_resume_security.py::test_an_experiment_follows_no_link_that_leads_out_of_it",
+    ),
+    Mutant(
+        "the worst epoch of an accuracy kept",
+        "experiments/core/config.py",
+        '"mode": modes()[metric]}',
+        '"mode": "min"}',
+        f"{CORE}/test_asked_and_done.py::test_a_missing_mode_is_filled_in",
+    ),
+    Mutant(
+        "a dead fit kept in memory",
+        "experiments/core/workers.py",
+        "        gc.collect()\n        trim",
+        "        trim",
+        f"{CORE}/test_workers.py::test_a_worker_lets_go_of_what_a_call_has_made",
+    ),
+    Mutant(
+        "every arithmetic taken for the same",
+        "experiments/core/ledger.py",
+        "digest.update(tensor.numpy().tobytes())",
+        "pass",
+        f"{CORE}/test_verification.py::test_the_fingerprint_of_the_arithmetic_is_that_of_the_processor_and_of_its_libraries",
+    ),
     # Going on
     Mutant(
         "a run goes on with other random numbers",
