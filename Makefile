@@ -78,10 +78,11 @@ mutants: environment ## Break the code in listed ways, and see that a named test
 chaos soak mutants:
 	@$(PYTHON) -m stress.$@ $(ARGS)
 
-lint: environment ## Style, format and types
+lint: environment ## Style, format, types, and which room may import which
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy
+	@$(PYTHON) -c "from importlinter.cli import lint_imports_command as lint; lint()" --no-cache --no-logo
 
 format: environment ## Put imports and layout right
 	@$(PYTHON) -m ruff check --select I --fix .

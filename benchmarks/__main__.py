@@ -19,8 +19,9 @@ import torch
 import yaml
 
 from benchmarks.trainings import Workload, bare, by_hand, ours, stacked_by_hand, usual, without_instruments
-from experiments.core import catalogue, ledger
-from experiments.core.reference import between
+from experiments.core.files import environment
+from experiments.core.grid import catalogue
+from experiments.core.report.pages import between
 
 KEPT = Path(__file__).with_name("figures.json")
 README = KEPT.parents[1] / "README.md"
@@ -122,7 +123,7 @@ def main() -> int:
         rows.append(measure(row))
         print(line(rows[-1]), flush=True)
     if options.keep:
-        content = {"environment": ledger.environment("cpu"), "rows": rows}
+        content = {"environment": environment.describe("cpu"), "rows": rows}
         KEPT.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         README.write_text(with_table(README.read_text(encoding="utf-8"), content), encoding="utf-8")
     return 0

@@ -22,8 +22,8 @@ from torchmetrics.classification import MulticlassAccuracy
 
 import datamodules
 from datamodules.base import InMemoryDataModule
-from experiments.core.cli import fit_seeds
-from experiments.core.parsing import resolve
+from experiments.core.training.fit import fit_seeds
+from experiments.core.training.parsing import resolve
 
 SEED = 1000
 CLASSES = 10

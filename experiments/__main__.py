@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from experiments.core.commands import main
-from experiments.core.environment import settle
+from experiments.core.commands.environment_variables import settle
+from experiments.core.commands.parser import main
 
 if __name__ == "__main__":
     settle(sys.argv[1:])

@@ -26,7 +26,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from experiments.core import records
+from experiments.core.files import run_directory
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 NAME = "storm"
@@ -60,14 +60,15 @@ experiment = Experiment(
 DOOR = """\
 import sys
 try:
-    from experiments.core import checkpoints, commands, runner, summary
+    from experiments.core.commands import parser, run as runner
+    from experiments.core.training import resume
 except KeyboardInterrupt:  # `python -m experiments` imports all this behind its own handler
     sys.exit(130)
 # Every worker reads this, too: it begins with the file that its parent was started from.
-checkpoints.EVERY_SECONDS = 0.1
+resume.EVERY_SECONDS = 0.1
 if __name__ == "__main__":
-    runner.show = lambda plan, chosen, pool, redraw: summary.judge(plan, chosen, pool)
-    sys.exit(commands.main(sys.argv[1:]))
+    runner.show = lambda plan, chosen, pool, redraw: runner.judge(plan, chosen, pool)
+    sys.exit(parser.main(sys.argv[1:]))
 """
 
 
@@ -124,8 +125,8 @@ class Storm:
         """The results of every stack of which none is missing, and which file each is."""
         found = dict[Path, tuple[int, int]]()
         for condition in {folder.parent for folder in self.runs.glob(f"{NAME}/*/seed=*")}:
-            results = [folder / records.RESULT for folder in condition.glob("seed=*")]
-            if all((records.read_result(path.parent) or {}).get("status") == "ok" for path in results):
+            results = [folder / run_directory.RESULT for folder in condition.glob("seed=*")]
+            if all((run_directory.read_result(path.parent) or {}).get("status") == "ok" for path in results):
                 found |= {path: file_at(path) for path in results}
         return found
 

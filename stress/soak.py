@@ -22,18 +22,20 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from experiments.core import records
-from experiments.core.execution import STACK, Outcome, Task, groups, run_groups
-from experiments.core.grid import FIRST_SEED
-from experiments.core.plan import Options, Planner, make_plan
-from experiments.core.workers import Pool
+from experiments.core.execution.execute import Outcome, run_groups
+from experiments.core.execution.planner import Planner
+from experiments.core.execution.tasks import MAX_STACK, Task, groups
+from experiments.core.execution.workers import Pool
+from experiments.core.files import run_directory
+from experiments.core.grid.conditions import FIRST_SEED
+from experiments.core.grid.plan import Options, make_plan
 from stress.chaos import workers_of
 
 NAME = "nonlinearity"
 JOBS = 2
 TENTHS = 10
 # Half of a tenth is stacked, half is not.
-LEAST = TENTHS * 2 * STACK
+LEAST = TENTHS * 2 * MAX_STACK
 MOST_PARENT = 1500.0  # megabytes
 MOST_GROWTH = 1.05  # of a worker's memory
 SETTLED = 1.0  # seconds before a measurement
@@ -93,10 +95,10 @@ def tenths(runs: int, folder: Path) -> Iterator[list[Task]]:
     for _ in range(TENTHS):
         tasks: list[Task] = []
         while len(tasks) < runs // TENTHS:
-            condition, seeds = next(turns), range(seed, seed + 2 * STACK)
+            condition, seeds = next(turns), range(seed, seed + 2 * MAX_STACK)
             seed += len(seeds)
             found = planner.tasks(condition, seeds, {}, plan.directory / condition.name)
-            tasks += [replace(task, stack=task in found[:STACK]) for task in found]
+            tasks += [replace(task, stack=task in found[:MAX_STACK]) for task in found]
         yield tasks
 
 
@@ -107,8 +109,8 @@ def rest() -> int:
 
 
 def _check(task: Task, outcome: Outcome) -> None:
-    stack = (records.read_result(task.directory) or {}).get("stack")
-    if outcome.status not in ("ok", "diverged") or stack != (STACK if task.stack else 1):
+    stack = (run_directory.read_result(task.directory) or {}).get("stack")
+    if outcome.status not in ("ok", "diverged") or stack != (MAX_STACK if task.stack else 1):
         raise RuntimeError(f"{task.label}: {outcome}, stack of {stack}")
 
 
@@ -138,7 +140,7 @@ def peaks(folder: Path) -> Iterator[float]:
         RuntimeError: a run failed, or its seeds were not stacked.
     """
     plan = make_plan("vanishing", replace(LARGEST, runs=folder))
-    planner, seeds = Planner(plan), range(FIRST_SEED, FIRST_SEED + LARGE_STACKS * STACK)
+    planner, seeds = Planner(plan), range(FIRST_SEED, FIRST_SEED + LARGE_STACKS * MAX_STACK)
     planner.load_data()
     tasks = planner.tasks(plan.grid.conditions[0], seeds, {plan.tuned_axis: 0.01}, folder)
     with Pool(1) as pool:
@@ -147,7 +149,7 @@ def peaks(folder: Path) -> Iterator[float]:
             _check(task, outcome)
         for count, (task, outcome) in enumerate(run_groups(pool, groups(tasks)), start=1):
             _check(task, outcome)
-            if count % STACK == 0:
+            if count % MAX_STACK == 0:
                 (worker,) = workers_of(os.getpid())
                 status = (Path("/proc") / str(worker) / "status").read_text(encoding="utf-8")
                 yield next(int(line.split()[1]) / 2**10 for line in status.splitlines() if line.startswith("VmHWM:"))

@@ -19,14 +19,14 @@ from made_images import made_images
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from experiments.core import commands
+from experiments.core.commands import parser
 from lightning_modules import FullyConnected
 
 # How long an example takes says how busy the machine is.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
-EXPERIMENTS = Path(commands.__file__).resolve().parents[1]
+EXPERIMENTS = Path(parser.__file__).resolve().parents[2]
 FEATURES, CLASSES = 6, 3
 # Little data for one epoch, and nothing drawn on the terminal; the network stays the real one.
 SMALL = (
@@ -56,7 +56,7 @@ def call(*args: str | Path) -> Answer:
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            code = commands.main([str(arg) for arg in args])
+            code = parser.main([str(arg) for arg in args])
         except SystemExit as end:  # --help and --print_config
             code = int(end.code or 0)
     return Answer(code, out.getvalue(), err.getvalue())

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.core import cli, parsing
-from experiments.core.config import read_command
+from experiments.core.training import fit, parsing
+from experiments.core.training.config import read_command
 
 
 def asked(args: Sequence[str]) -> dict[str, Any]:
@@ -22,9 +22,9 @@ def resolve(args: Sequence[str]) -> dict[str, Any]:
 
 def run_seed(args: Sequence[str], seed: int, directory: Path) -> None:
     """Train one run."""
-    assert cli.fit_seeds(resolve(args), [seed], [directory]) == ""
+    assert fit.fit_seeds(resolve(args), [seed], [directory]) == ""
 
 
 def run_stack(args: Sequence[str], seeds: Sequence[int], directories: Sequence[Path]) -> str:
     """Train several runs in one fit; gives the reason where that cannot be done."""
-    return cli.fit_seeds(resolve(args), seeds, directories)
+    return fit.fit_seeds(resolve(args), seeds, directories)

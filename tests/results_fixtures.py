@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from synthetic_results import build
 
-from experiments.core import figures
-from experiments.core.drawing import Drawing
-from experiments.core.results import Results
-from experiments.core.workers import Pool
+from experiments.core.execution.workers import Pool
+from experiments.core.report import figures
+from experiments.core.report.drawing import Drawing
+from experiments.core.verdicts.results import Results
 
 
 @pytest.fixture(scope="session")
@@ -20,4 +20,4 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
 @pytest.fixture(scope="session")
 def drawn(results: Results) -> dict[str, Drawing]:
     """All figures of these results, saved."""
-    return figures.draw(results, Pool(jobs=1))
+    return figures.draw(results, Pool(jobs=1).map)

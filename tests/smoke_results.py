@@ -8,12 +8,17 @@ from pathlib import Path
 
 from made_images import made_images
 
-from experiments.core import figures, records, summary, tuning
-from experiments.core.drawing import Drawing
-from experiments.core.execution import Group, Outcome, Task, execute, groups
-from experiments.core.plan import Options, Planner, check_tasks, make_plan
-from experiments.core.results import Results
-from experiments.core.workers import Pool
+from experiments.core.commands import run as runner
+from experiments.core.execution import tuning
+from experiments.core.execution.execute import Outcome, execute
+from experiments.core.execution.planner import Planner, check_tasks
+from experiments.core.execution.tasks import Group, Task, groups
+from experiments.core.execution.workers import Pool
+from experiments.core.files import run_directory
+from experiments.core.grid.plan import Options, make_plan
+from experiments.core.report import figures
+from experiments.core.report.drawing import Drawing
+from experiments.core.verdicts.results import Results
 
 
 @made_images()
@@ -23,8 +28,8 @@ def smoke(name: str, runs: Path, data: str | None = None) -> Results:
     chosen = tuning.untuned(plan)
     for task, outcome in in_this_process(groups([*Planner(plan).all_tasks(chosen), *check_tasks(plan)])):
         assert outcome.status in ("ok", "diverged"), f"{task.label}: {outcome.error}"
-        assert records.read_result(task.directory) is not None
-    return summary.judge(plan, chosen, Pool(jobs=1))
+        assert run_directory.read_result(task.directory) is not None
+    return runner.judge(plan, chosen, Pool(jobs=1))
 
 
 def in_this_process(pending: Sequence[Group]) -> Iterator[tuple[Task, Outcome]]:
@@ -40,6 +45,6 @@ def in_this_process(pending: Sequence[Group]) -> Iterator[tuple[Task, Outcome]]:
 @made_images()
 def drawn(results: Results) -> dict[str, Drawing]:
     """All figures of these results, saved beside them; each can travel from a worker, which usually draws it."""
-    found = figures.draw(results, Pool(jobs=1))
+    found = figures.draw(results, Pool(jobs=1).map)
     pickle.dumps(found)
     return found

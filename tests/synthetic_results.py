@@ -13,12 +13,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from experiments.core import records, summary
-from experiments.core.execution import Task, check_function
-from experiments.core.grid import Condition
-from experiments.core.plan import Options, Plan, Planner, check_tasks, make_plan
-from experiments.core.results import Results
-from experiments.core.workers import Pool
+from experiments.core.commands import run as runner
+from experiments.core.execution.planner import Planner, check_tasks
+from experiments.core.execution.tasks import Task, check_function
+from experiments.core.execution.workers import Pool
+from experiments.core.files import run_directory
+from experiments.core.grid.conditions import Condition
+from experiments.core.grid.plan import Options, Plan, make_plan
+from experiments.core.verdicts.results import Results
 
 EPOCHS, STEPS = 3, 10
 DIVERGED = ("normalization=layer", 1001)
@@ -55,9 +57,9 @@ def build(runs: Path, *, wanted: Wanted = everything, **choice: object) -> Resul
             "config_hash": task.config_hash,
             "measures": check_function(task.check)(task.seed),
         }
-        records.write_json(task.directory / records.RESULT, content)
+        run_directory.write_json(task.directory / run_directory.RESULT, content)
     _write_tuning(plan, list(tuned))
-    return summary.judge(plan, tuned, Pool(jobs=1))
+    return runner.judge(plan, tuned, Pool(jobs=1))
 
 
 def _write_run(task: Task, condition: Condition, rng: np.random.Generator) -> None:
@@ -89,7 +91,7 @@ def _write_run(task: Task, condition: Condition, rng: np.random.Generator) -> No
         rows += [(epoch, step, f"activation/dead/{layer}", rng.uniform(0.0, 0.5)) for layer in layers]
     if diverged:
         rows.append((1, 2 * STEPS, "train/loss", math.nan))
-    records.append_metrics(directory / records.METRICS, rows)
+    run_directory.append_metrics(directory / run_directory.METRICS, rows)
     measures = {name: value for _, _, name, value in rows}
     measures |= {f"initial/{name}": value for _, step, name, value in rows if step == 0}
     if not at_start and not diverged:
@@ -104,13 +106,13 @@ def _write_run(task: Task, condition: Condition, rng: np.random.Generator) -> No
         "disjoint_test": False,
     }
     environment = {"versions": {"python": "3.11.7", "torch": "2.15.0"}, "device": "cpu", "threads": 1}
-    records.write_json(
-        directory / records.RESULT,
+    run_directory.write_json(
+        directory / run_directory.RESULT,
         {
             "status": status,
             "config_hash": task.config_hash,
             "seed": seed,
-            "settings": records.settings_of(task.config),
+            "settings": run_directory.settings_of(task.config),
             "measures": measures,
             "data": data,
             "environment": environment,

@@ -7,7 +7,11 @@ import pytest
 
 import datamodules
 import lightning_modules
-from experiments.core import catalogue, classes, glossary, reference
+from experiments.core.commands import glossary
+from experiments.core.grid import catalogue
+from experiments.core.report import pages
+from experiments.core.training import classes
+from experiments.core.verdicts import reference
 from lightning_modules import by_hand
 
 PAGE = glossary.PAGE.read_text(encoding="utf-8")
@@ -40,13 +44,13 @@ def test_titles_of_slides_are_read_from_a_docstring():
 
 def test_the_scores_are_the_reference():
     kept = reference.read("architectures")
-    assert reference.with_scores(PAGE, "architectures", kept) == PAGE
-    assert reference.with_table(PAGE, "architectures", kept.verdicts) == PAGE
+    assert pages.with_scores(PAGE, "architectures", kept) == PAGE
+    assert pages.with_table(PAGE, "architectures", kept.verdicts) == PAGE
     assert set(kept.measures) == {"base", *(path.stem for path in configs())}
 
 
 def test_the_table_of_scores_names_model_data_and_loss():
-    rows = reference.scores("architectures", reference.read("architectures")).splitlines()
+    rows = pages.scores("architectures", reference.read("architectures")).splitlines()
     (row,) = [row for row in rows if row.startswith("| linear_regression |")]
     assert row.startswith("| linear_regression | LinearModel | Diabetes | mse | 0.")
     (row,) = [row for row in rows if row.startswith("| two_layer |")]

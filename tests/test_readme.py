@@ -9,8 +9,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from experiments.core import catalogue, reference
 from experiments.core.definitions import INFERENTIAL, REFUTED
+from experiments.core.grid import catalogue
+from experiments.core.report import pages
+from experiments.core.verdicts import reference
 
 README = (catalogue.ROOT.parent / "README.md").read_text(encoding="utf-8")
 
@@ -55,7 +57,7 @@ def test_ten_lines_of_lightnings_own_cli_train_a_config(tmp_path):
 
 
 def test_the_pages_are_what_the_references_say():
-    for path, text in reference.pages(reference.all_kept(), reference.all_other_seeds()).items():
+    for path, text in pages.pages(reference.all_kept(), reference.all_other_seeds()).items():
         assert path.read_text(encoding="utf-8") == text, path.name
 
 
@@ -65,7 +67,7 @@ def test_the_pages_change_with_the_references():
     first, *others = kept[name].verdicts
     assert first.verdict == "CONFIRMED"
     changed = {**kept, name: replace(kept[name], verdicts=(replace(first, verdict="REFUTED"), *others))}
-    before, after = (reference.pages(some, {}) for some in (kept, changed))
+    before, after = (pages.pages(some, {}) for some in (kept, changed))
     different = {path.name for path, text in before.items() if after[path] != text}
     assert different == {"README.md", "VERDICTS.md"}
 

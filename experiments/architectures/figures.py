@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from experiments.core import drawing as d
-from experiments.core.bands import Band, band, values_of
-from experiments.core.drawing import Drawing, Words
-from experiments.core.results import Results
+from experiments.core.report import drawing as d
+from experiments.core.report.drawing import Drawing, Words
+from experiments.core.report.intervals import Band, band, values_of
+from experiments.core.verdicts.results import Results
 
 # The condition without overrides is called after its file.
 NAMES = {"base": "fully connected"}

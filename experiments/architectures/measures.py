@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from experiments.core.results import Run
-from experiments.core.scikit import fitted_score
+from experiments.core.grid.runs import Run
+from experiments.core.training.scikit import fitted_score
 
 
 def test_score(run: Run) -> float:

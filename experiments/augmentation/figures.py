@@ -13,12 +13,12 @@ from torchvision.transforms import AutoAugment, AutoAugmentPolicy
 from datamodules import FashionMNIST
 from datamodules.image_operations import one_by_one
 from datamodules.loader import generator
-from experiments.core import drawing as d
-from experiments.core.bands import band, rows_of, values_of
-from experiments.core.comparisons import Series, Shown, draw_differences
 from experiments.core.definitions import Overrides
-from experiments.core.drawing import Drawing, Words
-from experiments.core.results import Results
+from experiments.core.report import drawing as d
+from experiments.core.report.comparisons import Series, Shown, draw_differences
+from experiments.core.report.drawing import Drawing, Words
+from experiments.core.report.intervals import band, rows_of, values_of
+from experiments.core.verdicts.results import Results
 
 AUGMENTATIONS: dict[str, Overrides] = {
     "shift and flip": {"config": "shift_flip"},

@@ -9,11 +9,12 @@ import numpy as np
 
 from experiments.backprop import measures
 from experiments.backprop.memory import SHOWN_BATCH, SHOWN_DEPTHS, SHOWN_INPUTS, SHOWN_OUTPUTS, SHOWN_WIDTH
-from experiments.core import drawing as d
-from experiments.core.bands import Band, band
-from experiments.core.drawing import Drawing, Words
-from experiments.core.results import Results, Run
-from experiments.core.statistics import Floats
+from experiments.core.grid.runs import Run
+from experiments.core.report import drawing as d
+from experiments.core.report.drawing import Drawing, Words
+from experiments.core.report.intervals import Band, band
+from experiments.core.verdicts.results import Results
+from experiments.core.verdicts.statistics import Floats
 
 # What each check is about, in the order of the lecture.
 FORMULAS = {

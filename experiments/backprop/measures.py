@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from experiments.core.results import Run
+from experiments.core.grid.runs import Run
 
 # Drawn for an error of exactly 0, which has no logarithm: a tenth of double precision's rounding unit.
 NOTHING = -17.0

@@ -8,11 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator
 
 from experiments.batch_size import measures
-from experiments.core import drawing as d
-from experiments.core.bands import Band, band, rows_of, values_of
-from experiments.core.drawing import Drawing, Words
-from experiments.core.results import Results, Run
-from experiments.core.statistics import Floats
+from experiments.core.grid.runs import Run
+from experiments.core.report import drawing as d
+from experiments.core.report.drawing import Drawing, Words
+from experiments.core.report.intervals import Band, band, rows_of, values_of
+from experiments.core.verdicts.results import Results
+from experiments.core.verdicts.statistics import Floats
 
 PANELS = {
     "steps_to_target": ("steps", "optimiser steps", d.BLUE),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-from experiments.core.results import Run
+from experiments.core.grid.runs import Run
 
 
 def steps_to_target(run: Run) -> float:

@@ -8,12 +8,12 @@ import numpy as np
 
 from experiments.clipping.experiment import MEDIAN, NINTH_DECILE, RATES
 from experiments.clipping.measures import BAND, COMPARED_AT
-from experiments.core import drawing as d
-from experiments.core import statistics as st
-from experiments.core.bands import band, history, rows_of, values_of
 from experiments.core.definitions import Overrides
-from experiments.core.drawing import Drawing, Words
-from experiments.core.results import Results
+from experiments.core.report import drawing as d
+from experiments.core.report.drawing import Drawing, Words
+from experiments.core.report.intervals import band, history, rows_of, values_of
+from experiments.core.verdicts import statistics as st
+from experiments.core.verdicts.results import Results
 
 ARMS = {"unclipped": ("without clipping", d.VERMILLION), "clipped": ("clipped at 1", d.BLUE)}
 SHOWN_RATE = 0.1

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from experiments.core.results import Run
+from experiments.core.grid.runs import Run
 
 # The loss of a guess among ten classes.
 GUESS = math.log(10)

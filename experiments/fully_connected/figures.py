@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from experiments.core import drawing as d
-from experiments.core.bands import band, rows_of, values_of
 from experiments.core.definitions import Overrides
-from experiments.core.drawing import Drawing, Words
-from experiments.core.rebuild import data_of
-from experiments.core.results import Results
+from experiments.core.report import drawing as d
+from experiments.core.report.drawing import Drawing, Words
+from experiments.core.report.intervals import band, rows_of, values_of
+from experiments.core.training.rebuild import data_of
+from experiments.core.verdicts.results import Results
 from experiments.fully_connected.checks import KINDS
 
 TABLES = {"iris": "iris", "wine": "wine", "breast_cancer": "breast cancer", "digits_table": "digits"}

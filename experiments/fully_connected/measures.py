@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from experiments.core.results import Run
-from experiments.core.scikit import fitted_score
+from experiments.core.grid.runs import Run
+from experiments.core.training.scikit import fitted_score
 
 # The overlays of small tables: of images and texts, scikit-learn's scores are not asked for.
 TABLES = ("iris", "wine", "breast_cancer", "digits_table")

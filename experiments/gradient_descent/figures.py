@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
-from experiments.core import drawing as d
-from experiments.core.bands import band
 from experiments.core.definitions import Overrides
-from experiments.core.drawing import Drawing, Words
-from experiments.core.results import Results
+from experiments.core.report import drawing as d
+from experiments.core.report.drawing import Drawing, Words
+from experiments.core.report.intervals import band
+from experiments.core.verdicts.results import Results
 from experiments.gradient_descent.checks import MULTIPLES, SHORT
 from experiments.gradient_descent.quadratic import Floats, Quadratic, path_of, points_of, quadratic_of
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from experiments.core.results import Run
+from experiments.core.grid.runs import Run
 from experiments.gradient_descent.quadratic import path_of, points_of, quadratic_of
 
 

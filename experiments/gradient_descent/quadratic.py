@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.core import rebuild
-from experiments.core.results import Run
+from experiments.core.grid.runs import Run
+from experiments.core.training import rebuild
 
 Floats = NDArray[np.float64]
 

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from experiments.core import drawing as d
-from experiments.core.bands import Band, band
-from experiments.core.drawing import Drawing, Words
-from experiments.core.results import Results, Run
-from experiments.core.statistics import Floats
+from experiments.core.grid.runs import Run
+from experiments.core.report import drawing as d
+from experiments.core.report.drawing import Drawing, Words
+from experiments.core.report.intervals import Band, band
+from experiments.core.verdicts.results import Results
+from experiments.core.verdicts.statistics import Floats
 from experiments.hyperparameters import measures as m
 from experiments.hyperparameters.experiment import CHANCE, DEPTHS, NORMALIZATIONS, RATES
 from experiments.hyperparameters.measures import Architecture, Point

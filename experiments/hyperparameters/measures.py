@@ -9,7 +9,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 
-from experiments.core.results import Run
+from experiments.core.grid.runs import Run
 
 # A cell is workable if it is at most five points of accuracy below the best cell of its seed, whatever its
 # normalisation: an arm that is poor everywhere has none. Two architectures further apart than that are not alike.

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 
-from experiments.core import drawing as d
-from experiments.core.bands import band, history
 from experiments.core.definitions import Overrides
-from experiments.core.drawing import Drawing, Words
-from experiments.core.results import Results
+from experiments.core.report import drawing as d
+from experiments.core.report.drawing import Drawing, Words
+from experiments.core.report.intervals import band, history
+from experiments.core.verdicts.results import Results
 from experiments.losses import checks
 
 COLORS = {"cross_entropy": d.BLUE, "sigmoid_mse": d.VERMILLION, "softmax_mse": d.GREEN, "linear_mse": d.BLACK}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from experiments.core.results import Run
+from experiments.core.grid.runs import Run
 
 # Every loss gets there from an ordinary start, and it is far from a guess.
 TARGET = 0.7

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from experiments.core import drawing as d
-from experiments.core.bands import band, rows_of, values_of
 from experiments.core.definitions import Overrides
-from experiments.core.drawing import Drawing, Words
-from experiments.core.results import Results
+from experiments.core.report import drawing as d
+from experiments.core.report.drawing import Drawing, Words
+from experiments.core.report.intervals import band, rows_of, values_of
+from experiments.core.verdicts.results import Results
 
 LOSSES: dict[str, tuple[Overrides, str]] = {
     "binary cross-entropy": ({}, d.BLUE),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from experiments.core.results import Run
+from experiments.core.grid.runs import Run
 
 
 def test_exact_match_gain(run: Run) -> float:

@@ -14,14 +14,15 @@ from matplotlib.image import AxesImage
 from matplotlib.text import Text
 from torch import Tensor, nn
 
-from experiments.core import drawing as d
-from experiments.core import rebuild
-from experiments.core import statistics as st
-from experiments.core.bands import band, rows_of, values_of
 from experiments.core.definitions import Overrides
-from experiments.core.drawing import Drawing, Words
-from experiments.core.results import Results, Run
-from experiments.core.statistics import Floats
+from experiments.core.grid.runs import Run
+from experiments.core.report import drawing as d
+from experiments.core.report.drawing import Drawing, Words
+from experiments.core.report.intervals import band, rows_of, values_of
+from experiments.core.training import rebuild
+from experiments.core.verdicts import statistics as st
+from experiments.core.verdicts.results import Results
+from experiments.core.verdicts.statistics import Floats
 
 MODELS: dict[str, str] = {
     "linear": "linear",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from experiments.core.results import Run
+from experiments.core.grid.runs import Run
 
 FIRST_LAYER = "parameter/hidden.0.linear.weight/"
 

@@ -10,14 +10,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from experiments.core import drawing as d
-from experiments.core import figures as core
-from experiments.core.bands import Band, band, rows_of, values_of
 from experiments.core.definitions import Overrides
-from experiments.core.drawing import Drawing, End, Words
-from experiments.core.figures import Curve, Panel
-from experiments.core.results import Results, Run
-from experiments.core.statistics import Floats
+from experiments.core.grid.runs import Run
+from experiments.core.report import drawing as d
+from experiments.core.report import figures as core
+from experiments.core.report.drawing import Drawing, End, Words
+from experiments.core.report.figures import Curve, Panel
+from experiments.core.report.intervals import Band, band, rows_of, values_of
+from experiments.core.verdicts.results import Results
+from experiments.core.verdicts.statistics import Floats
 from experiments.normalization import measures as m
 from experiments.normalization.experiment import AFTER, BATCH, LAYER, NEVER
 

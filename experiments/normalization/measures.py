@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from experiments.core.results import Run
+from experiments.core.grid.runs import Run
 
 # Validation accuracy that "trained" means: near what a linear classifier of the digits reaches.
 TARGET = 0.9

@@ -10,13 +10,14 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 
-from experiments.core import drawing as d
-from experiments.core.bands import Band, band, rows_of, values_of
 from experiments.core.callbacks.parameters import PREFIX
 from experiments.core.definitions import Overrides
-from experiments.core.drawing import Drawing, End, Words
-from experiments.core.results import Results, Run
-from experiments.core.statistics import Floats
+from experiments.core.grid.runs import Run
+from experiments.core.report import drawing as d
+from experiments.core.report.drawing import Drawing, End, Words
+from experiments.core.report.intervals import Band, band, rows_of, values_of
+from experiments.core.verdicts.results import Results
+from experiments.core.verdicts.statistics import Floats
 from experiments.one_cycle.measures import CHANCE, TARGET
 from lightning_modules.optimization import learning_rates
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from experiments.core.results import Run
+from experiments.core.grid.runs import Run
 
 # Mean squared difference of the network's ten outputs for the noise and for the image it should be like.
 TARGET = 0.01

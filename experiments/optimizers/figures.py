@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from experiments.core import drawing as d
-from experiments.core import tuning
-from experiments.core.bands import band, history
-from experiments.core.comparisons import differences
 from experiments.core.definitions import Overrides
-from experiments.core.drawing import Drawing, Words
-from experiments.core.results import Results
+from experiments.core.files import run_directory
+from experiments.core.report import drawing as d
+from experiments.core.report.comparisons import differences
+from experiments.core.report.drawing import Drawing, Words
+from experiments.core.report.intervals import band, history
+from experiments.core.verdicts.results import Results
 from experiments.optimizers.measures import LEAD
 
 SGD: Overrides = {"lr": "tuned"}
@@ -162,7 +162,7 @@ def learning_rates(results: Results) -> Drawing:
 
 def _trials(results: Results) -> pd.DataFrame:
     """Condition, lr, score and whether it was chosen, of every trial; empty where nothing was tuned."""
-    path = results.plan.directory / tuning.FILE
+    path = results.plan.directory / run_directory.TUNING
     columns = ["condition", "lr", "score", "chosen"]
     if not path.is_file():
         return pd.DataFrame(columns=columns)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from experiments.core.results import Run
+from experiments.core.grid.runs import Run
 
 # Smallest lead that counts, in nats.
 LEAD = 0.02

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from experiments.core import drawing as d
-from experiments.core.bands import band, history, rows_of, values_of
 from experiments.core.definitions import Overrides
-from experiments.core.drawing import Drawing, End, Words
-from experiments.core.results import Results
+from experiments.core.report import drawing as d
+from experiments.core.report.drawing import Drawing, End, Words
+from experiments.core.report.intervals import band, history, rows_of, values_of
+from experiments.core.verdicts.results import Results
 from experiments.overfitting.experiment import AS_MANY_PARAMETERS, DEPTHS
 
 COLORS = {1: d.BLUE, 4: d.GREEN, 8: d.VERMILLION, 16: d.ORANGE}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from experiments.core.results import Run
+from experiments.core.grid.runs import Run
 
 # With a fifth of the labels drawn at random, a network that knows only the true classes pays 0.87 nats at best: below
 # that it learns wrong labels by heart.

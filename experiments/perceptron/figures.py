@@ -8,12 +8,13 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from datamodules.points import FUNCTIONS
-from experiments.core import drawing as d
-from experiments.core import statistics as st
-from experiments.core.bands import band
-from experiments.core.drawing import Drawing, Words
-from experiments.core.results import Results, Run
-from experiments.core.statistics import Floats
+from experiments.core.grid.runs import Run
+from experiments.core.report import drawing as d
+from experiments.core.report.drawing import Drawing, Words
+from experiments.core.report.intervals import band
+from experiments.core.verdicts import statistics as st
+from experiments.core.verdicts.results import Results
+from experiments.core.verdicts.statistics import Floats
 from experiments.perceptron.checks import BEST_LINE, truth_tables
 
 NAMES = {

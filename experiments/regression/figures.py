@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from experiments.core import drawing as d
-from experiments.core.bands import Band, band, rows_of, values_of
 from experiments.core.definitions import Overrides
-from experiments.core.drawing import Drawing, Words
-from experiments.core.results import Results, Run
+from experiments.core.grid.runs import Run
+from experiments.core.report import drawing as d
+from experiments.core.report.drawing import Drawing, Words
+from experiments.core.report.intervals import Band, band, rows_of, values_of
+from experiments.core.verdicts.results import Results
 from experiments.regression import theory
 from experiments.regression.checks import SIZES
 

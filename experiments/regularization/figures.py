@@ -8,14 +8,14 @@ from matplotlib.animation import FuncAnimation
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from experiments.core import drawing as d
-from experiments.core.bands import band, rows_of, values_of
 from experiments.core.callbacks.weight_statistics import HISTOGRAM_EDGES, NEGLIGIBLE
-from experiments.core.comparisons import Series, Shown, draw_differences
 from experiments.core.definitions import Overrides
-from experiments.core.drawing import Drawing, Words
-from experiments.core.results import Results
-from experiments.core.statistics import Floats
+from experiments.core.report import drawing as d
+from experiments.core.report.comparisons import Series, Shown, draw_differences
+from experiments.core.report.drawing import Drawing, Words
+from experiments.core.report.intervals import band, rows_of, values_of
+from experiments.core.verdicts.results import Results
+from experiments.core.verdicts.statistics import Floats
 from experiments.regularization import checks
 from lightning_modules.fully_connected import FullyConnectedNetwork
 

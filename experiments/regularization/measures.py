@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from experiments.core.results import Run
+from experiments.core.grid.runs import Run
 
 
 def gap(run: Run) -> float:

@@ -9,11 +9,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from experiments.core import drawing as d
-from experiments.core.bands import Band, band, history
 from experiments.core.definitions import Overrides
-from experiments.core.drawing import Drawing, End, Words
-from experiments.core.results import Results, Run
+from experiments.core.grid.runs import Run
+from experiments.core.report import drawing as d
+from experiments.core.report.drawing import Drawing, End, Words
+from experiments.core.report.intervals import Band, band, history
+from experiments.core.verdicts.results import Results
 
 RIGHT, WRONG = d.BLUE, d.VERMILLION
 LOSS = "train/loss"

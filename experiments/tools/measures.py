@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from experiments.core.results import Run
+from experiments.core.grid.runs import Run
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,7 +33,7 @@ def weight_difference(points: Sequence[tuple[Run, float]]) -> float:
 
 
 def _weights(run: Run) -> Mapping[str, Tensor]:
-    from experiments.core.checkpoint_files import read_checkpoint  # seconds that reading results need not cost
+    from experiments.core.files.checkpoints import read_checkpoint
 
     weights: Mapping[str, Tensor] = read_checkpoint(run.directory / CHECKPOINT)["state_dict"]
     return weights

@@ -8,16 +8,16 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from experiments.core import drawing as d
-from experiments.core import figures as core
-from experiments.core import statistics as st
-from experiments.core.bands import Band, band, rows_of, values_of
 from experiments.core.callbacks.activation_statistics import HISTOGRAM_EDGES
 from experiments.core.definitions import Overrides
-from experiments.core.drawing import Drawing, Words
-from experiments.core.figures import Curve, Panel
-from experiments.core.results import Results
-from experiments.core.statistics import Floats
+from experiments.core.report import drawing as d
+from experiments.core.report import figures as core
+from experiments.core.report.drawing import Drawing, Words
+from experiments.core.report.figures import Curve, Panel
+from experiments.core.report.intervals import Band, band, rows_of, values_of
+from experiments.core.verdicts import statistics as st
+from experiments.core.verdicts.results import Results
+from experiments.core.verdicts.statistics import Floats
 from experiments.vanishing import theory
 
 COLORS = {"sigmoid": d.VERMILLION, "relu": d.BLUE, "tanh": d.GREEN, "identity": d.GREY}

@@ -13,12 +13,18 @@ from sklearn.linear_model import LinearRegression, LogisticRegression, Perceptro
 
 import datamodules
 from experiments.architectures import figures, measures
-from experiments.core import catalogue, records, reference, summary
-from experiments.core.errors import UserError
-from experiments.core.grid import Condition
-from experiments.core.plan import Options, Planner, make_plan
-from experiments.core.results import Results, Run
-from experiments.core.workers import Pool
+from experiments.core.commands import run as runner
+from experiments.core.execution.planner import Planner
+from experiments.core.execution.workers import Pool
+from experiments.core.files import run_directory
+from experiments.core.files.errors import UserError
+from experiments.core.grid import catalogue
+from experiments.core.grid.conditions import Condition
+from experiments.core.grid.plan import Options, make_plan
+from experiments.core.grid.runs import Run
+from experiments.core.report import pages
+from experiments.core.verdicts import reference
+from experiments.core.verdicts.results import Results
 
 CONFIGS = sorted(path.stem for path in (catalogue.ROOT / "architectures").glob("*.yaml"))
 WITH_COUNTERPART = {
@@ -32,7 +38,9 @@ def stored(directory: Path, config: str, seed: int) -> None:
     """The config that a run of this architecture leaves."""
     content = yaml.safe_load((catalogue.ROOT / "architectures" / f"{config}.yaml").read_text(encoding="utf-8"))
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / records.CONFIG).write_text(yaml.safe_dump({**content, "seed_everything": seed}), encoding="utf-8")
+    (directory / run_directory.CONFIG).write_text(
+        yaml.safe_dump({**content, "seed_everything": seed}), encoding="utf-8"
+    )
 
 
 def made_up(config: str, directory: Path, seed: int = 1003, **recorded: float) -> Run:
@@ -78,11 +86,11 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
                 "status": "ok",
                 "seed": seed,
                 "config_hash": task.config_hash,
-                "settings": records.settings_of(task.config),
+                "settings": run_directory.settings_of(task.config),
                 "measures": {"train/loss": draws.uniform(), **kept},
             }
-            records.write_json(directory / records.RESULT, content)
-    return summary.judge(plan, {}, Pool(jobs=1))
+            run_directory.write_json(directory / run_directory.RESULT, content)
+    return runner.judge(plan, {}, Pool(jobs=1))
 
 
 def test_every_condition_has_a_config_of_its_own(results):
@@ -110,16 +118,16 @@ def test_overlapping_test_samples_widen_a_derived_score(results):
     data = {"test": 300, "train": 1200, "disjoint_test": False}
     for condition, seeds in plan.run_seeds.items():
         for seed in seeds:
-            path = plan.directory / condition.name / f"seed={seed}" / records.RESULT
-            records.write_json(path, {**records.read_result(path.parent), "data": data})
-    widened = {sample: one.overlap for sample, one in summary.judge(plan, {}, Pool(jobs=1)).samples.items()}
+            path = plan.directory / condition.name / f"seed={seed}" / run_directory.RESULT
+            run_directory.write_json(path, {**run_directory.read_result(path.parent), "data": data})
+    widened = {sample: one.overlap for sample, one in runner.judge(plan, {}, Pool(jobs=1)).samples.items()}
     assert widened["L25-fully-connected"] == 0.25
     assert widened["L43-recurrent"] == 0.25
     assert widened["L55-input-optimization"] == 0.0
 
 
 def test_the_declared_measures_are_summed_up_from_results_csv(results):
-    found = reference.declared(results)
+    found = pages.declared(results)
     assert list(found) == [condition.name for condition in results.plan.grid.conditions]
     for name, measured in found.items():
         assert list(measured) == ["test_score", "reference_score"]
@@ -137,5 +145,5 @@ def test_the_declared_measures_are_summed_up_from_results_csv(results):
 def test_only_official_results_become_the_reference(results):
     kept = (catalogue.ROOT / "architectures" / reference.FILE).read_bytes()
     with pytest.raises(UserError, match="only official results are kept as the reference; exploratory: L02-perceptron"):
-        reference.keep(results)
+        pages.keep(results)
     assert (catalogue.ROOT / "architectures" / reference.FILE).read_bytes() == kept

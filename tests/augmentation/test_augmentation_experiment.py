@@ -17,11 +17,11 @@ from torchvision.transforms.v2 import functional as F
 
 import datamodules
 from experiments.augmentation import checks
-from experiments.core import catalogue
-from experiments.core.drawing import SMALL, Drawing
-from experiments.core.plan import Options, make_plan
-from experiments.core.results import Results
-from experiments.core.yaml_files import load_yaml, merge
+from experiments.core.files.yaml import load_yaml, merge
+from experiments.core.grid import catalogue
+from experiments.core.grid.plan import Options, make_plan
+from experiments.core.report.drawing import SMALL, Drawing
+from experiments.core.verdicts.results import Results
 
 AUGMENTATIONS = {
     "shift and flip": "shift_flip",

@@ -11,10 +11,10 @@ from torch import Tensor
 
 import lightning_modules
 from experiments.backprop import chain_rule, checks, formulas, loop, measures, memory, modules
-from experiments.core import catalogue
 from experiments.core.definitions import CHECKED
-from experiments.core.grid import Condition
-from experiments.core.results import Run
+from experiments.core.grid import catalogue
+from experiments.core.grid.conditions import Condition
+from experiments.core.grid.runs import Run
 from lightning_modules import by_hand
 
 CLAIMS = [claim for claim in catalogue.load("backprop").claims if claim.check]

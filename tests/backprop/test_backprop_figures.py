@@ -10,8 +10,8 @@ from smoke_results import drawn as draw
 from smoke_results import smoke
 
 from experiments.backprop import figures, memory
-from experiments.core.drawing import Drawing
-from experiments.core.results import Results
+from experiments.core.report.drawing import Drawing
+from experiments.core.verdicts.results import Results
 
 Drawn = dict[str, Drawing]
 

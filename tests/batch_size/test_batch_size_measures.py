@@ -15,9 +15,9 @@ from torch.nn import functional as F
 from datamodules.loader import Order, Samples, ordered
 from experiments.batch_size import checks, measures
 from experiments.core.definitions import TUNED
-from experiments.core.grid import Condition
-from experiments.core.plan import Options, make_plan
-from experiments.core.results import Run
+from experiments.core.grid.conditions import Condition
+from experiments.core.grid.plan import Options, make_plan
+from experiments.core.grid.runs import Run
 from lightning_modules.fully_connected import FullyConnectedNetwork
 
 

@@ -13,8 +13,8 @@ from read_back import artist, band_ends, interval, line, student
 from scipy import stats
 from smoke_results import drawn, smoke
 
-from experiments.core.drawing import Drawing
-from experiments.core.results import Results
+from experiments.core.report.drawing import Drawing
+from experiments.core.verdicts.results import Results
 
 RATES = {0.01: ",lr=0.01", 0.03: ",lr=0.03", 0.1: ",lr=0.1", 0.3: ",lr=0.3", 1.0: "", 3.0: ",lr=3", 10.0: ",lr=10"}
 BOUNDS = {"1e+30": "1e+30", "1.6": "1.6", "1.05": "1.05"}

@@ -10,17 +10,17 @@ import pytest
 
 from experiments.clipping import measures
 from experiments.clipping.experiment import MEDIAN, NINTH_DECILE, RATES
-from experiments.core import records
-from experiments.core.grid import Condition
-from experiments.core.plan import Options, make_plan
-from experiments.core.results import Run
+from experiments.core.files import run_directory
+from experiments.core.grid.conditions import Condition
+from experiments.core.grid.plan import Options, make_plan
+from experiments.core.grid.runs import Run
 
 
 def made_up(directory: Path, series: dict[str, dict[int, float]], status: str = "ok", **recorded: float) -> Run:
     """A run with values of metrics by epoch."""
     directory.mkdir(exist_ok=True)
     rows = [(e, e, name, value) for name, values in series.items() for e, value in values.items()]
-    records.append_metrics(directory / records.METRICS, rows)
+    run_directory.append_metrics(directory / run_directory.METRICS, rows)
     return Run(Condition(()), 1000, directory, {}, {"status": status, "measures": recorded})
 
 

@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 
 import experiments
-from experiments.core import catalogue, plan, runner, summary
-from experiments.core.workers import Pool
+from experiments.core.commands import for_each
+from experiments.core.commands import run as runner
+from experiments.core.execution.workers import Pool
+from experiments.core.grid import catalogue, plan
 
 FILES = {
     "base.yaml": """
@@ -108,7 +110,7 @@ class Tiny:
 
 
 def judge_only(plan: plan.Plan, chosen: Any, pool: Pool, redraw: bool) -> None:
-    summary.judge(plan, chosen, pool)
+    runner.judge(plan, chosen, pool)
 
 
 class InThisProcess(Pool):
@@ -132,7 +134,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.setattr(catalogue, "ROOT", root)
     monkeypatch.setattr(experiments, "__path__", [*experiments.__path__, str(root)])
-    monkeypatch.setattr(runner, "Pool", InThisProcess)
+    monkeypatch.setattr(for_each, "Pool", InThisProcess)
     monkeypatch.setattr(runner, "show", judge_only)
     experiment = Tiny(root / "tiny", command)
     for name, text in FILES.items():

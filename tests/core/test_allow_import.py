@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from experiments.core import allow_list
-from experiments.core.errors import UserError
+from experiments.core.files.errors import UserError
+from experiments.core.training import allow_list
 
 # Its import leaves a file.
 OUTSIDE = """
@@ -170,7 +170,11 @@ def test_only_names_can_be_allowed(command, here, base_yaml, line, name):
     "path",
     [
         *("torchvision.models.ResNet", "torch.nn.Linear", "lightningx.Y", "sklearn.svm.SVC", "os.system"),
-        *("lightning_modules_evil.X", "lightning.pytorch.demos.BoringModel", "experiments.core.records.empty"),
+        *(
+            "lightning_modules_evil.X",
+            "lightning.pytorch.demos.BoringModel",
+            "experiments.core.files.run_directory.empty",
+        ),
     ],
 )
 def test_nobody_else_is_trusted(path):
@@ -181,9 +185,9 @@ def test_nobody_else_is_trusted(path):
 def test_workers_know_what_is_allowed():
     allow_list.allow("outside")
     try:
-        program = "from experiments.core.allow_list import check_allowed; check_allowed('outside.Net')"
+        program = "from experiments.core.training.allow_list import check_allowed; check_allowed('outside.Net')"
         subprocess.run(
-            [sys.executable, "-c", program], check=True, env=os.environ, cwd=Path(allow_list.__file__).parents[2]
+            [sys.executable, "-c", program], check=True, env=os.environ, cwd=Path(allow_list.__file__).parents[3]
         )
     finally:
         allow_list.allow("")

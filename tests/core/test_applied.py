@@ -11,10 +11,10 @@ import one_fit
 import pytest
 from lightning.pytorch.callbacks import Callback
 
-from experiments.core.applied import Applied
 from experiments.core.callbacks import GradientClipping
-from experiments.core.cli import build_fit
-from experiments.core.stacking import fit
+from experiments.core.callbacks.optimization_record import OptimizationRecord
+from experiments.core.training.fit import build_fit
+from experiments.core.training.stacking import fit
 from lightning_modules.optimization import learning_rates
 
 
@@ -22,7 +22,7 @@ class Probe(Callback):
     """Asks what was applied as a run's recorder does, and writes down every rate besides."""
 
     def __init__(self) -> None:
-        self.applied = Applied()
+        self.applied = OptimizationRecord()
         self.rates: list[float] = []
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -52,7 +52,7 @@ def asked(network, samples, train) -> Callable[..., Probe]:
 
 
 def test_nothing_is_said_before_a_training():
-    assert Applied().section() == {}
+    assert OptimizationRecord().section() == {}
 
 
 @pytest.mark.parametrize("schedule", ["constant", "step", "cosine", "linear", "one_cycle"])

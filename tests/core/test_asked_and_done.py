@@ -16,10 +16,11 @@ import yaml
 from lightning.pytorch.callbacks import ModelSummary, ProgressBar
 from torchmetrics import Metric
 
-from experiments.core import allow_list, glossary
-from experiments.core.allow_list import REASONS, SUPPORTED, WORDS
-from experiments.core.cli import build_fit
-from experiments.core.yaml_files import as_list
+from experiments.core.commands import glossary
+from experiments.core.files.yaml import as_list
+from experiments.core.training import allow_list
+from experiments.core.training.allow_list import REASONS, SUPPORTED, WORDS
+from experiments.core.training.fit import build_fit
 from lightning_modules import FullyConnected
 from lightning_modules.metrics import METRICS, modes
 
@@ -27,7 +28,7 @@ SMALL = (
     *("--model.depth=2", "--model.width=8", "--data.num_train=256", "--data.num_val=64", "--data.num_test=64"),
     *("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"),
 )
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(allow_list.__file__).parents[2])}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(allow_list.__file__).parents[3])}
 TWO_EPOCHS = ("--trainer.max_epochs=2", *SMALL)
 
 

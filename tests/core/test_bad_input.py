@@ -10,9 +10,9 @@ import pytest
 
 from datamodules import sources
 from datamodules.images import FashionMNIST
-from experiments.core import catalogue
-from experiments.core.classes import defaults_of
 from experiments.core.definitions import Axes, Claim, Experiment, Tuning, axes
+from experiments.core.grid import catalogue
+from experiments.core.training.classes import defaults_of
 from lightning_modules import FullyConnected
 
 SILENT = ("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false")

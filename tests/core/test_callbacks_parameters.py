@@ -10,11 +10,12 @@ import pytest
 import torch
 from heard import rows_of
 
-from experiments.core import rebuild, records
 from experiments.core.callbacks import Parameters
 from experiments.core.callbacks.parameters import MOST, parameter_names
-from experiments.core.grid import Condition
-from experiments.core.results import Run
+from experiments.core.files import run_directory
+from experiments.core.grid.conditions import Condition
+from experiments.core.grid.runs import Run
+from experiments.core.training import rebuild
 
 
 def by_hand(module, data, size: int) -> list[dict[str, torch.Tensor]]:
@@ -107,7 +108,9 @@ def test_the_dashboards_do_not_get_single_weights(fit, here):
     logger = 'logger: {class_path: TensorBoardLogger, init_args: {save_dir: ., name: "", version: ""}}'
     (here / "one.yaml").write_text(CONFIG.format(model=model).replace("  callbacks:", f"  {logger}\n  callbacks:", 1))
     directory = fit("--config", here / "one.yaml")
-    assert any(name.startswith("parameter/") for _, _, name, _ in records.read_metrics(directory / records.METRICS))
+    assert any(
+        name.startswith("parameter/") for _, _, name, _ in run_directory.read_metrics(directory / run_directory.METRICS)
+    )
     events = EventAccumulator(str(directory)).Reload()
     assert any(tag.startswith("train/") for tag in events.Tags()["scalars"])
     assert not any("parameter/" in tag for tag in events.Tags()["scalars"])

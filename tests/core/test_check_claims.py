@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.core import catalogue, verdicts
 from experiments.core.definitions import Claim, DefinitionError
-from experiments.core.statistics import student_interval
+from experiments.core.grid import catalogue
+from experiments.core.verdicts import verdicts
+from experiments.core.verdicts.statistics import student_interval
 
 DEFINITION = """
     '''Nothing is trained here.'''

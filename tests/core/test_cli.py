@@ -18,11 +18,14 @@ import yaml
 from one_fit import asked, resolve, run_stack
 
 from datamodules import Digits
-from experiments.core import catalogue, ledger, rebuild, records
 from experiments.core.callbacks import Divergence
-from experiments.core.cli import LectureCLI
-from experiments.core.grid import Condition
-from experiments.core.results import Run
+from experiments.core.files import run_directory
+from experiments.core.files.environment import rounding
+from experiments.core.grid import catalogue
+from experiments.core.grid.conditions import Condition
+from experiments.core.grid.runs import Run
+from experiments.core.training import rebuild
+from experiments.core.training.cli import LectureCLI
 
 BASES = sorted(catalogue.ROOT.glob("*/base.yaml"))
 # Files that name their own model stand alone; the others lie on a base.
@@ -122,7 +125,7 @@ def test_overlays_of_vanishing_train_on_what_lies_below(fit, result, fashion_mni
 
 @pytest.mark.parametrize("logger", LOGGERS, ids=label)
 def test_every_logger_leaves_its_files_in_each_run(fit, result, base_yaml, monkeypatch, logger):
-    from experiments.core.plan import LOGGER_FILES
+    from experiments.core.execution.planner import LOGGER_FILES
 
     monkeypatch.setenv("WANDB_SILENT", "true")
     # Twice in one process: a logger must not go on writing into the first run.
@@ -145,7 +148,7 @@ def test_without_a_logger(fit, result, base_yaml):
 
 
 def test_every_number_stands_once_in_metrics_and_last_in_the_result(trained, result):
-    rows = records.read_metrics(trained / "metrics.csv")
+    rows = run_directory.read_metrics(trained / "metrics.csv")
     assert len({row[:3] for row in rows}) == len(rows)
     measures = result(trained)["measures"]
     last = {name: value for *_, name, value in rows}
@@ -162,7 +165,7 @@ def test_validation_stands_at_the_epochs_that_had_one(command, base_yaml):
         "--data.num_train=64", "--model.depth=1", "--trainer.enable_progress_bar=false",
     )  # fmt: skip
     assert answer.code == 0
-    rows = records.read_metrics(answer.directory / "metrics.csv")
+    rows = run_directory.read_metrics(answer.directory / "metrics.csv")
     assert [epoch for epoch, _, name, _ in rows if name == "val/loss"] == [1, 3]
     assert [epoch for epoch, _, name, _ in rows if name == "train/loss"] == [0, 1, 2, 3, 4]
 
@@ -194,7 +197,7 @@ def test_result_names_all_that_is_needed_to_judge_it(trained, result):
         "cudnn_deterministic": False,
         "cudnn_benchmark": False,
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "rounding": ledger.rounding(),
+        "rounding": rounding(),
     }
     assert content["wall_seconds"] > 0
 
@@ -272,7 +275,7 @@ def test_the_best_weights_are_tested_and_not_the_last(command, base_yaml, result
     options = ("--model.depth=1", "--model.activation=relu", "--model.lr=0.7", "--data.num_train=256")
     quiet = ("--trainer.max_epochs=6", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false")
     directory = command("fit", "--config", base_yaml, *options, *quiet).directory
-    losses = [value for *_, name, value in records.read_metrics(directory / "metrics.csv") if name == "val/loss"]
+    losses = [value for *_, name, value in run_directory.read_metrics(directory / "metrics.csv") if name == "val/loss"]
     assert losses[-1] > 1.1 * min(losses)  # else best and last are the same
     best = f"--ckpt_path={directory}/checkpoints/best.ckpt"
     assert number(command("validate", "--config", directory / "config.yaml", best), "val/loss") == min(losses)
@@ -290,7 +293,9 @@ def test_the_epoch_with_the_smallest_loss_is_kept(command, base_yaml):
     words = ["--config", base_yaml, "--data.num_train=256", *QUIET, "--trainer.max_epochs=6"]
     answer = command("fit", *words, "--model.activation=relu", "--model.depth=3", "--model.lr=0.8")
     losses = [
-        value for *_, name, value in records.read_metrics(answer.directory / records.METRICS) if name == "val/loss"
+        value
+        for *_, name, value in run_directory.read_metrics(answer.directory / run_directory.METRICS)
+        if name == "val/loss"
     ]
     assert losses.index(min(losses)) not in (0, 5)
     best = f"--ckpt_path={answer.directory}/checkpoints/best.ckpt"
@@ -336,7 +341,7 @@ def test_a_fit_can_begin_from_a_whole_checkpoint(command, fit, result, base_yaml
     answer = command("fit", "--config", first / "config.yaml", "--ckpt_path", whole, "--trainer.max_epochs=2")
     assert answer.code == 0, answer.err
     assert (result(answer.directory)["epochs"], result(answer.directory)["steps"]) == (2, 8)
-    rows = records.read_metrics(answer.directory / "metrics.csv")
+    rows = run_directory.read_metrics(answer.directory / "metrics.csv")
     assert [epoch for epoch, _, name, _ in rows if name == "train/loss"] == [1]
 
 
@@ -356,7 +361,7 @@ def test_print_config_prints_a_config_that_runs_the_same(command, fit, result, h
     assert not list(here.iterdir())
     (here / "printed.yaml").write_text(answer.out)
     printed = command("fit", "--config", "printed.yaml", "--trainer.enable_progress_bar=false").directory
-    assert result(printed)["config_hash"] == records.config_hash(resolve([f"--config={base_yaml}", *small]))
+    assert result(printed)["config_hash"] == run_directory.config_hash(resolve([f"--config={base_yaml}", *small]))
 
 
 def test_later_configs_lie_over_earlier_ones_and_append_callbacks(here, base_yaml):
@@ -388,7 +393,7 @@ def test_later_configs_lie_over_earlier_ones_and_append_callbacks(here, base_yam
 def test_the_hash_leaves_out_how_and_where_a_run_is_executed(here, base_yaml, option):
     plain = resolve([f"--config={base_yaml}"])
     options = [option, "--trainer.logger.save_dir=x"] if option.endswith("CSVLogger") else [option]
-    assert records.config_hash(resolve([f"--config={base_yaml}", *options])) == records.config_hash(plain)
+    assert run_directory.config_hash(resolve([f"--config={base_yaml}", *options])) == run_directory.config_hash(plain)
 
 
 @pytest.mark.parametrize(
@@ -409,14 +414,14 @@ def test_the_hash_leaves_out_how_and_where_a_run_is_executed(here, base_yaml, op
 )
 def test_the_hash_holds_all_that_decides_the_result(here, base_yaml, option):
     plain = resolve([f"--config={base_yaml}"])
-    assert records.config_hash(resolve([f"--config={base_yaml}", option])) != records.config_hash(plain)
+    assert run_directory.config_hash(resolve([f"--config={base_yaml}", option])) != run_directory.config_hash(plain)
 
 
 def test_the_hash_does_not_depend_on_where_the_data_lie(here):
     config = {"seed_everything": 1, "model": {}, "trainer": {}, "data": {"init_args": {"root": "a", "size": 14}}}
     other = {**config, "data": {"init_args": {"root": "b", "size": 14}}}
     smaller = {**config, "data": {"init_args": {"root": "a", "size": 28}}}
-    assert records.config_hash(config) == records.config_hash(other) != records.config_hash(smaller)
+    assert run_directory.config_hash(config) == run_directory.config_hash(other) != run_directory.config_hash(smaller)
 
 
 def test_runs_of_one_second_have_directories_of_their_own(fit, base_yaml, monkeypatch):
@@ -450,7 +455,7 @@ def test_rows_of_an_interrupted_run_are_not_mixed_with_the_next(fit, here, base_
         "--config", base_yaml, "--model.depth=1", "--trainer.logger=false", "--trainer.default_root_dir=run"
     )
     assert directory == here / "run"
-    assert 99.0 not in [value for *_, value in records.read_metrics(directory / "metrics.csv")]
+    assert 99.0 not in [value for *_, value in run_directory.read_metrics(directory / "metrics.csv")]
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import pytest
 from read_back import interval, line, student
 from synthetic_results import build
 
-from experiments.core import comparisons
-from experiments.core import drawing as d
-from experiments.core.comparisons import Series, Shown
-from experiments.core.measures import largest_difference, smallest_difference
+from experiments.core.report import comparisons
+from experiments.core.report import drawing as d
+from experiments.core.report.comparisons import Series, Shown
+from experiments.core.verdicts.measures import largest_difference, smallest_difference
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,11 @@ import yaml
 from lightning import Trainer
 from test_cli import BASES, OTHERS, QUIET, WHOLE, label, layers
 
-from experiments.core import catalogue
-from experiments.core.classes import defaults_of, find_class
-from experiments.core.cli import LectureCLI
-from experiments.core.config import with_defaults
-from experiments.core.yaml_files import load_yaml, merge
+from experiments.core.files.yaml import load_yaml, merge
+from experiments.core.grid import catalogue
+from experiments.core.training.classes import defaults_of, find_class
+from experiments.core.training.cli import LectureCLI
+from experiments.core.training.config import with_defaults
 
 pytest_plugins = ["test_cli"]
 

@@ -19,9 +19,9 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import plugin_data_pb2
 from wandb.proto import wandb_internal_pb2
 
-from experiments.core import dashboards
-from experiments.core.drawing import Drawing
-from experiments.core.results import Results
+from experiments.core.report import dashboards
+from experiments.core.report.drawing import Drawing
+from experiments.core.verdicts.results import Results
 
 pytest_plugins = ["results_fixtures"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from experiments.core import records
+from experiments.core.files import run_directory
 
 E, B, M, C = "experiment.py", "base.yaml", "measures.py", "checks.py"
 GRID = 'axes(activation=["sigmoid", "relu"]),\n        axes(activation='
@@ -126,7 +126,7 @@ def test_without_a_checkpoint_in_base_yaml_runs_are_stacked_all_the_same(tiny, o
     answer = tiny.run("--scale=smoke")
     assert (answer.code, answer.err) == (0, "")
     for seed in (1000, 1001):
-        result = records.read_result(Path("runs/tiny-smoke/base") / f"seed={seed}")
+        result = run_directory.read_result(Path("runs/tiny-smoke/base") / f"seed={seed}")
         assert (result["status"], result["stack"]) == ("ok", 2)
         assert "test/accuracy" in result["measures"]
 

@@ -15,14 +15,14 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from read_back import accuracy_by_epoch, artist, band_ends, interval, line, student
 
-from experiments.core import bands, catalogue, drawing, figures
 from experiments.core.definitions import INFERENTIAL, Claim
-from experiments.core.errors import UserError
-from experiments.core.inference import Sample
-from experiments.core.report import wording
-from experiments.core.results import Results
-from experiments.core.verdicts import judge, read_verdicts
-from experiments.core.workers import Pool
+from experiments.core.execution.workers import Pool
+from experiments.core.files.errors import UserError
+from experiments.core.grid import catalogue
+from experiments.core.report import drawing, figures, intervals, wording
+from experiments.core.verdicts.inference import SeedValues
+from experiments.core.verdicts.results import Results
+from experiments.core.verdicts.verdicts import judge, read_verdicts
 
 pytest_plugins = ["results_fixtures"]
 
@@ -91,7 +91,7 @@ def test_learning_curves_of_all_conditions_show_metrics_csv(results: Results) ->
 def test_draw_saves_every_figure_as_svg_and_png(results: Results, drawn: dict[str, drawing.Drawing]) -> None:
     assert list(drawn) == [*results.plan.grid.experiment.figures, "forest"]
     (results.plan.directory / "figures" / "of_an_earlier_version.svg").touch()
-    figures.draw(results, Pool(jobs=1))
+    figures.draw(results, Pool(jobs=1).map)
     saved = {path.name for path in (results.plan.directory / "figures").iterdir()}
     assert saved == {f"{name}.{ending}" for name in drawn for ending in ("svg", "png")}
     for name, one in drawn.items():
@@ -128,7 +128,7 @@ def test_a_non_inferiority_is_confirmed_from_its_margin_on(direction: str, sign:
     margin: dict[str, Any] = {direction: -sign * 0.02}
     words = {"statement": "So it is.", "statement_fr": "C'est ainsi.", "slide": "A slide"}
     one = Claim("L25-a", kind="non-inferiority", measure="m", where={}, **words, **margin)
-    sample = Sample(sign * np.array([0.01, 0.02, 0.03]))
+    sample = SeedValues(sign * np.array([0.01, 0.02, 0.03]))
     (verdict,) = judge("tables", [one], {one.id: sample}, official=True, scope="iris")
     assert [figures.in_thresholds(verdict, sign * x) for x in (-0.02, 0.0, 0.04)] == pytest.approx([-1.0, 0.0, 2.0])
     drawn = figures.forest_of([verdict]).figure
@@ -146,7 +146,7 @@ def test_band_is_students_interval_of_what_is_finite() -> None:
     values = np.array([[1.0, 2.0, 4.0], [1.0, math.nan, 3.0], [math.nan, 5.0, math.inf], [math.nan] * 3])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        shown = bands.band([0, 1, 2, 3], values)
+        shown = intervals.band([0, 1, 2, 3], values)
     expected = [student([1, 2, 4]), student([1, 3]), (5.0, math.nan, math.nan), (math.nan,) * 3]
     assert pytest.approx(np.array(expected), rel=1e-12, nan_ok=True) == np.array(shown[1:]).T
 

@@ -7,8 +7,8 @@ import itertools
 
 import pytest
 
-from experiments.core.errors import UserError
-from experiments.core.grid import SAFE_NAME, Condition, chosen_values, full_key, laid
+from experiments.core.files.errors import UserError
+from experiments.core.grid.conditions import SAFE_NAME, Condition, chosen_values, full_key, laid
 
 SECTIONS = {"model": {"depth", "lr", "seed", "residual"}, "data": {"batch_size", "seed"}, "trainer": {"max_epochs"}}
 

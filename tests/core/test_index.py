@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from experiments.core import catalogue
-from experiments.core.lecture import LINES
+from experiments.core.grid import catalogue
+from experiments.core.grid.lecture import LINES
 from experiments.core.report import index
-from experiments.core.results import Results
-from experiments.core.verdicts import write_verdicts
+from experiments.core.verdicts.results import Results
+from experiments.core.verdicts.verdicts import write_verdicts
 
 pytest_plugins = ["results_fixtures"]
 

@@ -9,10 +9,11 @@ import warnings
 
 import pytest
 
-from experiments.core import commands, records
-from experiments.core.environment import settle
+from experiments.core.commands import parser
+from experiments.core.commands.environment_variables import settle
+from experiments.core.files import run_directory
 
-REPOSITORY = commands.__file__.rpartition("/experiments/")[0]
+REPOSITORY = parser.__file__.rpartition("/experiments/")[0]
 INHERITED = {
     # Every cell of a notebook
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
@@ -79,7 +80,7 @@ def test_a_run_decides_for_itself(here, base_yaml, logger):
         )
         assert ended.returncode == 0, ended.stderr
         assert ended.stdout.splitlines()[-1] == name
-        return (here / name / records.METRICS).read_bytes(), ended.stderr
+        return (here / name / run_directory.METRICS).read_bytes(), ended.stderr
 
     numbers, _ = fit("plain")
     found, said = fit("inherited", **INHERITED)

@@ -11,8 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from experiments.core import catalogue, cli, commands, data, records
-from experiments.core.errors import LONGEST, UserError, printable, read_text
+from experiments.core.commands import data as data_command
+from experiments.core.commands import parser
+from experiments.core.files import run_directory
+from experiments.core.files.errors import LONGEST, UserError, printable, read_text
+from experiments.core.grid import catalogue
+from experiments.core.training import cli
 from lightning_modules import FullyConnected
 
 ROOT = catalogue.ROOT.parent
@@ -29,7 +33,7 @@ def trace_of(line: str) -> str:
 
 @pytest.mark.parametrize("words", [("data",), ("data", "--traceback"), ("--traceback", "data")])
 def test_an_error_that_nobody_expected_is_one_line_and_its_trace_is_in_a_file(command, monkeypatch, words):
-    monkeypatch.setattr(data, "show", crash)
+    monkeypatch.setattr(data_command, "show", crash)
     answer = command(*words)
     assert answer.code == 1
     *above, line = answer.err.splitlines()
@@ -66,7 +70,7 @@ def test_with_traceback_a_mistake_shows_where_it_was_found(command):
 
 
 def test_of_all_experiments_one_that_crashes_ends_no_other(tiny, monkeypatch):
-    monkeypatch.setattr("experiments.core.runner.show", crash)
+    monkeypatch.setattr("experiments.core.commands.run.show", crash)
     answer = tiny.call("run", "all", "--scale=smoke", "--logger=csv")
     assert answer.code == 2
     assert answer.err.startswith("error: tiny: LookupError: the unexpected")
@@ -78,7 +82,7 @@ def test_memory_that_is_not_there_is_one_line(command, monkeypatch, error):
     def ask(_: object) -> int:
         raise error
 
-    monkeypatch.setattr(data, "show", ask)
+    monkeypatch.setattr(data_command, "show", ask)
     answer = command("data")
     assert answer.code == 1
     assert answer.err.startswith("error: out of memory: ")
@@ -158,9 +162,9 @@ KINDS: dict[str, Callable[[Path], object]] = {
 def test_what_is_no_file_is_not_read(here: Path, kind):
     for name in ("result.json", "metrics.csv", "other"):
         KINDS[kind](here / name)
-    assert records.read_result(here) is None
+    assert run_directory.read_result(here) is None
     with pytest.raises(UserError, match="does not hold the metrics of a run"):
-        records.read_metrics(here / "metrics.csv")
+        run_directory.read_metrics(here / "metrics.csv")
     with pytest.raises(OSError, match="other"):
         read_text(here / "other")
 
@@ -201,4 +205,4 @@ def test_what_is_no_reference_and_no_table_of_tuning_is_one_line(tiny, here: Pat
 
 def test_the_words_of_the_door_know_the_option(command):
     assert "--traceback" in " ".join(command("--help").out.split())
-    assert commands.main(["--traceback", "list"]) == 0
+    assert parser.main(["--traceback", "list"]) == 0

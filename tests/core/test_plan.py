@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from experiments.core import catalogue, runner, tuning
-from experiments.core.plan import Options, Planner, check_tasks, make_plan
+from experiments.core.commands import run as runner
+from experiments.core.execution import tuning
+from experiments.core.execution.planner import Planner, check_tasks
+from experiments.core.grid import catalogue
+from experiments.core.grid.plan import Options, make_plan
 
 
 def seeds(plan) -> dict[str, list[int]]:

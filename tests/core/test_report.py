@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from synthetic_results import DIVERGED
 
-from experiments.core.drawing import Drawing, Words
 from experiments.core.report import page, terminal, wording
-from experiments.core.results import Results
-from experiments.core.verdicts import Verdict
+from experiments.core.report.drawing import Drawing, Words
+from experiments.core.verdicts.results import Results
+from experiments.core.verdicts.verdicts import Verdict
 
 pytest_plugins = ["results_fixtures"]
 

@@ -12,12 +12,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.core import records, samples, summary, tuning
-from experiments.core.errors import UserError
-from experiments.core.grid import Condition
-from experiments.core.measures import largest_deviation
-from experiments.core.plan import Planner
-from experiments.core.results import Run, functions_of, public_functions, table, value_of
+from experiments.core.execution import planner, tuning
+from experiments.core.execution.planner import Planner
+from experiments.core.files import run_directory
+from experiments.core.files.errors import UserError
+from experiments.core.grid.conditions import Condition
+from experiments.core.grid.runs import Run
+from experiments.core.verdicts import per_seed
+from experiments.core.verdicts.measures import largest_deviation
+from experiments.core.verdicts.results import functions_of, public_functions, table, value_of
 
 DATA = {"train": 60, "test": 30, "disjoint_test": False}
 
@@ -40,7 +43,7 @@ def accuracies(plan, relu, sigmoid) -> list[Run]:
 
 def test_a_difference_pairs_the_runs_of_each_seed(tiny):
     plan = tiny.plan()
-    sample = samples.collect(plan, accuracies(plan, [0.9, 0.8, 0.7], [0.1, 0.3, 0.5]), {})["L1-difference"]
+    sample = per_seed.collect(plan, accuracies(plan, [0.9, 0.8, 0.7], [0.1, 0.3, 0.5]), {})["L1-difference"]
     assert sample.values == pytest.approx([0.8, 0.5, 0.2])
     assert [arm.tolist() for arm in sample.arms] == [[0.9, 0.8, 0.7], [0.1, 0.3, 0.5]]
     assert (sample.n_diverged, sample.undecidable) == (0, "")
@@ -50,16 +53,16 @@ def test_a_difference_pairs_the_runs_of_each_seed(tiny):
 def test_the_order_of_the_runs_does_not_matter(tiny):
     plan = tiny.plan()
     runs = accuracies(plan, [0.9, 0.8, 0.7], [0.1, 0.3, 0.5])
-    sample = samples.collect(plan, [runs[k] for k in (5, 0, 3, 2, 4, 1)], {})["L1-difference"]
+    sample = per_seed.collect(plan, [runs[k] for k in (5, 0, 3, 2, 4, 1)], {})["L1-difference"]
     assert sample.values == pytest.approx([0.8, 0.5, 0.2])
 
 
 def test_a_missing_run_makes_its_claim_undecidable_and_drops_the_pair(tiny):
     plan = tiny.plan()
-    sample = samples.collect(plan, accuracies(plan, [0.9, None, 0.7], [0.1, 0.3, 0.5]), {})["L1-difference"]
+    sample = per_seed.collect(plan, accuracies(plan, [0.9, None, 0.7], [0.1, 0.3, 0.5]), {})["L1-difference"]
     assert sample.values == pytest.approx([0.8, 0.2])
     assert sample.undecidable == "1 of 3 seeds have a run that failed or is missing"
-    nothing = samples.collect(plan, accuracies(plan, [], [0.1]), {})["L1-difference"]
+    nothing = per_seed.collect(plan, accuracies(plan, [], [0.1]), {})["L1-difference"]
     assert len(nothing.values) == 0
     assert nothing.undecidable.startswith("3 of 3 seeds")
 
@@ -68,7 +71,7 @@ def test_a_diverged_run_counts_as_its_claim_declares(tiny):
     plan = tiny.plan()
     runs = accuracies(plan, [0.9, None, 0.7], [0.1, 0.3, 0.5])
     runs.append(made_up(plan, {"activation": "relu"}, 1001, status="diverged"))
-    sample = samples.collect(plan, runs, {})["L1-difference"]
+    sample = per_seed.collect(plan, runs, {})["L1-difference"]
     assert sample.values == pytest.approx([0.8, 0.1 - 0.3, 0.2])
     assert (sample.n_diverged, sample.undecidable) == (1, "")
 
@@ -81,7 +84,7 @@ def test_test_samples_that_seeds_share_are_reported(tiny, disjoint, overlap):
         for name in ("relu", "sigmoid")
         for seed in (1000, 1001, 1002)
     ]
-    assert samples.collect(plan, runs, {})["L1-difference"].overlap == overlap
+    assert per_seed.collect(plan, runs, {})["L1-difference"].overlap == overlap
 
 
 def test_a_contrast_sees_the_runs_of_one_seed(tiny):
@@ -91,7 +94,7 @@ def test_a_contrast_sees_the_runs_of_one_seed(tiny):
         for activation, values in (("sigmoid", (1.0, 2.0, 3.0)), ("relu", (10.0, 20.0, 30.0)))
         for k, value in enumerate(values)
     ]
-    sample = samples.collect(plan, runs, {})["L2-sum"]
+    sample = per_seed.collect(plan, runs, {})["L2-sum"]
     assert sample.values.tolist() == [11.0, 22.0, 33.0]
     assert sample.overlap == 0.0  # not taken on a test sample
     assert sample.arms is None
@@ -99,10 +102,10 @@ def test_a_contrast_sees_the_runs_of_one_seed(tiny):
 
 def test_a_claim_with_its_own_n_takes_that_many_seeds(tiny):
     plan = tiny.plan()
-    sample = samples.collect(plan, accuracies(plan, [0.1, 0.2, 0.3, 0.4, 0.5], []), {})["L3-more"]
+    sample = per_seed.collect(plan, accuracies(plan, [0.1, 0.2, 0.3, 0.4, 0.5], []), {})["L3-more"]
     assert sample.values == pytest.approx([0.2, 0.4, 0.6, 0.8])
     few = tiny.plan(seeds=2)
-    assert len(samples.collect(few, accuracies(few, [0.1, 0.2, 0.3], []), {})["L3-more"].values) == 2
+    assert len(per_seed.collect(few, accuracies(few, [0.1, 0.2, 0.3], []), {})["L3-more"].values) == 2
 
 
 def test_checks_become_errors_draws_and_counterexamples(tiny):
@@ -111,7 +114,7 @@ def test_checks_become_errors_draws_and_counterexamples(tiny):
         Run(Condition(()), 1000 + k, Path("nowhere"), {}, {"status": "ok", "measures": measures})
         for k, measures in enumerate(measured)
     ]
-    sample = samples.collect(tiny.plan(), [], {"zero": checks})["L4-check"]
+    sample = per_seed.collect(tiny.plan(), [], {"zero": checks})["L4-check"]
     assert (sample.values.tolist(), sample.draws, sample.counterexamples) == ([1e-9, 2e-9], 1000, 3)
     assert sample.undecidable == ""
 
@@ -120,7 +123,7 @@ def test_checks_become_errors_draws_and_counterexamples(tiny):
 def test_a_check_that_failed_for_a_seed_decides_nothing(tiny, there):
     result = {"status": "ok", "measures": {"error": 0.0, "draws": 500.0}}
     checks = [Run(Condition(()), 1000, Path("nowhere"), {}, result)] * there
-    sample = samples.collect(tiny.plan(), [], {"zero": checks})["L4-check"]
+    sample = per_seed.collect(tiny.plan(), [], {"zero": checks})["L4-check"]
     assert sample.undecidable == f"{2 - there} of 2 checks failed or are missing"
     assert len(sample.values) == there
 
@@ -128,10 +131,10 @@ def test_a_check_that_failed_for_a_seed_decides_nothing(tiny, there):
 def test_contrasts_are_found_by_name(tiny):
     assert functions_of("tiny")["sum_of_values"]([(None, 1.0), (None, 2.0)]) == 3.0
     claims = tiny.plan().grid.experiment.claims
-    samples.check_contrasts("tiny", claims)
+    per_seed.check_contrasts("tiny", claims)
     wrong = [replace(claim, contrast=claim.contrast and "sum_of_value") for claim in claims]
     with pytest.raises(UserError, match="unknown contrast 'sum_of_value'; did you mean 'sum_of_values'"):
-        samples.check_contrasts("tiny", wrong)
+        per_seed.check_contrasts("tiny", wrong)
 
 
 def test_measures_are_found_by_name_or_read_from_the_run(tiny):
@@ -148,14 +151,14 @@ def test_imports_and_helpers_are_no_measures(tiny):
     tiny.write(
         "measures.py", "from math import fsum\nfrom os.path import join\ndef _help(run): ...\ndef own(run): ...\n"
     )
-    from experiments.core import catalogue
+    from experiments.core.grid import catalogue
 
     assert set(public_functions(catalogue.part("tiny", "measures"))) == {"own"}
 
 
 def test_a_series_holds_what_was_recorded_of_one_metric(tmp_path):
-    records.append_metrics(tmp_path / "metrics.csv", [(0, 5, "val/loss", 3.0), (1, 10, "val/loss", 1.5)])
-    records.append_metrics(tmp_path / "metrics.csv", [(2, 15, "val/loss", 2.0), (2, 15, "train/loss", 0.1)])
+    run_directory.append_metrics(tmp_path / "metrics.csv", [(0, 5, "val/loss", 3.0), (1, 10, "val/loss", 1.5)])
+    run_directory.append_metrics(tmp_path / "metrics.csv", [(2, 15, "val/loss", 2.0), (2, 15, "train/loss", 0.1)])
     run = Run(Condition(()), 1000, tmp_path, {}, {"status": "ok", "measures": {}})
     assert run.series("val/loss") == [(0, 5, 3.0), (1, 10, 1.5), (2, 15, 2.0)]
     assert run.series("nothing") == []
@@ -210,8 +213,8 @@ def test_settings_of_a_run_are_what_it_says_itself(tiny):
     plan = tiny.plan(overrides=("--model.width=32", "--model.init_args.gain=1e1"))
     tuned = plan.grid.condition({"activation": "relu", "lr": "tuned"})
     for first, *_ in Planner(plan).run_tasks({tuned: 0.25}).values():
-        finish(first, settings=records.settings_of(first.config))
-    runs = {run.condition.name: run for run in summary.find(plan, {tuned: 0.25}).runs}
+        finish(first, settings=run_directory.settings_of(first.config))
+    runs = {run.condition.name: run for run in planner.find_finished(plan, {tuned: 0.25}).runs}
     assert (runs["base"].settings["width"], runs["base"].settings["gain"]) == (32, 10.0)
     assert (runs["base"].settings["lr"], runs["activation=relu,lr=tuned"].settings["lr"]) == (0.1, 0.25)
     assert runs["start"].settings["limit_val_batches"] == 0
@@ -223,7 +226,7 @@ def test_settings_of_a_run_are_what_it_says_itself(tiny):
 def test_a_run_stores_its_settings_and_they_are_read_from_nowhere_else(tiny):
     assert tiny.run("--scale=smoke").code == 0
     plan = tiny.plan(scale="smoke", logger="csv")
-    found = summary.find(plan, tuning.untuned(plan))
+    found = planner.find_finished(plan, tuning.untuned(plan))
     assert (len(found.runs), found.outdated) == (10, 0)
     stored = {run.condition.name: run.settings for run in found.runs}
     assert (stored["base"]["width"], stored["start"]["width"], stored["start,activation=relu"]["activation"]) == (
@@ -254,7 +257,7 @@ def test_runs_of_another_config_are_outdated_and_judge_nothing(tiny):
 def test_failed_runs_are_not_results(tiny, status, kept):
     plan = tiny.plan()
     finish(Planner(plan).run_tasks({}).popitem()[1][0], status=status)
-    assert bool(summary.find(plan, {}).runs) == kept
+    assert bool(planner.find_finished(plan, {}).runs) == kept
 
 
 # The files of a run.
@@ -262,28 +265,28 @@ def test_failed_runs_are_not_results(tiny, status, kept):
 
 def test_metrics_come_back_as_written(tmp_path):
     rows = [(0, 1, "a/b", 0.1), (1, 2, "c", math.inf), (1, 3, "c", -1e-300)]
-    records.append_metrics(tmp_path / "metrics.csv", rows[:1])
-    records.append_metrics(tmp_path / "metrics.csv", rows[1:])
-    assert records.read_metrics(tmp_path / "metrics.csv") == rows
+    run_directory.append_metrics(tmp_path / "metrics.csv", rows[:1])
+    run_directory.append_metrics(tmp_path / "metrics.csv", rows[1:])
+    assert run_directory.read_metrics(tmp_path / "metrics.csv") == rows
 
 
 def test_json_is_strict_and_written_whole(tmp_path):
     path = tmp_path / "deep" / "result.json"
-    records.write_json(path, {"a": math.nan, "b": [math.inf, 1.5], "c": {"d": -math.inf}, "é": "é"})
+    run_directory.write_json(path, {"a": math.nan, "b": [math.inf, 1.5], "c": {"d": -math.inf}, "é": "é"})
     assert json.loads(path.read_text()) == {"a": None, "b": [None, 1.5], "c": {"d": None}, "é": "é"}
     assert [entry.name for entry in path.parent.iterdir()] == ["result.json"]
 
 
 def test_a_crash_while_writing_keeps_the_old_content(tmp_path, monkeypatch):
     path = tmp_path / "result.json"
-    records.write_json(path, {"old": 1})
+    run_directory.write_json(path, {"old": 1})
 
     def disk_full(_):
         raise OSError("No space left on device")
 
     monkeypatch.setattr("os.fsync", disk_full)
     with pytest.raises(OSError, match="No space left"):
-        records.write_json(path, {"new": 2})
+        run_directory.write_json(path, {"new": 2})
     assert json.loads(path.read_text()) == {"old": 1}
     assert [entry.name for entry in tmp_path.iterdir()] == ["result.json"]
 
@@ -291,6 +294,6 @@ def test_a_crash_while_writing_keeps_the_old_content(tmp_path, monkeypatch):
 @pytest.mark.parametrize("text", ["", "{", "[1, 2]", "3"])
 def test_an_unreadable_result_is_none(tmp_path, text):
     (tmp_path / "result.json").write_text(text)
-    assert records.read_result(tmp_path) is None
-    assert records.read_result(tmp_path / "nowhere") is None
-    assert records.read_result(tmp_path / "result.json") is None
+    assert run_directory.read_result(tmp_path) is None
+    assert run_directory.read_result(tmp_path / "nowhere") is None
+    assert run_directory.read_result(tmp_path / "result.json") is None

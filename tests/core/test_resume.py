@@ -17,9 +17,11 @@ import torch
 import yaml
 from one_fit import run_seed, run_stack
 
-from experiments.core import checkpoint_files, checkpoints, commands, records
-from experiments.core.checkpoint_files import LAST, PREVIOUS
-from experiments.core.checkpoints import ResumePoint, find, is_plain, restore, snapshot
+from experiments.core.commands import parser
+from experiments.core.files import checkpoints, run_directory
+from experiments.core.files.checkpoints import LAST, PREVIOUS
+from experiments.core.training import resume
+from experiments.core.training.resume import ResumePoint, find_resume, is_plain, restore, snapshot
 
 SEEDS = (1000, 1001, 1002)
 INSTRUMENTS = [
@@ -125,7 +127,7 @@ class Cut(BaseException):
 @pytest.fixture
 def cut_after(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Save at every occasion, or at every so many, and cut the fit off after some of them, again and again."""
-    monkeypatch.setattr(checkpoints, "EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(resume, "EVERY_SECONDS", 0.0)
     save = ResumePoint._save_if_due
 
     def begin(occasions: Iterator[int], every: int = 1) -> None:
@@ -158,14 +160,14 @@ def until_done(work: Callable[[], object]) -> int:
 
 def bytes_of(directory: Path) -> dict[str, Any]:
     """All that is to be the same: rows, measures and weights."""
-    result = records.read_result(directory)
+    result = run_directory.read_result(directory)
     assert result is not None
     names = ("status", "measures", "epochs", "steps", "stack", "config_hash", "diverged_at_step", "applied")
     weights = {}
     for path in sorted(directory.glob("checkpoints/*.ckpt")):
         stored = torch.load(path, weights_only=True)
         weights[path.name] = {name: value.numpy().tobytes() for name, value in stored["state_dict"].items()}
-    rows = (directory / records.METRICS).read_bytes()
+    rows = (directory / run_directory.METRICS).read_bytes()
     return {"rows": rows, "weights": weights, **{name: result.get(name) for name in names}}
 
 
@@ -178,7 +180,7 @@ def test_a_stack_that_is_cut_off_again_and_again(here, cut_after, case, capsys):
     cut_after(iter([2, 9, 12, 7]), every=5)
     assert until_done(lambda: run_stack(args, SEEDS, cut)) >= 2
     assert [bytes_of(directory) for directory in cut] == [bytes_of(directory) for directory in whole]
-    assert not (cut[0] / records.RESUME).exists()
+    assert not (cut[0] / run_directory.RESUME).exists()
     assert "from the beginning" not in capsys.readouterr().err
 
 
@@ -191,7 +193,7 @@ def test_a_network_that_had_ended_before_the_cut_stays_as_it_was(here, cut_after
     args = config(here, CASES[case])
     whole, cut = ([here / kind / f"seed={seed}" for seed in seeds] for kind in ("whole", "cut"))
     assert run_stack(args, seeds, whole) == ""
-    steps = [records.read_result(directory)["steps"] for directory in whole]
+    steps = [run_directory.read_result(directory)["steps"] for directory in whole]
     ended = []
     # An occasion a step and one an epoch: from some cut on, those that end first have ended.
     cut_after(itertools.repeat(9))
@@ -215,7 +217,7 @@ def test_a_run_that_is_cut_off_again_and_again(here, cut_after, case, capsys):
     cut_after(iter([2, 9, 12, 7]), every=5)
     assert until_done(lambda: run_seed(args, 1000, here / "cut")) >= 2
     assert bytes_of(here / "cut") == bytes_of(here / "whole")
-    assert not (here / "cut" / records.RESUME).exists()
+    assert not (here / "cut" / run_directory.RESUME).exists()
     assert "from the beginning" not in capsys.readouterr().err
 
 
@@ -238,7 +240,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(here, cut_afte
     cut_after(iter([6]))
     with pytest.raises(Cut):
         run_seed(args, 1000, here / "cut")
-    last = here / "cut" / records.RESUME / LAST
+    last = here / "cut" / run_directory.RESUME / LAST
     assert last.with_name(PREVIOUS).is_file()
     damage(last, how)
     run_seed(args, 1000, here / "cut")
@@ -253,7 +255,7 @@ def test_both_damaged_is_a_run_from_the_beginning(here, cut_after):
     with pytest.raises(Cut):
         run_seed(args, 1000, here / "cut")
     for name in (LAST, PREVIOUS):
-        damage(here / "cut" / records.RESUME / name, "torn")
+        damage(here / "cut" / run_directory.RESUME / name, "torn")
     run_seed(args, 1000, here / "cut")
     assert bytes_of(here / "cut") == bytes_of(here / "whole")
 
@@ -262,10 +264,10 @@ def test_another_config_does_not_go_on_from_it(here, cut_after):
     cut_after(iter([6]))
     with pytest.raises(Cut):
         run_seed(config(here, {}), 1000, here / "cut")
-    path = here / "cut" / records.RESUME / LAST
-    (key,) = {checkpoint_files.read(path)["callbacks"][ResumePoint.NAME]["key"]}
-    assert find(here / "cut", key) == path
-    assert find(here / "cut", "another") is None
+    path = here / "cut" / run_directory.RESUME / LAST
+    (key,) = {checkpoints.read(path)["callbacks"][ResumePoint.NAME]["key"]}
+    assert find_resume(here / "cut", key) == path
+    assert find_resume(here / "cut", "another") is None
 
 
 def test_short_fits_write_none(here, monkeypatch):
@@ -283,10 +285,11 @@ def test_no_checkpoint_but_its_own_holds_the_state(here):
 
 DOOR = """
 import sys
-from experiments.core import checkpoints, commands
-checkpoints.EVERY_SECONDS = 0.05
+from experiments.core.commands import parser
+from experiments.core.training import resume
+resume.EVERY_SECONDS = 0.05
 if __name__ == "__main__":
-    sys.exit(commands.main(sys.argv[1:]))
+    sys.exit(parser.main(sys.argv[1:]))
 """
 
 
@@ -295,7 +298,7 @@ if __name__ == "__main__":
 def test_a_fit_that_is_told_to_end_goes_on_by_the_same_command(here, number):
     (config_file,) = config(here, {"trainer": {"max_epochs": 60}, "model": model(dropout=0.3)})
     (here / "door.py").write_text(DOOR)
-    repository = Path(commands.__file__).resolve().parents[2]
+    repository = Path(parser.__file__).resolve().parents[3]
     environment = {**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
     def start(name: str) -> subprocess.Popen[str]:
@@ -307,7 +310,7 @@ def test_a_fit_that_is_told_to_end_goes_on_by_the_same_command(here, number):
         )  # fmt: skip
 
     process = start("cut")
-    while not (here / "cut" / records.RESUME / PREVIOUS).is_file():
+    while not (here / "cut" / run_directory.RESUME / PREVIOUS).is_file():
         assert process.poll() is None, process.communicate()
         time.sleep(0.005)
     process.send_signal(number)
@@ -315,7 +318,7 @@ def test_a_fit_that_is_told_to_end_goes_on_by_the_same_command(here, number):
     expected = {signal.SIGTERM: 143, signal.SIGKILL: -signal.SIGKILL, signal.SIGINT: 130}[number]
     assert process.returncode == expected, err
     if number == signal.SIGTERM:
-        assert (records.read_result(here / "cut") or {})["status"] == "interrupted"
+        assert (run_directory.read_result(here / "cut") or {})["status"] == "interrupted"
         assert "goes on from there" in err
     for name in ("cut", "whole"):
         process = start(name)

@@ -14,11 +14,12 @@ import yaml
 from lightning import Trainer
 from one_fit import resolve, run_seed, run_stack
 
-from experiments.core import checkpoint_files, checkpoints, records, stacking
-from experiments.core.checkpoint_files import LAST, PREVIOUS, CheckpointFiles
-from experiments.core.checkpoints import ResumePoint
-from experiments.core.cli import build_fit
-from experiments.core.errors import UserError
+from experiments.core.files import checkpoints, run_directory
+from experiments.core.files.checkpoints import LAST, PREVIOUS, CheckpointFiles
+from experiments.core.files.errors import UserError
+from experiments.core.training import resume, stacking
+from experiments.core.training.fit import build_fit
+from experiments.core.training.resume import ResumePoint
 
 SEEDS = (1000, 1001)
 CONFIG = """
@@ -66,7 +67,7 @@ def cut(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], Non
                 raise Cut
 
         with monkeypatch.context() as patch:
-            patch.setattr(checkpoints, "EVERY_SECONDS", 0.0)
+            patch.setattr(resume, "EVERY_SECONDS", 0.0)
             patch.setattr(ResumePoint, "_save_if_due", save_and_cut)
             with pytest.raises(Cut):
                 work()
@@ -75,9 +76,9 @@ def cut(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], Non
 
 
 def numbers(directory: Path) -> tuple[bytes, Any, Any]:
-    result = records.read_result(directory)
+    result = run_directory.read_result(directory)
     assert result is not None
-    return (directory / records.METRICS).read_bytes(), result["measures"], result["applied"]
+    return (directory / run_directory.METRICS).read_bytes(), result["measures"], result["applied"]
 
 
 @pytest.fixture
@@ -97,11 +98,11 @@ def untouched(folder: Path) -> bool:
 
 def craft(directory: Path, change: Callable[[dict[str, Any]], None]) -> None:
     """Change the last resume file, with a right checksum, and leave no other."""
-    path = directory / records.RESUME / LAST
-    content = checkpoint_files.read(path)
+    path = directory / run_directory.RESUME / LAST
+    content = checkpoints.read(path)
     change(content)
     CheckpointFiles().save_checkpoint(content, path)
-    (directory / records.RESUME / PREVIOUS).unlink()
+    (directory / run_directory.RESUME / PREVIOUS).unlink()
 
 
 def part(content: dict[str, Any], name: str) -> dict[str, Any]:
@@ -164,16 +165,16 @@ def whole(here: Path, args: list[str]) -> tuple[bytes, Any, Any]:
 
 def test_a_crafted_resume_file_changes_nothing_outside_and_no_number(here, args, cut, whole, precious, capsys):
     cut(lambda: run_seed(args, 1000, here / "made"))
-    resume = here / "made" / records.RESUME
+    resume = here / "made" / run_directory.RESUME
     kept = {path.name: path.read_bytes() for path in resume.iterdir()}
     for index, (name, change) in enumerate(REFUSED.items()):
         directory = here / f"cut-{index}" / "run"
-        (directory / records.RESUME).mkdir(parents=True)
+        (directory / run_directory.RESUME).mkdir(parents=True)
         for file, content in kept.items():
-            (directory / records.RESUME / file).write_bytes(content)
+            (directory / run_directory.RESUME / file).write_bytes(content)
         # The run's own places, as if it had been cut off here.
         craft(directory, lambda c: _moved(c, here / "made", directory))  # noqa: B023
-        (directory / records.RESUME / PREVIOUS).write_bytes(b"")
+        (directory / run_directory.RESUME / PREVIOUS).write_bytes(b"")
         craft(directory, lambda c: change(c, precious))  # noqa: B023
         run_seed(args, 1000, directory)
         said = capsys.readouterr().err
@@ -218,17 +219,17 @@ def test_the_rate_of_a_plateau_is_one_that_the_config_can_have(here, args, cut):
     options = [*args, "--model.schedule=plateau", "--trainer.max_epochs=8"]
     run_seed(options, 1000, here / "whole")
     cut(lambda: run_seed(options, 1000, here / "cut"))
-    kept = (here / "cut" / records.RESUME / LAST).read_bytes()
+    kept = (here / "cut" / run_directory.RESUME / LAST).read_bytes()
     craft(here / "cut", lambda c: [g.update(lr=0.05) for g in c["optimizer_states"][0]["param_groups"]])
     with pytest.raises(ValueError, match=r"the schedule never has the learning rate 0\.05"):
         run_seed(options, 1000, here / "cut")
-    (here / "cut" / records.RESULT).unlink()
-    (here / "cut" / records.RESUME / LAST).write_bytes(kept)
+    (here / "cut" / run_directory.RESULT).unlink()
+    (here / "cut" / run_directory.RESUME / LAST).write_bytes(kept)
     run_seed(options, 1000, here / "cut")
     assert numbers(here / "cut") == numbers(here / "whole")
 
 
-@pytest.mark.parametrize("link", ["", "checkpoints", records.METRICS, records.RESUME, "every/epoch.ckpt"])
+@pytest.mark.parametrize("link", ["", "checkpoints", run_directory.METRICS, run_directory.RESUME, "every/epoch.ckpt"])
 def test_a_run_follows_no_link_that_leads_out_of_it(here, args, precious, link):
     directory = here / "runs" / "tiny" / "base" / "seed=1000"
     place = directory / link
@@ -237,7 +238,7 @@ def test_a_run_follows_no_link_that_leads_out_of_it(here, args, precious, link):
     with pytest.raises(UserError, match="is a link that leads out of the run's directory: delete it"):
         run_seed(args, 1000, directory)
     with pytest.raises(UserError, match="is a link that leads out of the run's directory: delete it"):
-        records.empty(directory)
+        run_directory.empty(directory)
     assert untouched(precious)
 
 
@@ -264,7 +265,7 @@ def test_a_directory_above_may_be_a_link_and_one_that_stays_inside_too(here, arg
     directory.mkdir()
     (directory / "inside").symlink_to(directory / "config.yaml")
     run_seed(args, 1000, directory)
-    assert (here / "disk" / "seed=1000" / records.RESULT).is_file()
+    assert (here / "disk" / "seed=1000" / run_directory.RESULT).is_file()
 
 
 @pytest.mark.parametrize("seeds", [(1000,), SEEDS], ids=["single", "stack"])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from experiments.core.execution import locked
+from experiments.core.files.run_directory import locked
 from lightning_modules import FullyConnected
 
 PLACE = Path("runs/tiny-smoke")

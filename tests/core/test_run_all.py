@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from experiments.core import runner, schedule
-from experiments.core.execution import Task, run_groups
-from experiments.core.workers import Pool
+from experiments.core.commands import run as runner
+from experiments.core.execution import schedule
+from experiments.core.execution.execute import run_groups
+from experiments.core.execution.tasks import Task
+from experiments.core.execution.workers import Pool
 
 DEFINITION = """
     from experiments.core.definitions import Claim, Experiment

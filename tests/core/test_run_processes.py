@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from experiments.core import commands
-from experiments.core.interrupts import interrupts_wait
-from experiments.core.workers import Pool
+from experiments.core.commands import parser
+from experiments.core.execution.workers import Pool
+from experiments.core.files.errors import interrupts_wait
 
-REPOSITORY = Path(commands.__file__).resolve().parents[2]
+REPOSITORY = Path(parser.__file__).resolve().parents[3]
 # So many runs that Ctrl-C finds most of them still to be done.
 LINE = ("run", "tiny", "--logger=csv", "--scale=smoke", "--seeds=40")
 RESULTS = Path("runs/tiny-smoke-seeds=40")
@@ -28,11 +28,11 @@ DOOR = """
 import sys
 
 if __name__ == "__main__":
-    from experiments.core import commands, runner, summary
+    from experiments.core.commands import parser, run as runner
 
     # Neither figures nor report: they have tests of their own.
-    runner.show = lambda plan, chosen, pool, redraw: summary.judge(plan, chosen, pool)
-    sys.exit(commands.main(sys.argv[1:]))
+    runner.show = lambda plan, chosen, pool, redraw: runner.judge(plan, chosen, pool)
+    sys.exit(parser.main(sys.argv[1:]))
 """
 
 

@@ -31,14 +31,15 @@ DOOR = """\
 import sys
 
 if __name__ == "__main__":
-    from experiments.core import commands, runner, schedule, summary
+    from experiments.core.commands import parser, run as runner
+    from experiments.core.execution import schedule
 
-    runner.show = lambda plan, chosen, pool, redraw: summary.judge(plan, chosen, pool)
+    runner.show = lambda plan, chosen, pool, redraw: runner.judge(plan, chosen, pool)
     if "--backwards" in sys.argv:
         sys.argv.remove("--backwards")
         forwards = schedule.pending
         schedule.pending = lambda tasks: forwards(tasks)[::-1]
-    sys.exit(commands.main(sys.argv[1:]))
+    sys.exit(parser.main(sys.argv[1:]))
 """
 HOW = {
     "one worker, csv": ("--jobs=1", "--logger=csv"),

@@ -12,15 +12,16 @@ from sklearn.dummy import DummyRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from datamodules import Diabetes, Iris
-from experiments.core import records, scikit
-from experiments.core.grid import Condition
-from experiments.core.results import Run
+from experiments.core.files import run_directory
+from experiments.core.grid.conditions import Condition
+from experiments.core.grid.runs import Run
+from experiments.core.training import scikit
 
 
 def run_on(directory: Path, data: str, seed: int) -> Run:
     directory.mkdir(parents=True, exist_ok=True)
     content = {"data": {"class_path": data, "init_args": {"batch_size": 30}}, "seed_everything": seed}
-    (directory / records.CONFIG).write_text(yaml.safe_dump(content), encoding="utf-8")
+    (directory / run_directory.CONFIG).write_text(yaml.safe_dump(content), encoding="utf-8")
     return Run(Condition(()), seed, directory, {}, {"status": "ok", "measures": {}})
 
 

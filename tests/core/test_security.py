@@ -19,8 +19,8 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from datamodules import files, housing, sources
-from experiments.core import records
-from experiments.core.yaml_files import StrictLoader
+from experiments.core.files import run_directory
+from experiments.core.files.yaml import StrictLoader
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("lightning_modules", "datamodules", "experiments")
@@ -143,9 +143,9 @@ def test_a_name_leads_out_by_a_link_or_a_nul_too(tmp_path: Path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "link").symlink_to(tmp_path)
     for name in ("link/x", "a\0b", "..", "../run2", "../run-not"):
-        assert records.leads_out(tmp_path / "run", name), name
+        assert run_directory.leads_out(tmp_path / "run", name), name
     for name in ("", ".", "a/b", "a/../b", "..a"):
-        assert not records.leads_out(tmp_path / "run", name), name
+        assert not run_directory.leads_out(tmp_path / "run", name), name
 
 
 @pytest.mark.parametrize("place", ["a\0b", "x" * 300, "circle/a"])

@@ -14,12 +14,14 @@ from typing import Any
 import pytest
 import torch
 
-from experiments.core import checkpoint_files, rebuild, records, summary
-from experiments.core.errors import UserError
-from experiments.core.grid import Condition
-from experiments.core.plan import Planner
+from experiments.core.execution import planner
+from experiments.core.execution.planner import Planner
+from experiments.core.files import checkpoints, run_directory
+from experiments.core.files.errors import UserError
+from experiments.core.grid.conditions import Condition
+from experiments.core.grid.runs import Run
 from experiments.core.report import page
-from experiments.core.results import Run
+from experiments.core.training import rebuild
 
 
 class Payload:
@@ -144,11 +146,11 @@ NO_CHECKPOINTS: dict[str, Callable[[dict[str, Any]], object]] = {
 def test_absurd_checkpoints_are_refused(good, here: Path, case):
     (here / "theirs.ckpt").write_bytes(saved(NO_CHECKPOINTS[case](good)))
     with pytest.raises(UserError, match=r"'theirs\.ckpt' is not a checkpoint of a run, or it is damaged"):
-        checkpoint_files.read_checkpoint(Path("theirs.ckpt"))
+        checkpoints.read_checkpoint(Path("theirs.ckpt"))
 
 
 def test_a_checkpoint_as_it_is_written_is_one(trained: Path, good):
-    assert checkpoint_files.read_checkpoint(trained / "checkpoints" / "best.ckpt").keys() == good.keys()
+    assert checkpoints.read_checkpoint(trained / "checkpoints" / "best.ckpt").keys() == good.keys()
 
 
 def test_a_checkpoint_of_another_project_is_not_blamed_on_its_seed(refused, good):
@@ -175,7 +177,7 @@ def test_a_checkpoint_with_compressed_parts_is_not_unpacked(good, here: Path):
             packed.writestr(part.filename, plain.read(part), zipfile.ZIP_DEFLATED)
     assert torch.load("packed.ckpt", weights_only=True).keys() == good.keys()
     with pytest.raises(UserError, match="is not a checkpoint"):
-        checkpoint_files.read_checkpoint(Path("packed.ckpt"))
+        checkpoints.read_checkpoint(Path("packed.ckpt"))
 
 
 # A run that others made.
@@ -239,17 +241,17 @@ RESULTS: dict[str, object] = {
 @pytest.mark.parametrize("case", RESULTS)
 def test_a_result_with_absurd_types_is_no_result(here: Path, case):
     (here / "result.json").write_text(json.dumps(RESULTS[case]))
-    assert records.read_result(here) is None
+    assert run_directory.read_result(here) is None
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "1" * 5000, "\ud800".encode("utf-8", "replace")])
 def test_a_result_that_breaks_a_parser_is_no_result(here: Path, text):
     (here / "result.json").write_bytes(text.encode() if isinstance(text, str) else text)
-    assert records.read_result(here) is None
+    assert run_directory.read_result(here) is None
 
 
 def test_a_result_as_it_is_written_is_one(trained: Path):
-    assert records.read_result(trained) == json.loads((trained / "result.json").read_text())
+    assert run_directory.read_result(trained) == json.loads((trained / "result.json").read_text())
 
 
 @pytest.mark.parametrize(
@@ -272,8 +274,8 @@ def test_a_run_with_an_absurd_result_is_missing(tiny, here: Path):
     (task, *_), *_ = Planner(plan).run_tasks({}).values()
     for value, found in (("<script>", 0), (0.5, 1)):
         content = {"status": "ok", "config_hash": task.config_hash, "measures": {"a": value}}
-        records.write_json(task.directory / "result.json", content)
-        assert len(summary.find(plan, {}).runs) == found
+        run_directory.write_json(task.directory / "result.json", content)
+        assert len(planner.find_finished(plan, {}).runs) == found
 
 
 @pytest.mark.parametrize("text", ["a\n1\n", "condition,lr,loss\nx,y,z\n", "condition,lr,loss,chosen,at_edge\nx\n"])

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from experiments.core import catalogue
 from experiments.core.definitions import Claim
-from experiments.core.drawing import Drawing, Words
-from experiments.core.errors import UserError
-from experiments.core.report import index, markdown, page
-from experiments.core.results import Results
-from experiments.core.verdicts import Verdict, read_verdicts, write_verdicts
+from experiments.core.files.errors import UserError
+from experiments.core.grid import catalogue
+from experiments.core.report import index, page, pages
+from experiments.core.report.drawing import Drawing, Words
+from experiments.core.verdicts.results import Results
+from experiments.core.verdicts.verdicts import Verdict, read_verdicts, write_verdicts
 
 pytest_plugins = ["results_fixtures"]
 
@@ -132,7 +132,7 @@ def test_markdown_shows_hostile_words_as_they_are(results: Results, text):
     verdict = replace(results.verdicts[0], reading=text, verdict="CONFIRMED", effect=None, n=1)
     claim = Claim("L1-x", statement=text, statement_fr="s", slide="s", kind="effect", above=0.1, measure="m",
                   where={"depth": 8})  # fmt: skip
-    row = markdown._row("vanishing", claim, verdict)
+    row = pages._row("vanishing", claim, verdict)
     assert row.count("|") == 7
     assert "\n" not in row
     assert not re.search(r"<[a-zA-Z/!?]|\]\(|\]\[", row)

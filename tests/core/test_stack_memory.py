@@ -8,7 +8,9 @@ from one_fit import resolve, run_seed, run_stack
 
 from datamodules import Digits, FashionMNIST
 from datamodules.stack import StackedData
-from experiments.core import cli, memory, records, stacking
+from experiments.core.execution import memory
+from experiments.core.files import run_directory
+from experiments.core.training import cli, fit, stacking
 
 SEEDS = (1000, 1001, 1002, 1003)
 CONFIG = """
@@ -65,7 +67,7 @@ def test_a_stack_of_one_source_leaves_what_any_stack_leaves(here, config, monkey
     assert run_stack(config, SEEDS, shared) == ""
     assert made == [True]
     for one, other in zip(held, shared, strict=True):
-        for name in (records.METRICS, records.CONFIG):
+        for name in (run_directory.METRICS, run_directory.CONFIG):
             assert (one / name).read_bytes() == (other / name).read_bytes()
 
 
@@ -74,20 +76,20 @@ def test_seeds_that_need_more_memory_than_there_is_are_trained_in_several_fits(h
     alone, parts = ([here / kind / f"seed={seed}" for seed in SEEDS] for kind in ("alone", "parts"))
     for seed, directory in zip(SEEDS, alone, strict=True):
         run_seed(config, seed, directory)
-    monkeypatch.setattr(cli, "seeds_that_fit", lambda *_: most)
-    assert cli.fit_seeds(resolve(config), SEEDS, parts, budget=1.0) == ""
-    results = [records.read_result(directory) for directory in parts]
+    monkeypatch.setattr(fit, "seeds_that_fit", lambda *_: most)
+    assert fit.fit_seeds(resolve(config), SEEDS, parts, budget=1.0) == ""
+    results = [run_directory.read_result(directory) for directory in parts]
     assert [result["stack"] for result in results] == {1: [1, 1, 1, 1], 2: [2, 2, 2, 2], 3: [3, 3, 3, 1]}[most]
     for result, directory in zip(results, alone, strict=True):
-        expected = records.read_result(directory)["measures"]
+        expected = run_directory.read_result(directory)["measures"]
         assert result["measures"] == pytest.approx(expected, rel=1e-4, abs=1e-6)
 
 
 @pytest.mark.usefixtures("fashion_mnist")
 def test_what_a_seed_takes_is_known_before(here, config):
     def of_a_seed(*options, seeds=10):
-        fit = cli.build_fit(resolve([*config, *options]), 1000, here / "run")
-        return stacking.of_a_seed(fit.model, fit.datamodule, seeds)
+        built = fit.build_fit(resolve([*config, *options]), 1000, here / "run")
+        return stacking.of_a_seed(built.model, built.datamodule, seeds)
 
     samples = (200 + 100 + 100) * (64 * 4 + 8)
     weights = 5 * 4 * (64 * 8 + 8 + 8 * 8 + 8 + 8 * 10 + 10)
@@ -122,7 +124,7 @@ def test_no_more_is_available_than_the_machine_or_its_container_has(tmp_path, mo
 
 
 def test_data_of_other_projects_are_not_stacked(here, config):
-    fit = cli.build_fit(resolve(config), 1000, here / "run")
-    fit.datamodule = None
+    built = fit.build_fit(resolve(config), 1000, here / "run")
+    built.datamodule = None
     with pytest.raises(cli.NotStackableError, match="NoneType is no InMemoryDataModule"):
-        fit.stack(SEEDS, [here / str(seed) for seed in SEEDS])
+        built.stack(SEEDS, [here / str(seed) for seed in SEEDS])

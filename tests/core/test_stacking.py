@@ -11,9 +11,10 @@ import torch
 from one_fit import resolve, run_seed, run_stack
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from experiments.core import cli, records
 from experiments.core.callbacks import GradientFlow
-from experiments.core.cli import build_fit
+from experiments.core.files import run_directory
+from experiments.core.training import stacking
+from experiments.core.training.fit import build_fit
 from lightning_modules.optimization import OPTIMIZERS, PLATEAU, SCHEDULES
 from lightning_modules.stack import clip_gradients
 
@@ -108,7 +109,7 @@ def both(here: Path, args: list[str], seeds: tuple[int, ...] = SEEDS) -> tuple[l
 
 
 def result(directory: Path) -> dict[str, object]:
-    return json.loads((directory / records.RESULT).read_text())
+    return json.loads((directory / run_directory.RESULT).read_text())
 
 
 def finite(measures: dict[str, float | None]) -> dict[str, float]:
@@ -125,7 +126,7 @@ def assert_same_run(together: Path, alone: Path) -> None:
     assert finite(one["measures"]).keys() == finite(other["measures"]).keys()
     assert finite(one["measures"]) == pytest.approx(finite(other["measures"]), rel=1e-8, abs=1e-8)
     rows, expected = (
-        {row[:3]: row[3] for row in records.read_metrics(directory / records.METRICS)}
+        {row[:3]: row[3] for row in run_directory.read_metrics(directory / run_directory.METRICS)}
         for directory in (together, alone)
     )
     assert rows.keys() == expected.keys()
@@ -234,13 +235,13 @@ def test_seeds_that_stop_early_end_at_epochs_of_their_own(here):
 
 def test_a_stack_ends_with_its_last_network(here, monkeypatch):
     stop = "{class_path: StackableEarlyStopping, init_args: {monitor: val/loss, patience: 0}}"
-    epochs, fit = [], cli.fit
+    epochs, fit = [], stacking.fit
 
     def watched(trainer, *parts):
         fit(trainer, *parts)
         epochs.append(trainer.current_epoch)
 
-    monkeypatch.setattr(cli, "fit", watched)
+    monkeypatch.setattr("experiments.core.training.fit.fit", watched)
     directories = [here / f"seed={seed}" for seed in SEEDS]
     run_stack([write(here, stop), "--model.lr=1", "--trainer.max_epochs=40"], SEEDS, directories)
     assert epochs == [max(result(directory)["epochs"] for directory in directories)]
@@ -278,7 +279,7 @@ def test_a_stack_repeats_to_the_byte(here):
     for directories in (first, second):
         run_stack(args, SEEDS, directories)
     for one, other in zip(first, second, strict=True):
-        assert (one / records.METRICS).read_bytes() == (other / records.METRICS).read_bytes()
+        assert (one / run_directory.METRICS).read_bytes() == (other / run_directory.METRICS).read_bytes()
         assert result(one)["measures"] == result(other)["measures"]
 
 

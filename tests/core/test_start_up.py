@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from experiments.core import catalogue
+from experiments.core.grid import catalogue
 
 HEAVY = (
     *("torch", "lightning", "torchmetrics", "torchvision", "jsonargparse"),

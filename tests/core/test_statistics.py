@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from scipy import stats
 
-from experiments.core import statistics as st
+from experiments.core.verdicts import statistics as st
 
 repeatable = settings(derandomize=True)
 samples = some.lists(some.floats(-1e3, 1e3), min_size=2, max_size=12).map(lambda x: np.array(x))

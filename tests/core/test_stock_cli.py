@@ -10,8 +10,8 @@ import torch
 from lightning import LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningCLI
 
-from experiments.core import records
-from experiments.core.cli import run_cli
+from experiments.core.files import run_directory
+from experiments.core.training.cli import run_cli
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 CONFIGS = ["vanishing/base.yaml", "multilabel/base.yaml", "regression/base.yaml"]
@@ -50,7 +50,7 @@ def test_lightnings_own_cli_logs_what_our_fit_records(
     (path,) = (tmp_path / "stock").rglob("metrics.csv")
     stock = of_csv_logger(path)
     ours: dict[str, list[float]] = {}
-    for _, _, name, value in records.read_metrics(tmp_path / "ours" / records.METRICS):
+    for _, _, name, value in run_directory.read_metrics(tmp_path / "ours" / run_directory.METRICS):
         # A logger gets curves; bins of histograms are no curves.
         if "/histogram/" not in name:
             ours.setdefault(name, []).append(value)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from experiments.core import lecture
-from experiments.core.errors import UserError
+from experiments.core.files.errors import UserError
+from experiments.core.grid import lecture
 
 GOOD = "L01: {slide: A, says: b, says_fr: c}\n"
 

@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments.core import catalogue, ledger, records, reference, verification
 from experiments.core.definitions import Claim
-from experiments.core.inference import Sample
-from experiments.core.reference import Reference
-from experiments.core.verdicts import judge, read_verdicts
-from experiments.core.workers import Pool
+from experiments.core.execution.workers import Pool
+from experiments.core.files import environment, run_directory
+from experiments.core.grid import catalogue
+from experiments.core.verdicts import reference, verification
+from experiments.core.verdicts.inference import SeedValues
+from experiments.core.verdicts.reference import Reference
+from experiments.core.verdicts.verdicts import judge, read_verdicts
 
 REPOSITORY = catalogue.ROOT.parent
 WORDS = {"statement": "s", "statement_fr": "s", "slide": "s"}
@@ -29,25 +31,25 @@ EXACT = Claim("L03-c", kind="exact", check="c", tolerance=1e-9, n=2, **WORDS)
 CLAIMS = (EFFECT, SHARE, EXACT)
 
 
-def samples(effect: float, successes: int = 30, error: float = 0.0, seed: int = 0) -> dict[str, Sample]:
+def samples(effect: float, successes: int = 30, error: float = 0.0, seed: int = 0) -> dict[str, SeedValues]:
     noise = np.random.default_rng(seed).normal(size=10)
     values = effect + 0.1 * (noise - noise.mean()) / noise.std(ddof=1)
     share = np.array([1.0] * successes + [0.0] * (30 - successes))
-    return {"L01-a": Sample(values), "L02-b": Sample(share), "L03-c": Sample(np.full(2, error), draws=400)}
+    return {"L01-a": SeedValues(values), "L02-b": SeedValues(share), "L03-c": SeedValues(np.full(2, error), draws=400)}
 
 
-def kept(found: dict[str, Sample]) -> Reference:
+def kept(found: dict[str, SeedValues]) -> Reference:
     verdicts = judge("tiny", CLAIMS, found, official=True, scope="")
     return Reference("", {}, tuple(verdicts), {name: sample.values.tolist() for name, sample in found.items()}, {})
 
 
-def again(then: dict[str, Sample], now: dict[str, Sample], *, same_arithmetic: bool = True) -> dict[str, str]:
+def again(then: dict[str, SeedValues], now: dict[str, SeedValues], *, same_arithmetic: bool = True) -> dict[str, str]:
     judged = judge("tiny", CLAIMS, now, official=True, scope="")
     answers = verification.same_seeds(kept(then), judged, now, same_arithmetic=same_arithmetic)
     return {answer.id: answer.answer for answer in answers}
 
 
-def elsewhere(then: dict[str, Sample], now: dict[str, Sample]) -> dict[str, verification.Answer]:
+def elsewhere(then: dict[str, SeedValues], now: dict[str, SeedValues]) -> dict[str, verification.Answer]:
     judged = judge("tiny", CLAIMS, now, official=False, scope="")
     return {answer.id: answer for answer in verification.other_seeds(kept(then), judged, now)}
 
@@ -63,7 +65,7 @@ def test_the_same_seeds_may_be_off_by_half_a_threshold(shift, expected):
 
 def test_one_seed_alone_can_be_too_far_off():
     now = samples(2.0)
-    now["L01-a"] = Sample(now["L01-a"].values + np.eye(10)[3])
+    now["L01-a"] = SeedValues(now["L01-a"].values + np.eye(10)[3])
     assert again(samples(2.0), now)["L01-a"] == "different"
 
 
@@ -76,7 +78,7 @@ def test_another_outcome_of_one_seed_is_different_and_an_error_within_tolerance_
 def test_under_another_arithmetic_seeds_that_part_ways_are_judged_as_other_seeds():
     """Only these: what stayed within half a threshold is the same, and an exact claim must be exact everywhere."""
     redrawn = samples(2.0)
-    redrawn["L01-a"] = Sample(np.roll(redrawn["L01-a"].values, 1) + 0.6 * np.array([1.0, -1.0] * 5))
+    redrawn["L01-a"] = SeedValues(np.roll(redrawn["L01-a"].values, 1) + 0.6 * np.array([1.0, -1.0] * 5))
     assert again(samples(2.0), redrawn) == {"L01-a": "different", "L02-b": "identical", "L03-c": "identical"}
     elsewhere = again(samples(2.0), redrawn, same_arithmetic=False)
     assert elsewhere == {"L01-a": "stable", "L02-b": "identical", "L03-c": "identical"}
@@ -87,22 +89,23 @@ def test_under_another_arithmetic_seeds_that_part_ways_are_judged_as_other_seeds
 
 
 def test_what_another_arithmetic_is():
-    here = ledger.environment("cpu")
-    assert ledger.other_arithmetic(here, {**here, "git": {"commit": "0"}, "lock_sha256": "0"}) == ""
+    here = environment.describe("cpu")
+    assert environment.other_arithmetic(here, {**here, "git": {"commit": "0"}, "lock_sha256": "0"}) == ""
     there = {**here, "flags": {**here["flags"], "cpu_capability": "NEON"}, "threads": here["threads"] + 1}
     now = f"{here['flags']['cpu_capability']}, threads {here['threads'] + 1} -> {here['threads']}"
-    assert ledger.other_arithmetic(there, here) == f"cpu_capability NEON -> {now}"
+    assert environment.other_arithmetic(there, here) == f"cpu_capability NEON -> {now}"
     # Two makes of one capability; and a reference of the time when nobody measured.
     measured = here["flags"]["rounding"]
     there = {**here, "flags": {**here["flags"], "rounding": "0"}}
-    assert ledger.other_arithmetic(there, here) == f"rounding 0 -> {measured}"
+    assert environment.other_arithmetic(there, here) == f"rounding 0 -> {measured}"
     there = {**here, "flags": {name: value for name, value in here["flags"].items() if name != "rounding"}}
-    assert ledger.other_arithmetic(there, here) == f"rounding not recorded -> {measured}"
+    assert environment.other_arithmetic(there, here) == f"rounding not recorded -> {measured}"
 
 
 def test_the_fingerprint_of_the_arithmetic_is_that_of_the_processor_and_of_its_libraries():
     def elsewhere(**variables: str) -> str:
-        code = "import torch; torch.set_num_threads(1); from experiments.core import ledger; print(ledger.rounding())"
+        code = "import torch; torch.set_num_threads(1)\n"
+        code += "from experiments.core.files.environment import rounding; print(rounding())"
         environment = {**os.environ, "OMP_NUM_THREADS": "1", **variables}
         return subprocess.check_output([sys.executable, "-c", code], env=environment, text=True, cwd=REPOSITORY).strip()
 
@@ -155,17 +158,20 @@ def referenced(tiny):
     found = tuple(read_verdicts(Path("runs/tiny/verdicts.json")))
     results = tiny_results(tiny)
     values = {name: sample.values.tolist() for name, sample in results.samples.items()}
-    records.write_json(tiny.folder / reference.FILE, asdict(Reference("", results.environment, found, values, {})))
+    run_directory.write_json(
+        tiny.folder / reference.FILE, asdict(Reference("", results.environment, found, values, {}))
+    )
     for name in ("README", "MODULES"):
         (tiny.folder.parent.parent / f"{name}.md").write_text("<!-- summary -->\nold\n<!-- end of summary -->\n")
     return tiny
 
 
 def tiny_results(tiny):
-    from experiments.core import summary, tuning
+    from experiments.core.commands import run as runner
+    from experiments.core.execution import tuning
 
     plan = tiny.plan()
-    return summary.judge(plan, tuning.read_chosen(plan), Pool(jobs=1))
+    return runner.judge(plan, tuning.read_chosen(plan), Pool(jobs=1))
 
 
 def test_verify_runs_beside_the_results_and_finds_them_identical(referenced):

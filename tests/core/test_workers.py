@@ -11,8 +11,8 @@ from typing import ClassVar
 import pytest
 from pebble import ProcessExpired
 
-from experiments.core.errors import UserError
-from experiments.core.workers import ATTEMPTS, Pool
+from experiments.core.execution.workers import ATTEMPTS, Pool
+from experiments.core.files.errors import UserError
 
 
 def attempts(place: Path) -> int:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments.core import yaml_files
-from experiments.core.errors import UserError
-from experiments.core.yaml_files import load_yaml, parse_value, parse_yaml
+from experiments.core.files import yaml as yaml_files
+from experiments.core.files.errors import UserError
+from experiments.core.files.yaml import load_yaml, parse_value, parse_yaml
 
 LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 9)}]\n" for k in range(1, 9)

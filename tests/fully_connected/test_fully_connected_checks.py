@@ -12,10 +12,11 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
 from datamodules import BreastCancer, Digits, Iris, Wine
-from experiments.core import catalogue, records
-from experiments.core.grid import Condition
-from experiments.core.plan import Options, make_plan
-from experiments.core.results import Run
+from experiments.core.files import run_directory
+from experiments.core.grid import catalogue
+from experiments.core.grid.conditions import Condition
+from experiments.core.grid.plan import Options, make_plan
+from experiments.core.grid.runs import Run
 from experiments.fully_connected import checks, experiment, figures, measures
 from lightning_modules.convolutional import ConvolutionalNetwork
 from lightning_modules.fully_connected import FullyConnectedNetwork
@@ -74,7 +75,7 @@ def test_a_family_is_represented_by_its_smallest_member():
 
 def made_up(directory: Path, config: str, accuracy: float, seed: int = 1003) -> Run:
     content = {"data": overlay(config)["data"], "seed_everything": seed} if config in TABLES else {}
-    (directory / records.CONFIG).write_text(yaml.safe_dump(content), encoding="utf-8")
+    (directory / run_directory.CONFIG).write_text(yaml.safe_dump(content), encoding="utf-8")
     recorded = {"test/accuracy": accuracy, "test/accuracy/shifted=2": 0.25}
     return Run(Condition((("config", config),)), seed, directory, {}, {"status": "ok", "measures": recorded})
 

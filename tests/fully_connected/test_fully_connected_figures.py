@@ -9,8 +9,8 @@ from read_back import artist, line, student
 from smoke_results import smoke
 
 from datamodules import Digits
-from experiments.core import figures as core
-from experiments.core.workers import Pool
+from experiments.core.execution.workers import Pool
+from experiments.core.report import figures as core
 from experiments.fully_connected.checks import KINDS
 from experiments.fully_connected.figures import CHANGES, CLASSIFIERS, NETWORKS, SHOWN, TABLES
 
@@ -23,7 +23,7 @@ def results(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def figures(results):
-    return {name: one.figure for name, one in core.draw(results, Pool(jobs=1)).items()}
+    return {name: one.figure for name, one in core.draw(results, Pool(jobs=1).map).items()}
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from read_back import artist, interval, line, student
 from smoke_results import drawn as draw
 from smoke_results import smoke
 
-from experiments.core.drawing import Drawing
-from experiments.core.results import Results
+from experiments.core.report.drawing import Drawing
+from experiments.core.verdicts.results import Results
 
 Drawn = dict[str, Drawing]
 RATES, DEPTHS, NORMALIZATIONS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0), (1, 3, 6), ("none", "batch", "layer")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.core.grid import Condition
-from experiments.core.results import Run
+from experiments.core.grid.conditions import Condition
+from experiments.core.grid.runs import Run
 from experiments.hyperparameters import measures as m
 from experiments.hyperparameters.experiment import GRID, experiment
 

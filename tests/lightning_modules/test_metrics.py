@@ -24,7 +24,7 @@ from torchmetrics import Metric
 from torchmetrics.classification import MulticlassCohenKappa
 
 from datamodules import Digits
-from experiments.core import records
+from experiments.core.files import run_directory
 from lightning_modules import FullyConnected, LinearModel
 from lightning_modules.losses import build_loss
 from lightning_modules.metrics import (
@@ -248,7 +248,7 @@ def test_a_module_of_ones_own_adds_a_metric_in_one_line(trainer: Fit) -> None:
 def test_a_config_adds_a_metric(fit: Callable[..., Path], base_yaml: Path, result: Any) -> None:
     directory = fit("--config", base_yaml, "--model.metrics", "[accuracy, calibration_error]")
     measures = result(directory)["measures"]
-    rows = records.read_metrics(directory / records.METRICS)
+    rows = run_directory.read_metrics(directory / run_directory.METRICS)
     for stage in ("train", "val", "test"):
         assert 0 <= measures[f"{stage}/accuracy"] <= 1
         assert 0 <= measures[f"{stage}/calibration_error"] <= 1

@@ -10,8 +10,8 @@ import pytest
 from read_back import accuracy_by_epoch, artist, line, student
 from smoke_results import drawn, smoke
 
-from experiments.core.drawing import Drawing
-from experiments.core.results import Results
+from experiments.core.report.drawing import Drawing
+from experiments.core.verdicts.results import Results
 
 CURVES = {
     ("learning_curves", "cross-entropy"): "lr=tuned",

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from experiments.core import records
-from experiments.core.grid import Condition
-from experiments.core.plan import Options, make_plan
-from experiments.core.results import Run
+from experiments.core.files import run_directory
+from experiments.core.grid.conditions import Condition
+from experiments.core.grid.plan import Options, make_plan
+from experiments.core.grid.runs import Run
 from experiments.losses import measures
 
 
@@ -19,7 +19,7 @@ def looked_at(directory: Path, accuracies: list[float]) -> Run:
     rows = [(k, 10 * (k + 1), "val/accuracy", value) for k, value in enumerate(accuracies)]
     rows += [(k, 10 * (k + 1), "train/accuracy", 1.0) for k in range(len(accuracies))]
     directory.mkdir(exist_ok=True)
-    records.append_metrics(directory / records.METRICS, rows)
+    run_directory.append_metrics(directory / run_directory.METRICS, rows)
     return Run(Condition(()), 1000, directory, {}, {"status": "ok", "measures": {}})
 
 

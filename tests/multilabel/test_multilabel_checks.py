@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments.core import catalogue
 from experiments.core.definitions import CHECKED
-from experiments.core.grid import Condition
-from experiments.core.results import Run
+from experiments.core.grid import catalogue
+from experiments.core.grid.conditions import Condition
+from experiments.core.grid.runs import Run
 from experiments.multilabel import checks, measures
 from lightning_modules.losses import build_loss
 

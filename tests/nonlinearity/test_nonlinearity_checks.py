@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from experiments.core.grid import Condition
-from experiments.core.results import Run
+from experiments.core.grid.conditions import Condition
+from experiments.core.grid.runs import Run
 from experiments.nonlinearity import checks, measures
 from lightning_modules.layers import activations
 

@@ -13,7 +13,7 @@ from scipy import stats
 from smoke_results import drawn as draw
 from smoke_results import smoke
 
-from experiments.core.grid import Grid
+from experiments.core.grid.conditions import Grid
 from experiments.nonlinearity import experiment, figures
 from lightning_modules import FullyConnected, LinearModel
 

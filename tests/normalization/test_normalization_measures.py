@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments.core import records
-from experiments.core.grid import Condition
-from experiments.core.results import Run
+from experiments.core.files import run_directory
+from experiments.core.grid.conditions import Condition
+from experiments.core.grid.runs import Run
 from experiments.normalization import measures as m
 
 Rows = list[tuple[int, int, str, float]]
@@ -23,7 +23,7 @@ def made_up(tmp_path: Path):
     def make(rows: Rows, steps: int = 400, **settings) -> Run:
         directory = tmp_path / str(next(count))
         directory.mkdir()
-        records.append_metrics(directory / records.METRICS, rows)
+        run_directory.append_metrics(directory / run_directory.METRICS, rows)
         return Run(Condition(()), 1000, directory, settings, {"status": "ok", "steps": steps, "measures": {}})
 
     return make

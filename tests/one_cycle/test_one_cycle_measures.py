@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from experiments.core import records
 from experiments.core.definitions import TUNED
-from experiments.core.grid import Condition
-from experiments.core.plan import Options, make_plan
-from experiments.core.results import Run
+from experiments.core.files import run_directory
+from experiments.core.grid.conditions import Condition
+from experiments.core.grid.plan import Options, make_plan
+from experiments.core.grid.runs import Run
 from experiments.one_cycle import checks, measures
 
 
@@ -26,7 +26,7 @@ def made_up(schedule: str = "one_cycle", steps: int = 50, directory: Path = Path
 
 def with_losses(directory: Path, losses: dict[int, float], steps: int = 1000) -> Run:
     rows = [(0, step, "input/loss", loss) for step, loss in losses.items()]
-    records.append_metrics(directory / records.METRICS, [*rows, (0, 3, "val/loss", 1e-9)])
+    run_directory.append_metrics(directory / run_directory.METRICS, [*rows, (0, 3, "val/loss", 1e-9)])
     return made_up(steps=steps, directory=directory)
 
 

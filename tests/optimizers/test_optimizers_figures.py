@@ -13,9 +13,9 @@ from read_back import band_ends, interval, line, student
 from smoke_results import drawn as draw
 from smoke_results import smoke
 
-from experiments.core import figures as core
-from experiments.core.drawing import STYLE, Drawing
-from experiments.core.results import Results
+from experiments.core.report import figures as core
+from experiments.core.report.drawing import STYLE, Drawing
+from experiments.core.verdicts.results import Results
 from experiments.optimizers import figures
 
 CONDITIONS = {

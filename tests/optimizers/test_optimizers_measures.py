@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from experiments.core.definitions import TUNED
-from experiments.core.grid import Condition
-from experiments.core.plan import Options, make_plan
-from experiments.core.results import Run
+from experiments.core.grid.conditions import Condition
+from experiments.core.grid.plan import Options, make_plan
+from experiments.core.grid.runs import Run
 from experiments.optimizers import measures
 from lightning_modules.optimization import OPTIMIZERS
 

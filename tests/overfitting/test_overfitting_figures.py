@@ -11,8 +11,8 @@ import pytest
 from read_back import artist, band_ends, interval, line, student
 from smoke_results import drawn, smoke
 
-from experiments.core.drawing import Drawing
-from experiments.core.results import Results
+from experiments.core.report.drawing import Drawing
+from experiments.core.verdicts.results import Results
 
 NOISY = {1: "lr=tuned", 4: "depth=4,lr=tuned", 8: "depth=8,lr=tuned"}
 CLEAN = {1: "true_labels", 4: "true_labels,depth=4", 8: "true_labels,depth=8"}

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from experiments.core import records
-from experiments.core.grid import Condition
-from experiments.core.plan import Options, make_plan
-from experiments.core.results import Run
+from experiments.core.files import run_directory
+from experiments.core.grid.conditions import Condition
+from experiments.core.grid.plan import Options, make_plan
+from experiments.core.grid.runs import Run
 from experiments.overfitting import measures
 from experiments.overfitting.experiment import AS_MANY_PARAMETERS
 from lightning_modules.fully_connected import FullyConnectedNetwork
@@ -22,7 +22,7 @@ def made_up(directory: Path, series: Series, depth: int = 1, **recorded: float) 
     """A run with values of metrics by epoch, ten steps each."""
     directory.mkdir(exist_ok=True)
     rows = [(e, 10 * (e + 1), name, v) for name, values in series.items() for e, v in values.items()]
-    records.append_metrics(directory / records.METRICS, rows)
+    run_directory.append_metrics(directory / run_directory.METRICS, rows)
     return Run(Condition(()), 1000, directory, {"depth": depth}, {"status": "ok", "measures": recorded})
 
 

@@ -14,10 +14,11 @@ from sklearn.linear_model import LinearRegression
 from torch import nn
 
 from datamodules import Diabetes
-from experiments.core import catalogue, records
 from experiments.core.definitions import CHECKED
-from experiments.core.grid import Condition
-from experiments.core.results import Run
+from experiments.core.files import run_directory
+from experiments.core.grid import catalogue
+from experiments.core.grid.conditions import Condition
+from experiments.core.grid.runs import Run
 from experiments.regression import checks, measures, theory
 
 EXPERIMENT = catalogue.load("regression")
@@ -102,7 +103,7 @@ def test_variance_of_a_median():
 
 def made_up(directory: Path, status: str = "ok", **recorded: float) -> Run:
     content = {"data": {"class_path": "Diabetes", "init_args": {"batch_size": "full"}}, "seed_everything": 1003}
-    (directory / records.CONFIG).write_text(yaml.safe_dump(content), encoding="utf-8")
+    (directory / run_directory.CONFIG).write_text(yaml.safe_dump(content), encoding="utf-8")
     named = {name.replace("__", "/"): value for name, value in recorded.items()}
     return Run(Condition(()), 1003, directory, {}, {"status": status, "measures": named})
 

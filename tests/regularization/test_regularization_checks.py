@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from experiments.core.grid import Condition
-from experiments.core.results import Run
+from experiments.core.grid.conditions import Condition
+from experiments.core.grid.runs import Run
 from experiments.regularization import checks, figures, measures
 from lightning_modules.fully_connected import FullyConnectedNetwork
 from lightning_modules.layers.dropout import DROPOUT_MASKS

@@ -12,9 +12,9 @@ from read_back import artist, band_ends, interval, line, student
 from smoke_results import drawn as draw
 from smoke_results import smoke
 
-from experiments.core import catalogue
-from experiments.core.drawing import Drawing
-from experiments.core.results import Results
+from experiments.core.grid import catalogue
+from experiments.core.report.drawing import Drawing
+from experiments.core.verdicts.results import Results
 from experiments.regularization import checks, figures
 
 CONDITIONS = {

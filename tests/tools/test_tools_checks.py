@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from datamodules.loader import Order, OrderedLoader
-from experiments.core import catalogue
 from experiments.core.definitions import CHECKED
+from experiments.core.grid import catalogue
 from experiments.tools import checks, pitfalls, promises
 from lightning_modules.metrics import MeanLoss
 

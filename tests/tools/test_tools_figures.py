@@ -13,8 +13,8 @@ from read_back import artist, line, student
 from smoke_results import drawn as draw
 from smoke_results import smoke
 
-from experiments.core.drawing import Drawing
-from experiments.core.results import Results
+from experiments.core.report.drawing import Drawing
+from experiments.core.verdicts.results import Results
 from experiments.tools import figures
 
 Drawn = dict[str, Drawing]

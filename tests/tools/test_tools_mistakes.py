@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from experiments.core.grid import Condition
-from experiments.core.results import Run
+from experiments.core.grid.conditions import Condition
+from experiments.core.grid.runs import Run
 from experiments.tools import measures
 from experiments.tools.mistakes import Interruption, KeptGradients, OrderedDigits, RectifiedLogits
 from lightning_modules import FullyConnected

@@ -16,9 +16,9 @@ from read_back import accuracy_by_epoch, artist, band_ends, interval, line, stud
 from scipy import stats
 from synthetic_results import build, table
 
-from experiments.core import figures as core
-from experiments.core.drawing import STYLE, Drawing
-from experiments.core.results import Results
+from experiments.core.report import figures as core
+from experiments.core.report.drawing import STYLE, Drawing
+from experiments.core.verdicts.results import Results
 
 pytest_plugins = ["results_fixtures"]
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from experiments.core import catalogue
-from experiments.core import measures as core
 from experiments.core.definitions import INFERENTIAL, TUNED
-from experiments.core.grid import Condition
-from experiments.core.plan import Options, make_plan
-from experiments.core.results import Run
+from experiments.core.grid import catalogue
+from experiments.core.grid.conditions import Condition
+from experiments.core.grid.plan import Options, make_plan
+from experiments.core.grid.runs import Run
+from experiments.core.verdicts import measures as core
 from experiments.vanishing import checks, measures, theory
 
 SETTINGS = {

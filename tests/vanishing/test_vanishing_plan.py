@@ -5,9 +5,10 @@ import sys
 
 import pytest
 
-from experiments.core import records
-from experiments.core.parsing import ParsedConfig
-from experiments.core.plan import Options, Planner, make_plan
+from experiments.core.execution.planner import Planner
+from experiments.core.files import run_directory
+from experiments.core.grid.plan import Options, make_plan
+from experiments.core.training.parsing import ParsedConfig
 
 IMPORTS_FIRST = """
 import {first}
@@ -31,13 +32,13 @@ def test_conditions_that_share_files_are_resolved_as_if_each_were_parsed_alone(t
     hashes = set()
     for condition in plan.grid.conditions:
         (task,) = planner.tasks(condition, [1007], {"lr": 0.2}, tmp_path / condition.name)
-        alone = records.config_hash(ParsedConfig({**task.config, "seed_everything": 1007}).resolved)
+        alone = run_directory.config_hash(ParsedConfig({**task.config, "seed_everything": 1007}).resolved)
         assert task.config_hash == alone, condition.name
         hashes.add(alone)
     assert len(hashes) == len(plan.grid.conditions)
 
 
-@pytest.mark.parametrize("first", ["lightning", "experiments.core.runner", "torchvision.transforms.v2"])
+@pytest.mark.parametrize("first", ["lightning", "experiments.core.commands.run", "torchvision.transforms.v2"])
 def test_one_batch_stays_one_batch_whatever_was_imported_before(first):
     code = IMPORTS_FIRST.format(first=first)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -22,11 +22,11 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
 from datamodules.base import InMemoryDataModule
-from experiments.core import ledger, records
-from experiments.core.applied import Applied
 from experiments.core.callbacks.divergence import Divergence
 from experiments.core.callbacks.instrument import callbacks_of
 from experiments.core.callbacks.loggers import NetworkLogger, SeedLoggers, by_network, log_networks
+from experiments.core.callbacks.optimization_record import OptimizationRecord
+from experiments.core.files import environment, run_directory
 from lightning_modules.stack import Stack
 
 # What a run is judged by: one of these that is not finite makes it a diverged one.
@@ -65,7 +65,7 @@ class RunRecord:
     @property
     def config_hash(self) -> str:
         """Fingerprint of what decides the run's result."""
-        return records.config_hash(self.config)
+        return run_directory.config_hash(self.config)
 
     @property
     def headline(self) -> dict[str, float]:
@@ -82,8 +82,8 @@ class RunRecord:
         """Append rows to `metrics.csv`; of each number, the last and that of step 0 are measures of the run."""
         if not rows:
             return
-        path = self.directory / records.METRICS
-        records.append_metrics(path, rows)
+        path = self.directory / run_directory.METRICS
+        run_directory.append_metrics(path, rows)
         self.written = path.stat().st_size
         for _, step, name, value in rows:
             self.measures[name] = value
@@ -92,7 +92,7 @@ class RunRecord:
 
     def cut(self) -> None:
         """Forget the rows that were written after the checkpoint that the run is resumed from."""
-        path = self.directory / records.METRICS
+        path = self.directory / run_directory.METRICS
         if self.written <= 0:
             path.unlink(missing_ok=True)
         elif path.is_file():
@@ -148,7 +148,7 @@ class Recorder(SaveConfigCallback):
     ) -> None:
         super().__init__(parser, config, save_to_log_dir=False)
         self.runs = [RunRecord(run_dir, stored_config)]
-        self.applied = Applied()
+        self.applied = OptimizationRecord()
         # Whether the fit is resumed from a checkpoint.
         self.resumed = False
         # Names that callbacks log by themselves; Lightning shows their last values among the module's.
@@ -173,8 +173,8 @@ class Recorder(SaveConfigCallback):
         """Write the config so that `fit --config` on it repeats this run; rows of an unfinished one give way."""
         for run in self.runs:
             if not self.resumed:
-                (run.directory / records.METRICS).unlink(missing_ok=True)
-            write_yaml(run.directory / records.CONFIG, run.config)
+                (run.directory / run_directory.METRICS).unlink(missing_ok=True)
+            write_yaml(run.directory / run_directory.CONFIG, run.config)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look at what is applied."""
@@ -310,19 +310,19 @@ class Recorder(SaveConfigCallback):
         self._sealed = True
         # A seed's share of the time of its stack.
         seconds = round((time.perf_counter() - self._started) / len(self.runs), 3)
-        environment = ledger.environment(str(trainer.strategy.root_device))
+        recorded = environment.describe(str(trainer.strategy.root_device))
         for index, run in enumerate(self.runs):
             (epochs, steps), own = self._place(trainer, index), dict(more)
             if status == "ok":
                 own |= {"diverged_at_step": self.diverged_at(trainer, index), "data": _describe(data[index])}
             diverged = own.get("diverged_at_step") is not None
-            records.write_json(
-                run.directory / records.RESULT,
+            run_directory.write_json(
+                run.directory / run_directory.RESULT,
                 {
                     "status": "diverged" if diverged else status,
                     "config_hash": run.config_hash,
                     "seed": run.config["seed_everything"],
-                    "settings": records.settings_of(run.config),
+                    "settings": run_directory.settings_of(run.config),
                     "stack": len(self.runs),
                     "epochs": epochs,
                     "steps": steps,
@@ -330,14 +330,14 @@ class Recorder(SaveConfigCallback):
                     **own,
                     "measures": dict(sorted(run.measures.items())),
                     "wall_seconds": seconds,
-                    "environment": environment,
+                    "environment": recorded,
                 },
             )
 
 
 def write_yaml(path: Path, content: dict[str, Any]) -> None:
     """Write plain mappings as YAML, atomically."""
-    records.write_atomically(path, "".join(_yaml(json.dumps({key: value})) for key, value in content.items()))
+    run_directory.write_atomically(path, "".join(_yaml(json.dumps({key: value})) for key, value in content.items()))
 
 
 @functools.lru_cache(maxsize=256)

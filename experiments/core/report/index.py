@@ -11,14 +11,15 @@ from urllib.parse import quote
 
 import matplotlib as mpl
 
-from experiments.core import catalogue, records
-from experiments.core import drawing as d
 from experiments.core.definitions import NONE, Claim
-from experiments.core.errors import UserError
-from experiments.core.lecture import LINES
+from experiments.core.files import run_directory
+from experiments.core.files.errors import UserError
+from experiments.core.grid import catalogue
+from experiments.core.grid.lecture import LINES
+from experiments.core.report import drawing as d
 from experiments.core.report import wording
 from experiments.core.report.page import REPORT, templates
-from experiments.core.verdicts import Verdict, read_verdicts
+from experiments.core.verdicts.verdicts import Verdict, read_verdicts
 
 INDEX = "index.html"
 FOREST = "forest.svg"
@@ -58,7 +59,7 @@ def write(runs: Path, draw: bool) -> Path:
             others=[_other(runs / name, found) for name, found in read.items() if name not in official],
         )
     )
-    records.write_atomically(runs / INDEX, page)
+    run_directory.write_atomically(runs / INDEX, page)
     return runs / INDEX
 
 
@@ -141,7 +142,7 @@ def _other(directory: Path, found: Sequence[Verdict]) -> dict[str, str]:
 
 def _draw_forest(verdicts: Sequence[Verdict], path: Path) -> None:
     # Imported here because figures are drawn by what imports this module.
-    from experiments.core.figures import forest_of
+    from experiments.core.report.figures import forest_of
 
     with mpl.rc_context(d.STYLE):
         forest_of(verdicts).figure.savefig(path, metadata={"Date": None})

@@ -13,15 +13,15 @@ from typing import Any
 
 import jinja2
 
-from experiments.core import records
 from experiments.core.definitions import CHECKED, INFERENTIAL, NONE
-from experiments.core.drawing import Drawing
-from experiments.core.errors import UserError, read_bytes, read_text
-from experiments.core.plan import check_tasks
+from experiments.core.files import run_directory
+from experiments.core.files.errors import UserError, read_bytes, read_text
+from experiments.core.files.run_directory import TUNING
+from experiments.core.grid.runs import Run
 from experiments.core.report import wording
-from experiments.core.results import Results, Run, functions_of
-from experiments.core.tuning import FILE as TUNING
-from experiments.core.verdicts import Verdict
+from experiments.core.report.drawing import Drawing
+from experiments.core.verdicts.results import Results, functions_of
+from experiments.core.verdicts.verdicts import Verdict
 
 REPORT = "report.html"
 
@@ -58,7 +58,7 @@ def write_report(results: Results, figures: Mapping[str, Drawing]) -> Path:
             single=_single(results),
         )
     )
-    records.write_atomically(path, page)
+    run_directory.write_atomically(path, page)
     return path
 
 
@@ -180,10 +180,11 @@ def _tuned_table(lines: Sequence[Mapping[str, str]]) -> dict[str, Any]:
 
 def _progress(results: Results) -> str:
     """How many runs and checks there are, of how many."""
-    wanted, checks = sum(len(seeds) for seeds in results.plan.run_seeds.values()), check_tasks(results.plan)
+    wanted = sum(len(seeds) for seeds in results.plan.run_seeds.values())
+    checks = sum(len(seeds) for seeds in results.plan.check_seeds.values())
     parts = [f"{len(results.runs)} of {wanted} runs finished"] if wanted else []
     done = sum(len(found) for found in results.checks.values())
-    parts += [f"{done} of {len(checks)} checks done"] if checks else []
+    parts += [f"{done} of {checks} checks done"] if checks else []
     return ", ".join([*parts, f"{sum(run.status == 'diverged' for run in results.runs)} diverged"])
 
 
@@ -205,5 +206,5 @@ def _single(results: Results) -> str:
     """The command that repeats one run alone; empty where nothing was trained."""
     if not results.runs:
         return ""
-    config = results.runs[-1].directory / records.CONFIG
+    config = results.runs[-1].directory / run_directory.CONFIG
     return f"python -m experiments fit --config {shlex.quote(str(config))}"

@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.core.definitions import CONFIRMED, FAIL, INCONCLUSIVE, INFERENTIAL, NONE, PASS, REFUTED
-from experiments.core.errors import printable
+from experiments.core.files.errors import printable
 from experiments.core.report import wording
-from experiments.core.results import Results
-from experiments.core.verdicts import Verdict
-from experiments.core.verification import IDENTICAL, SAME, SHOWN, STABLE, Answer, summarize
+from experiments.core.verdicts.results import Results
+from experiments.core.verdicts.verdicts import Verdict
+from experiments.core.verdicts.verification import IDENTICAL, SAME, SHOWN, STABLE, Answer, summarize
 
 COLORS = {CONFIRMED: "green", PASS: "green", REFUTED: "red", FAIL: "red", INCONCLUSIVE: "yellow"}
 # Not every encoding that a pipe or an old terminal uses has these.

@@ -16,7 +16,7 @@ from experiments.core.definitions import (
     PASS,
     REFUTED,
 )
-from experiments.core.verdicts import Verdict
+from experiments.core.verdicts.verdicts import Verdict
 
 # A verdict is told by a shape and a word as well as by its colour.
 SYMBOLS = {CONFIRMED: "●", REFUTED: "✖", INCONCLUSIVE: "◇", NONE: "○", PASS: "✔", FAIL: "✖", NOTE: "✎"}

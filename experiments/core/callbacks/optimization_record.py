@@ -1,0 +1,128 @@
+"""What a training really did with its configuration: read from the optimiser, the loader and the trainer themselves."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from lightning import LightningModule, Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
+
+from datamodules.base import InMemoryDataModule
+from datamodules.loader import OrderedLoader
+from experiments.core.callbacks.evaluation import data_of_each
+from experiments.core.callbacks.gradient_clipping import GradientClipping
+from experiments.core.callbacks.instrument import callbacks_of
+from lightning_modules.stack import Stack
+
+# How torch computes a step, and not what it computes.
+HOW = ("foreach", "fused", "capturable", "differentiable")
+
+
+class OptimizationRecord:
+    """Notes the learning rate of every optimiser step, and tells what was applied in a section for `result.json`.
+
+    The rates are read when the optimiser steps, whatever schedule or callback has set them; `first` and `last` are
+    those of the first and the last step.
+    """
+
+    def __init__(self) -> None:
+        # Steps of the optimiser in this fit, and before it was resumed.
+        self.steps = 0
+        self._first: float | None = None
+        self.last: float | None = None
+        self._section: dict[str, Any] = {}
+        self._seeds: list[dict[str, Any]] = []
+        self._handle: RemovableHandle | None = None
+
+    def start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Look at what training begins with; to be called once it is all set up, in `on_train_start`.
+
+        Args:
+            trainer: of the fit.
+            module: a plain one, or a stack.
+        """
+        optimizer = trainer.optimizers[0]
+        self._handle = optimizer.register_step_pre_hook(self._note)
+        modules = module.plain if isinstance(module, Stack) else [module]
+        data = data_of_each(trainer) or [None]
+        self._seeds = [
+            {"model": getattr(m, "seed", None), "data": getattr(d, "seed", None)}
+            for m, d in zip(modules, data, strict=True)
+        ]
+        module = modules[0]
+        self._section = {
+            "optimizer": _optimizer(optimizer),
+            "schedule": {
+                "name": getattr(module, "schedule", None),
+                "warmup": getattr(module, "warmup", None),
+                "steps": _steps(trainer),
+            },
+            "clipping": _clipping(trainer),
+            "batches": _batches(trainer),
+        }
+
+    def stop(self) -> None:
+        """Look no longer; to be called when the run's training ends, in `on_train_end`."""
+        if self._handle is not None:
+            self._handle.remove()
+
+    def section(self, network: int = 0, last: float | None = None) -> dict[str, Any]:
+        """What was applied, as plain values; empty before a training has begun.
+
+        Args:
+            network: of a stack.
+            last: the learning rate of its last step; that of the last step of all if not given.
+        """
+        if not self._section:
+            return {}
+        rates = {"first": self._first, "last": self.last if last is None else last}
+        return {"seed": self._seeds[network], **self._section, "lr": rates}
+
+    def _note(self, optimizer: Optimizer, *_: Any) -> None:
+        self.steps += 1
+        self.last = optimizer.param_groups[0]["lr"]
+        if self._first is None:
+            self._first = self.last
+
+
+def _steps(trainer: Trainer) -> int | None:
+    """The optimiser steps that a schedule is laid out for; None where nothing but a callback or the clock ends it."""
+    try:
+        steps = trainer.estimated_stepping_batches
+    except MisconfigurationException:  # a callback changes how many batches make a step
+        return None
+    return int(steps) if steps > 0 and math.isfinite(steps) else None
+
+
+def _optimizer(optimizer: Optimizer) -> dict[str, Any]:
+    """The optimiser's class and arguments; of the rate, the largest of the schedule."""
+    group = optimizer.param_groups[0]
+    arguments = {name: value for name, value in group.items() if name in optimizer.defaults and name not in HOW}
+    arguments["lr"] = group.get("max_lr", group.get("initial_lr", group["lr"]))
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in arguments.items()}
+    return {"class": type(optimizer).__name__, **plain}
+
+
+def _clipping(trainer: Trainer) -> dict[str, float] | None:
+    """What is bounded, the norm of the gradient or each of its values, and by how much; None without clipping."""
+    for callback in callbacks_of(trainer, GradientClipping):
+        return {"norm": callback.max_norm}
+    if trainer.gradient_clip_val is None:
+        return None
+    return {str(trainer.gradient_clip_algorithm or "norm").rpartition(".")[2].lower(): trainer.gradient_clip_val}
+
+
+def _batches(trainer: Trainer) -> dict[str, Any]:
+    """Size and number of an epoch's batches, how many make a step, and in which order their samples come."""
+    loader = trainer.train_dataloader
+    data = (data_of_each(trainer) or [None])[0]
+    return {
+        "size": data.batch_size if isinstance(data, InMemoryDataModule) else getattr(loader, "batch_size", None),
+        "per_epoch": trainer.num_training_batches,
+        "per_step": trainer.accumulate_grad_batches,
+        # None: a loader of others, which does not say.
+        "shuffled": loader.order.shuffle if isinstance(loader, OrderedLoader) else None,
+    }

@@ -1,0 +1,1 @@
+"""Tasks of an experiment on worker processes."""

@@ -1,0 +1,1 @@
+"""Experiments, their conditions and plans: pure data, read without torch."""

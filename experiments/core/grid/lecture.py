@@ -1,0 +1,31 @@
+"""The lecture, line by line: `texts/lecture.yaml`, read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from experiments.core.files.texts import FOLDER, check_texts
+from experiments.core.files.yaml import load_yaml
+
+
+class Line(NamedTuple):
+    """One thing that the lecture says, shows or uses."""
+
+    id: str
+    slide: str
+    says: str
+    says_fr: str
+
+
+def read(path: Path) -> tuple[Line, ...]:
+    """Read the lines of a file.
+
+    Raises:
+        UserError: the file cannot be read, or a line is not as it should be.
+    """
+    lines = check_texts(load_yaml(path), Line._fields[1:], path.name)
+    return tuple(Line(id=name, **texts) for name, texts in lines.items())
+
+
+LINES = read(FOLDER / "lecture.yaml")

@@ -1,0 +1,1 @@
+"""The Lightning CLI: one config read, validated and fitted, for one seed or for a stack of seeds."""

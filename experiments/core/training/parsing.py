@@ -1,0 +1,286 @@
+"""A config as the Lightning CLI's parser understands it, and what the parser says about mistakes in one line."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import copy
+import functools
+import json
+import logging
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from jsonargparse import Namespace, set_parsing_settings
+from lightning import LightningDataModule, LightningModule
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+
+from datamodules.files import DISK
+from experiments.core.callbacks.recorder import Recorder
+from experiments.core.files.errors import UserError, is_out_of_memory
+from experiments.core.grid import catalogue
+from experiments.core.training import allow_list
+from experiments.core.training.classes import find_class
+from experiments.core.training.config import THREADS, check_config, with_defaults, with_modes
+from lightning_modules.base import LectureModule
+
+LONGEST = 350  # letters of a report of the parser that nothing shorter stands for
+
+
+# By what is on the allow-list, and whether it prints help.
+_PARSERS: dict[tuple[Any, ...], LightningArgumentParser] = {}
+
+
+class _Parser(LightningArgumentParser):
+    """Takes a text in the place of a class for the name of the class, and never for that of a file."""
+
+    def add_class_arguments(self, *args: Any, **kwargs: Any) -> list[str]:
+        """Add the arguments of a class, none of which is read from a file of its own."""
+        added: list[str] = super().add_class_arguments(*args, **{**kwargs, "sub_configs": False})
+        return added
+
+
+class ParsedConfig(LightningCLI):
+    """A config as the Lightning CLI's parser understands it: types checked, defaults filled in, nothing built.
+
+    Args:
+        config: as the files and options say it; or words for the parser's own help.
+        subcommand: fit, validate, test or predict.
+        parsed: the config is the `resolved` of another, and nothing is left to check or to fill in.
+
+    Raises:
+        UserError: the parser does not accept it.
+    """
+
+    def __init__(
+        self, config: Mapping[str, Any] | Sequence[str], subcommand: str = "fit", *, parsed: bool = False
+    ) -> None:
+        self.parsed: Mapping[str, Any] = config if parsed and isinstance(config, Mapping) else {}
+        self.stage, self.helps = subcommand, not isinstance(config, Mapping)
+        if isinstance(config, Mapping) and not parsed:
+            config = with_modes(config)
+        trainer = (config.get("trainer") or {}) if isinstance(config, Mapping) else {}
+        # Which of int and float the parser tries first depends on which of the equal types `int | float` and
+        # `float | int` any package has written first; 1 is a batch, and 1.0 all of them.
+        self.numbers = {key: value for key, value in trainer.items() if type(value) in (int, float)}
+        set_parsing_settings(
+            import_path_denylist=["*"],
+            import_path_allowlist=allow_list.importable(),
+            # What stands under a field is shown by the help; to look for it takes time.
+            docstring_parse_attribute_docstrings=self.helps,
+        )
+        super().__init__(
+            LightningModule,
+            LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_callback=Recorder,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            # A config has to name a seed; the default only keeps `--help` from inventing one.
+            seed_everything_default=False,
+            parser_kwargs={
+                "prog": f"python -m experiments {subcommand}",
+                "exit_on_error": False,
+                "allow_abbrev": False,
+            },
+            run=False,
+            parser_class=_Parser,
+            # The parser changes what it is given.
+            args=copy.deepcopy(dict(config)) if isinstance(config, Mapping) else list(config),
+        )
+
+    def setup_parser(self, add_subcommands: bool, *parser_kwargs: dict[str, Any]) -> None:
+        """Build the parser once a process for each allow-list: it takes as long as some epochs of a small network."""
+        key = (allow_list.allowed(), self.stage, self.helps)
+        if key in _PARSERS:
+            self.parser = _PARSERS[key]
+        else:
+            super().setup_parser(add_subcommands, *parser_kwargs)
+            _PARSERS[key] = self.parser
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add, for the help, what is read before the parser."""
+        parser.add_argument("--ckpt_path", type=str | None, help="checkpoint to begin from, or to evaluate")
+        parser.add_argument(catalogue.ALLOW_IMPORT, type=str | None, metavar="NAME", help=allow_list.HELP)
+        parser.add_argument(THREADS, type=int, default=1, help="threads of torch; more than 1 may change last digits")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse; what is wrong becomes one line."""
+        if self.parsed:
+            # To parse it takes as long as some epochs of a small network.
+            trainer = _namespace({name: _built_later(part) for name, part in self.parsed["trainer"].items()})
+            self.config = _namespace(
+                {**{name: _built_later(part) for name, part in self.parsed.items()}, "trainer": trainer}
+            )
+            return
+        try:
+            self.config = parser.parse_object(args) if isinstance(args, dict) else parser.parse_args(args)  # type: ignore[arg-type]
+        except argparse.ArgumentError as error:
+            raise UserError(condense(str(error))) from None
+        for function in _functions(self.config):
+            raise UserError(f"a config names classes and no functions, such as {function}")
+
+    @functools.cached_property
+    def resolved(self) -> dict[str, Any]:
+        """The config as plain mappings that say nothing of where they are run."""
+        plain: Mapping[str, Any] = self.parsed or json.loads(
+            self.parser.dump(self.config, skip_unset=False, skip_validation=True, format="json")
+        )
+        trainer = {**plain["trainer"], **self.numbers, "default_root_dir": None}
+        return {name: plain[name] for name in ("seed_everything", "model", "data")} | {"trainer": trainer}
+
+    def instantiate_classes(self) -> None:
+        """Build nothing."""
+
+
+def _built_later(value: Any) -> Any:
+    """Return a value in which each class, at any depth, has the form from which the parser builds it."""
+    if isinstance(value, list):
+        return [_built_later(item) for item in value]
+    if not isinstance(value, dict) or "class_path" not in value:
+        return value
+    arguments = {name: _built_later(item) for name, item in (value.get("init_args") or {}).items()}
+    return _namespace({"class_path": value["class_path"], "init_args": _namespace(arguments)})
+
+
+def _namespace(values: Mapping[str, Any]) -> Namespace:
+    return Namespace(dict(values))  # type: ignore[no-untyped-call]
+
+
+def _functions(value: Any) -> Iterator[str]:
+    """The functions in a parsed config, by name."""
+    if isinstance(value, Namespace | dict):
+        for item in (vars(value) if isinstance(value, Namespace) else value).values():
+            yield from _functions(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _functions(item)
+    elif callable(value):
+        yield getattr(value, "__qualname__", str(value))
+
+
+def resolve(config: Mapping[str, Any], *, build: bool = False) -> dict[str, Any]:
+    """Give a config with every default filled in, as plain mappings: what a run stores as its `config.yaml`.
+
+    A process resolves the same config once; nobody changes what is given.
+
+    Args:
+        config: as files and options say it.
+        build: build network, data module, callbacks and loggers as well, which finds values out of range.
+
+    Raises:
+        UserError: the first mistake found.
+    """
+    return _resolve(json.dumps(config), build, allow_list.allowed())
+
+
+@functools.lru_cache(maxsize=256)
+def _resolve(text: str, build: bool, allowed: str) -> dict[str, Any]:
+    del allowed  # what is refused without it must not be found here
+    quieten()
+    config = json.loads(text)
+    check_config(config)
+    parsed = ParsedConfig(with_defaults(config))
+    if build:
+        with one_line():
+            built = parsed.parser.instantiate_classes(parsed.config)
+            if isinstance(built.model, LectureModule):
+                built.model.take_sizes(built.data)
+    return parsed.resolved
+
+
+def load_data(section: Mapping[str, Any], seed: int) -> None:
+    """Build the data module of a resolved config and set it up, whatever that has to fetch.
+
+    Raises:
+        UserError: the data are neither on this machine nor to be had.
+    """
+    with one_line():
+        _data(section, seed).setup("fit")
+
+
+def build(config: Mapping[str, Any], seed: int) -> LightningModule:
+    """Build data module and network of a resolved config; no data are read, and nothing is drawn.
+
+    Raises:
+        UserError: a value is out of range.
+    """
+    model, data = config["model"], config["data"]
+    with one_line():
+        module: LightningModule = find_class("model", model["class_path"])(**model["init_args"])
+        if isinstance(module, LectureModule):
+            module.take_sizes(_data(data, seed))
+    return module
+
+
+def _data(section: Mapping[str, Any], seed: int) -> LightningDataModule:
+    module: LightningDataModule = find_class("data", section["class_path"])(**{**section["init_args"], "seed": seed})
+    return module
+
+
+def quieten() -> None:
+    """Leave out what Lightning says at every run and nobody acts on; warnings that matter stay."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # Only who asks for a profiler or a summary gets one.
+    for name in ("profilers", "callbacks.model_summary"):
+        logging.getLogger(f"lightning.pytorch.{name}").setLevel(logging.INFO)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
+    # A checkpoint that is evaluated, or continued in a directory of its own, was written elsewhere.
+    warnings.filterwarnings("ignore", message="The dirpath has changed")
+
+
+def condense(message: str) -> str:
+    """Reduce a parser's report, tens of lines for one wrong value, to the key, what was expected and what was given."""
+    denied = re.search(r"Importing '([^']+)' is not allowed", message)
+    if denied:
+        return allow_list.refusal(denied[1])
+    keys = re.findall(r'[Kk]ey "([^"]+)"', message)
+    missing = re.search(r"class_path '(?:\w+\.)*(\w+)':\s+the following arguments are required: ([^\n]+)", message)
+    if keys and missing:
+        return f"{keys[0]}: {missing[1]} needs {missing[2]}"
+    # The keys are nested; what is wrong stands behind the innermost.
+    inner = message[message.rfind(f'ey "{keys[-1]}"') :] if keys else ""
+    expected = [
+        word for word in re.findall(r"Expected an? (.+?)(?:\. Got value|\n|$)", inner) if "NoneType" not in word
+    ]
+    given = re.search(r"(?:Got|Given) value: ([^\n]+)", inner)
+    strange = re.search(r"class_path '(?:\w+\.)*(\w+)':\s+Option '([^']+)' is not accepted", message)
+    if keys and strange:
+        return f"unknown key '{keys[0]}.{strange[2]}' of {strange[1]}"
+    if not (expected and given):
+        said = " ".join(message.partition("Given value")[0].split())
+        if len(keys) > 1:  # the value could not even be tried
+            said = f"{'.'.join(dict.fromkeys(keys))}: {inner.partition(':')[2].strip().partition(chr(10))[0]}"
+        return said if len(said) < LONGEST else f"{said[:LONGEST]} …"
+    named = r"<class '(?:\w+\.)*(\w+)'>|typing\.|Literal\[(.+)\]"
+    wanted = " or ".join(dict.fromkeys(re.sub(named, r"\1\2", word) for word in expected))
+    nested = re.fullmatch(r"NestedArg\(key='[^']+', val=(.+)\)", given[1])
+    return f"{'.'.join(dict.fromkeys(keys))}: expected {wanted}; it is {nested[1] if nested else given[1]}"
+
+
+@contextlib.contextmanager
+def one_line() -> Iterator[None]:
+    """Turn what a class says about its arguments into a user's mistake, in one line."""
+    try:
+        yield
+    # An ImportError is that of a package which only this class needs.
+    except (ValueError, TypeError, OSError, ImportError, RuntimeError, MisconfigurationException) as error:
+        if isinstance(error, OSError) and error.errno in DISK:
+            raise
+        # More memory than there is was asked for; any other is an error of the code.
+        if isinstance(error, RuntimeError) and not is_out_of_memory(error):
+            raise
+        raise UserError(" ".join(str(_cause(error)).split())) from error
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The error of a class that refused its arguments, without the report that the parser wraps around it."""
+    inner = error.__cause__ or error.__context__
+    return _cause(inner) if inner and str(error).startswith("Does not validate against any") else error

@@ -1,0 +1,1 @@
+"""From the numbers of finished runs to verdicts: statistics, claims, references."""
