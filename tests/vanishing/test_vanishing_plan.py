@@ -14,8 +14,8 @@ IMPORTS_FIRST = """
 import {first}
 import sys
 sys.argv = sys.argv[:1]
-from experiments.core.parsing import resolve
-from experiments.core.config import read_command
+from experiments.core.training.parsing import resolve
+from experiments.core.training.config import read_command
 trainer = resolve(read_command([
     "--config=experiments/vanishing/base.yaml",
     "--config=experiments/vanishing/initialization.yaml",
