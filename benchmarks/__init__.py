@@ -1,1 +1,1 @@
-"""What training costs here beside a loop written by hand and the usual template: `make bench`. Not packaged."""
+"""Training time compared with a hand-written loop and a usual Lightning template: `make bench`. Not packaged."""

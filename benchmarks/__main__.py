@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measure each row, both sides in turn, and print the ratios."""
+"""`python -m benchmarks`: measure and print ratios of training times."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from experiments.core.report.pages import between
 
 KEPT = Path(__file__).with_name("figures.json")
 README = KEPT.parents[1] / "README.md"
-MANY = 10
+NUM_SEEDS = 10
 DEEP = Workload(
     "FashionMNIST",
     {"size": 28, "num_train": 10_000, "num_val": 1_000, "batch_size": 64},
@@ -39,8 +39,8 @@ SMALL = Workload(
 
 
 @dataclass(frozen=True)
-class Row:
-    """A ratio of two times, which should not exceed its target; without a target it is there to compare with."""
+class Measurement:
+    """A ratio of two times; it should not exceed its target, if there is one."""
 
     name: str
     workload: str
@@ -55,26 +55,30 @@ def _vanishing() -> tuple[float, float]:
     return ours(config), ours(without_instruments(config))
 
 
-def _beside_the_loop(
+def _compared_with_loop(
     name: str, workload: Workload, seconds: Callable[[], float], target: float | None = None, seeds: int = 1
-) -> Row:
-    return Row(f"{name} / by hand", workload.description, lambda: (seconds() / seeds, by_hand(workload)), target)
+) -> Measurement:
+    return Measurement(
+        f"{name} / by hand", workload.description, lambda: (seconds() / seeds, by_hand(workload)), target
+    )
 
 
 ROWS = [
-    _beside_the_loop("one run", DEEP, lambda: ours(DEEP.config()), 1.5),
-    _beside_the_loop("bare Trainer", DEEP, lambda: bare(DEEP)),
-    _beside_the_loop("usual template", DEEP, lambda: usual(DEEP)),
-    _beside_the_loop("10 seeds, per run", DEEP, lambda: ours(DEEP.config(), MANY), 0.65, MANY),
-    _beside_the_loop("one run", SMALL, lambda: ours(SMALL.config())),
-    _beside_the_loop("10 seeds, per run", SMALL, lambda: ours(SMALL.config(), MANY), 0.45, MANY),
-    _beside_the_loop("10 seeds by hand, per run", SMALL, lambda: stacked_by_hand(SMALL, MANY), seeds=MANY),
-    Row("vanishing's instruments on / off", "experiments/vanishing/base.yaml, one seed", _vanishing, 1.1, repeats=10),
+    _compared_with_loop("one run", DEEP, lambda: ours(DEEP.config()), 1.5),
+    _compared_with_loop("bare Trainer", DEEP, lambda: bare(DEEP)),
+    _compared_with_loop("usual template", DEEP, lambda: usual(DEEP)),
+    _compared_with_loop("10 seeds, per run", DEEP, lambda: ours(DEEP.config(), NUM_SEEDS), 0.65, NUM_SEEDS),
+    _compared_with_loop("one run", SMALL, lambda: ours(SMALL.config())),
+    _compared_with_loop("10 seeds, per run", SMALL, lambda: ours(SMALL.config(), NUM_SEEDS), 0.45, NUM_SEEDS),
+    _compared_with_loop("10 seeds by hand, per run", SMALL, lambda: stacked_by_hand(SMALL, NUM_SEEDS), seeds=NUM_SEEDS),
+    Measurement(
+        "vanishing's instruments on / off", "experiments/vanishing/base.yaml, one seed", _vanishing, 1.1, repeats=10
+    ),
 ]
 
 
-def measure(row: Row) -> dict[str, Any]:
-    """Measure both sides in turn, once more than asked for: the first time is a warm-up."""
+def measure(row: Measurement) -> dict[str, Any]:
+    """Measure both times alternately; one additional, first repetition is a warm-up."""
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         pairs = [row.pair() for _ in range(row.repeats + 1)][1:]
@@ -92,7 +96,7 @@ def measure(row: Row) -> dict[str, Any]:
 
 
 def line(row: Mapping[str, Any]) -> str:
-    """Lay out one row of the README's table."""
+    """Format one row of the README's table."""
     target = "" if row["target"] is None else f"≤ {row['target']:g}"
     if row["target"] is not None and row["ratio"] > row["target"]:
         target += ", not reached"
@@ -100,14 +104,14 @@ def line(row: Mapping[str, Any]) -> str:
     return f"| {row['name']} | {row['ratio']:.2f} | {spread} | {target} | {row['workload']} |"
 
 
-def with_table(text: str, content: Mapping[str, Any]) -> str:
-    """Put the figures between their marks in a Markdown text."""
+def insert_table(text: str, content: Mapping[str, Any]) -> str:
+    """Insert the table between its markers in a Markdown text."""
     head = ["| ratio | median | of | target | workload |", "|---|---|---|---|---|"]
     return between(text, "<!-- bench -->", "<!-- end of bench -->", "\n".join([*head, *map(line, content["rows"])]))
 
 
 def main() -> int:
-    """Measure the rows that are asked for; figures are no test, so that the exit code is 0 whatever they are."""
+    """Run the chosen measurements; the exit code is 0 even if a target is not reached."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, allow_abbrev=False)
     parser.add_argument("--only", default="", metavar="WORDS", help="the rows whose name contains this (default: all)")
     parser.add_argument("--keep", action="store_true", help="keep the figures in benchmarks/, show them in the README")
@@ -125,7 +129,7 @@ def main() -> int:
     if options.keep:
         content = {"environment": environment.describe("cpu"), "rows": rows}
         KEPT.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        README.write_text(with_table(README.read_text(encoding="utf-8"), content), encoding="utf-8")
+        README.write_text(insert_table(README.read_text(encoding="utf-8"), content), encoding="utf-8")
     return 0
 
 

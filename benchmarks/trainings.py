@@ -1,4 +1,4 @@
-"""The same training in several forms; each function returns the seconds of the whole, from reading the data on."""
+"""The same training implemented in several ways; each function returns its seconds, including reading the data."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ INSTRUMENTS = ("GradientFlow", "ActivationStatistics", "GradientClipping")
 
 @dataclass(frozen=True)
 class Workload:
-    """A fully connected network, its data and how long it is trained by Adam."""
+    """A fully connected network, its data and its number of epochs with Adam."""
 
     data: str
-    sizes: dict[str, int]  # of the data module: num_train, num_val, batch_size and, for images, size
+    sizes: dict[str, int]  # options of the data module: num_train, num_val, batch_size and, for images, size
     hidden: tuple[int, ...]
     normalization: str
     epochs: int
 
     @property
     def description(self) -> str:
-        """In words, so that anyone can repeat it."""
+        """Description with all numbers needed to repeat the training."""
         images = " of {0} × {0} pixels".format(self.sizes["size"]) if "size" in self.sizes else ""
         layers = "–".join(str(units) for units in self.hidden)
         norm = " with BatchNorm" if self.normalization == "batch" else ""
@@ -52,7 +52,7 @@ class Workload:
         )
 
     def config(self) -> dict[str, Any]:
-        """The config of `fit`: TensorBoard, the best checkpoint and the watch for divergence on."""
+        """Return the config of `fit`, with TensorBoard, best checkpoint and divergence detection."""
         network = {"hidden": list(self.hidden), "normalization": self.normalization, "optimizer": "adam"}
         return {
             "seed_everything": SEED,
@@ -62,14 +62,14 @@ class Workload:
         }
 
     def samples(self) -> InMemoryDataModule:
-        """The data of the first seed."""
+        """Return the data of the first seed, set up."""
         data: InMemoryDataModule = getattr(datamodules, self.data)(**self.sizes, seed=SEED)
         data.setup()
         return data
 
 
 def ours(config: dict[str, Any], seeds: int = 1) -> float:
-    """Train so many seeds of a config as the grid does, several in one fit, with every file that a run leaves."""
+    """Train a number of seeds of a config in one fit like the grid, with all files of a run."""
     with tempfile.TemporaryDirectory() as folder:
         chosen, config = range(SEED, SEED + seeds), resolve(config)
         started = time.perf_counter()
@@ -80,13 +80,13 @@ def ours(config: dict[str, Any], seeds: int = 1) -> float:
 
 
 def without_instruments(config: dict[str, Any]) -> dict[str, Any]:
-    """Leave out the callbacks that look at gradients and activations."""
+    """Remove the callbacks that record gradients and activations."""
     kept = [part for part in config["trainer"]["callbacks"] if part["class_path"] not in INSTRUMENTS]
     return {**config, "trainer": {**config["trainer"], "callbacks": kept}}
 
 
 def plain_network(features: int, workload: Workload) -> nn.Sequential:
-    """Build the network as torch's own modules."""
+    """Build the network from torch's modules."""
     layers: list[nn.Module] = [nn.Flatten()]
     sizes = [features, *workload.hidden]
     for before, after in itertools.pairwise(sizes):
@@ -97,7 +97,7 @@ def plain_network(features: int, workload: Workload) -> nn.Sequential:
 
 
 def by_hand(workload: Workload) -> float:
-    """Train in a loop over tensors with a fused optimiser, which only trains and validates."""
+    """Train and validate in a hand-written loop over tensors with a fused optimiser."""
     started = time.perf_counter()
     data = workload.samples()
     (x, y), (val_x, val_y) = data.train, data.val
@@ -119,7 +119,7 @@ def by_hand(workload: Workload) -> float:
 
 
 def stacked_by_hand(workload: Workload, seeds: int) -> float:
-    """Train so many seeds in such a loop by batched products: the floor of a stack without normalisation."""
+    """Train a number of seeds in a hand-written loop with batched products, the lower bound for a stack."""
     if workload.normalization != "none":
         raise ValueError("the loop of a stack has no normalisation")
     started = time.perf_counter()
@@ -154,7 +154,7 @@ def stacked_by_hand(workload: Workload, seeds: int) -> float:
 
 
 class _Bare(lightning.LightningModule):
-    """The least that the Trainer needs: a loss."""
+    """A minimal module for the Trainer."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -171,7 +171,7 @@ class _Bare(lightning.LightningModule):
 
 
 class _Usual(_Bare):
-    """The usual module: loss and torchmetrics' accuracy of each epoch logged by `self.log`."""
+    """A usual module, which logs loss and torchmetrics' accuracy of each epoch with `self.log_dict`."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__(network)
@@ -194,7 +194,7 @@ class _Usual(_Bare):
 
 
 def bare(workload: Workload) -> float:
-    """Train by a Trainer that does nothing else: no logger, checkpoint, metric or bar."""
+    """Train with a Trainer without logger, checkpoints, metrics and progress bar."""
     started = time.perf_counter()
     data = workload.samples()
     module = _Bare(plain_network(data.num_features, workload))
@@ -203,7 +203,7 @@ def bare(workload: Workload) -> float:
 
 
 def usual(workload: Workload) -> float:
-    """Train as templates do: TensorDataset, DataLoader, torchmetrics, TensorBoard, the best checkpoint."""
+    """Train like a usual template: TensorDataset, DataLoader, torchmetrics, TensorBoard, best checkpoint."""
     started = time.perf_counter()
     data = workload.samples()
     train = DataLoader(TensorDataset(*data.train), batch_size=workload.sizes["batch_size"], shuffle=True)

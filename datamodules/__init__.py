@@ -1,4 +1,4 @@
-"""The lecture's data sets, each a LightningDataModule; these short names are what the CLI knows."""
+"""The lecture's data sets, each a LightningDataModule; `__all__` lists the short names that the CLI accepts."""
 
 from datamodules.digits import Digits
 from datamodules.housing import CaliforniaHousing

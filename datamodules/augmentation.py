@@ -1,4 +1,4 @@
-"""Data augmentation (slide "Augmented data"): the training images as each epoch shows them, read from a short list."""
+"""Data augmentation (slide "Augmented data"): random changes to the training images, given as a list of operations."""
 
 import ast
 import difflib
@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from datamodules.image_operations import BRIGHTEST, POLICIES, Affine, Erase, Flip, Operation, Policy, Shift
+from datamodules.image_operations import MAX_PIXEL, POLICIES, Affine, Erase, Flip, Operation, Policy, Shift
 from datamodules.loader import generator
-from datamodules.streaming import Unread
+from datamodules.streaming import LazyInputs
 
 OPERATIONS: dict[str, Callable[..., Operation]] = {
     "shift": Shift,
@@ -24,11 +24,11 @@ OPERATIONS: dict[str, Callable[..., Operation]] = {
 
 
 def parse_operations(words: Sequence[str]) -> list[Operation]:
-    """Read a list such as ["shift(3)", "flip"].
+    """Parse a list of operations such as ["shift(3)", "flip"].
 
     Raises:
-        ValueError: nothing is given, an entry cannot be read, an unknown name, one that comes twice, an argument that
-            the operation does not have or that is out of its range, or a policy that is not first.
+        ValueError: empty list, malformed entry, unknown or repeated name, unknown argument, argument out of range, or a
+            policy that is not first.
     """
     if not words:
         raise ValueError("augmentation is an empty list: leave it out for none")
@@ -42,7 +42,7 @@ def parse_operations(words: Sequence[str]) -> list[Operation]:
             raise ValueError(f"unknown augmentation '{name}': {guess}valid: {', '.join(OPERATIONS)}")
         if name in names:
             raise ValueError(f"augmentation {name} is given twice")
-        # Their pixels have 8 bits, and copies of them are made before anything else is drawn.
+        # A policy works on 8-bit pixels, and its copies are made before any other operation.
         if operations and name in POLICIES:
             raise ValueError(f"augmentation {name} must be the first of the list, and the only policy")
         signature = inspect.signature(OPERATIONS[name])
@@ -73,25 +73,26 @@ def _parts(word: str) -> tuple[str, list[Any], dict[str, Any]]:
 
 
 class Augmentation:
-    """The training images as each epoch shows them: a pure function of (seed, epoch, row).
+    """The augmented training images of each epoch: a pure function of (seed, epoch, row).
 
     Args:
-        operations: what is done, in this order. Each draws from a stream of its own: adding one moves no other draw.
-        images: (n, channels, height, width), pixels from 0, black, to 1.
-        seed: what the draws depend on, together with the epoch and the row.
-        repeats: how often the images follow each other: row i shows image i % n, each time with a draw of its own.
+        operations: operations in the order of their application. Each has its own random generator, so adding one does
+            not change the draws of others.
+        images: (n, channels, height, width), pixels from 0 (black) to 1.
+        seed: seed of the draws.
+        repeats: number of times that the images are repeated: row i is image i % n, augmented separately.
 
     Raises:
-        ValueError: these are no images, or an operation cannot change them.
+        ValueError: the samples are not images, or an operation does not support them.
     """
 
     def __init__(
-        self, operations: Sequence[Operation], images: Tensor | Unread, *, seed: int, repeats: int = 1
+        self, operations: Sequence[Operation], images: Tensor | LazyInputs, *, seed: int, repeats: int = 1
     ) -> None:
         if len(images.shape) != 4:
             raise ValueError(f"augmentation needs images, and the samples here are of shape {tuple(images.shape[1:])}")
         for operation in operations:
-            operation.check(torch.Size(images.shape[1:]))
+            operation.validate_shape(torch.Size(images.shape[1:]))
             if isinstance(operation, Policy) and operation.copies and not isinstance(images, Tensor):
                 raise ValueError(f"augmentation {operation.name} makes copies in memory: in_memory must be true")
         self.operations = operations
@@ -101,8 +102,8 @@ class Augmentation:
         self._tables: tuple[int, list[Tensor]] = -1, []
         self._copies: dict[int, Tensor] = {}
 
-    def drawn(self, epoch: int) -> list[Tensor]:
-        """Return what each operation drew for each row in an epoch, (rows, …); drawn on the CPU, as the order is."""
+    def parameters(self, epoch: int) -> list[Tensor]:
+        """Return the random parameters of each operation in an epoch, (rows, …), drawn on the CPU."""
         if self._tables[0] != epoch:
             self._tables = epoch, [self._draw(operation, epoch) for operation in self.operations]
         return self._tables[1]
@@ -116,9 +117,9 @@ class Augmentation:
     def __call__(self, rows: Tensor, epoch: int) -> Tensor:
         """Return the images of some rows, (b,), in an epoch: (b, channels, height, width)."""
         x = self.images[rows % len(self.images)]
-        for operation, drawn in zip(self.operations, self.drawn(epoch), strict=True):
+        for operation, drawn in zip(self.operations, self.parameters(epoch), strict=True):
             if isinstance(operation, Policy) and operation.copies:
-                x = self._copy(operation, epoch % operation.copies, drawn)[rows].to(x) / BRIGHTEST
+                x = self._copy(operation, epoch % operation.copies, drawn)[rows].to(x) / MAX_PIXEL
             else:
                 x = operation.apply(x, drawn[rows])
         return x
@@ -127,5 +128,5 @@ class Augmentation:
         if index not in self._copies:
             assert isinstance(self.images, Tensor)
             images = self.images.repeat(self.rows // len(self.images), 1, 1, 1)
-            self._copies[index] = (policy.apply(images, drawn) * BRIGHTEST).round().to(torch.uint8)
+            self._copies[index] = (policy.apply(images, drawn) * MAX_PIXEL).round().to(torch.uint8)
         return self._copies[index]

@@ -1,4 +1,4 @@
-"""What all data modules share: tensors in memory, splits from the seed, statistics from the training split only."""
+"""The base of all data modules: tensors in memory, splits from the seed, statistics from the training split."""
 
 import hashlib
 import math
@@ -14,22 +14,22 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from datamodules.augmentation import Augmentation, parse_operations
-from datamodules.loader import Batch, Order, OrderedLoader, ResumableData, Samples, generator, ordered
-from datamodules.scaling import groups_of, standardization, standardization_of
+from datamodules.loader import Batch, Order, OrderedLoader, ResumableData, Samples, generator, ordered_loader
+from datamodules.scaling import standardization, statistic_groups, streamed_standardization
 from datamodules.splits import Split, stratified
-from datamodules.streaming import CHUNK, Unread
+from datamodules.streaming import CHUNK, LazyInputs
 
 EVALUATION_BATCH_SIZE = 1024
-# An experiment's means rest on ten seeds unless a claim asks for more.
-USUAL_NUMBER_OF_SEEDS = 10
+# Number of seeds of an experiment, unless a claim asks for more.
+DEFAULT_NUM_SEEDS = 10
 
 
 @dataclass(frozen=True)
 class Source:
-    """A data set as its files hold it, before any split or scaling.
+    """A data set as stored in its files, before any split or scaling.
 
     Args:
-        x: inputs, (n, …), in the type of the source.
+        x: inputs, (n, …), in the dtype of the source.
         y: targets, (n,) or (n, columns).
     """
 
@@ -38,7 +38,7 @@ class Source:
 
     @cached_property
     def sha256(self) -> str:
-        """Digest of the types, shapes and bytes of inputs and targets, in hexadecimal."""
+        """SHA-256 of the dtypes, shapes and bytes of inputs and targets, in hexadecimal."""
         digest = hashlib.sha256()
         for tensor in (self.x, self.y):
             digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -47,25 +47,25 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Read:
-    """Training inputs that stay as the source holds them, and what each number is scaled by: mean and deviation."""
+class ScaledInputs:
+    """Training inputs that are computed on demand, with the mean and standard deviation that scale them."""
 
-    unread: Unread
+    inputs: LazyInputs
     scaling: tuple[Tensor, Tensor] | None
 
 
 @dataclass(frozen=True)
-class About:
-    """What a person wants to know about a data set before using it."""
+class DatasetInfo:
+    """Facts about a data set: size, source, licence, download."""
 
-    # Of the whole set; 0 where as many are made as are asked for.
+    # Number of samples of the whole set; 0 if samples are generated on request.
     samples: int
-    # Who published it and when, with the address of its home page if it has one.
+    # Authors and year, with the address of the home page if there is one.
     source: str
     licence: str
-    # What it costs to fetch, for example "30 MB"; empty if nothing needs to be fetched.
+    # Size of the download, for example "30 MB"; empty if there is none.
     download: str = ""
-    # What `num_classes` counts: "classes", "labels" (several a sample) or "columns" (regression).
+    # What `num_classes` counts: "classes", "labels" (several per sample) or "columns" (regression).
     outputs: Literal["classes", "labels", "columns"] = "classes"
 
 
@@ -74,52 +74,54 @@ class InMemoryDataModule(ResumableData, ABC):
     """A data set that fits in memory. `setup` fills `train`, `val` and `test`, each a pair (x, y).
 
     Inputs x are (n, *sample_shape) float32. Targets y are labels (n,) int64, or (n, num_classes) float32 for several
-    labels a sample and for regression.
+    labels per sample and for regression.
 
-    A subclass is a dataclass as well: its fields are its options, which the command line knows and a checkpoint keeps
-    as hyper-parameters, and `dataclasses.replace(data, seed=1)` is the same data of another seed. It sets
-    `sample_shape` and `num_classes`, and says where the data come from (`load`) and how an input becomes numbers
-    (`features`). Unless it says otherwise (`split`), one permutation per seed is cut up: validation from its front,
-    training after it, the test sample from its end. A larger training split therefore contains the smaller one and
-    moves no other part, and so does a larger test sample. A training batch of one sample, also as the rest at the end
-    of an epoch, is allowed: only a network that normalises over the batch cannot take it, and it says so.
+    A subclass is a dataclass: its fields are its options, which the command line accepts and checkpoints store as
+    hyper-parameters, and `dataclasses.replace(data, seed=1)` is the same data with another seed. A subclass sets
+    `sample_shape` and `num_classes` and implements `load` (read the data) and `features` (turn inputs into float32).
+    By default, `split` cuts one permutation per seed: validation from its front, then training, and the test sample
+    from its end. A larger training split therefore contains the smaller one and does not change the other parts; the
+    same holds for the test sample. Training batches of one sample are allowed, also as the last batch of an epoch; a
+    network that normalises over the batch refuses them.
 
     Args:
         batch_size: samples per training batch, or "full" for all of them.
-        seed: fixes the split, the test sample and the order of the training samples, each by a generator of its own;
-            that of `seed_everything` if not given. Seed and folders are no hyper-parameters: the network logs the seed.
+        seed: seed of the split, the test sample and the order of the training samples, each with its own generator.
+            Default: the seed of `seed_everything`. Seed and folders are not logged as hyper-parameters of the data; the
+            network logs the seed.
         num_train: training samples.
         num_val: validation samples.
         num_test: test samples.
         standardize: subtract the mean of the training split and divide by its standard deviation.
-        stratify: keep the shares of the classes the same in training, validation and test samples, up to rounding.
+        stratify: make the class shares equal in the training, validation and test samples, up to rounding.
         label_noise: probability that a training label is replaced by one drawn uniformly from all classes (Zhang et
-            al. 2017); the validation and test labels stay.
-        duplicates: further copies of every training sample: mass without variation.
-        permute: rearrange the features (of an image, its pixels, alike in each channel) by one permutation, the same
-            for all samples, drawn from the seed.
-        augmentation: changes to the training images, drawn anew for every sample and epoch, in this order: one of
+            al. 2017); validation and test labels do not change.
+        duplicates: number of additional copies of every training sample.
+        permute: apply one permutation, drawn from the seed, to the features of all samples (for images, to the pixels
+            of each channel).
+        augmentation: random changes to the training images, drawn for every sample and epoch, in this order: one of
             autoaugment_svhn, autoaugment_cifar10, autoaugment_imagenet or trivial_augment; shift (up to 2 pixels in
-            each direction), flip (left and right, probability .5: digits do not survive it), affine (up to 15 degrees,
+            each direction), flip (left and right, probability .5; unsuitable for digits), affine (up to 15 degrees,
             10 % of the side, 10 % of the size, 5 degrees of shear), erase (a rectangle, probability .5). Other
-            strengths as in shift(3), affine(degrees=30, shear=0) or autoaugment_svhn(copies=8), which lets the epochs
-            take turns with 8 copies made in advance. The labels stay. The images are changed before they are permuted
-            and standardised; the statistics are those of the unchanged ones. What is logged while training, as
-            train/accuracy, is about the changed ones. Duplicates are changed each on its own.
-        in_memory: hold the training inputs ready as tensors on the device that trains. Otherwise they stay as the
-            source holds them (images: one byte a number instead of four), and each batch is made from it by the workers
-            of a `DataLoader`, ahead of time: in the same order, with the same draws.
-        workers: processes that do that; 2 if not given. A process that may have none makes the batches itself.
+            strengths are given as in shift(3), affine(degrees=30, shear=0) or autoaugment_svhn(copies=8), which makes
+            8 copies in advance and uses one per epoch in turn. Labels do not change. Images are augmented before they
+            are permuted and standardised; the statistics are those of the original images. Training metrics such as
+            train/accuracy refer to the augmented images. Duplicates are augmented separately.
+        in_memory: keep the training inputs as tensors on the training device. Otherwise they are kept in the dtype of
+            the source (images: one byte per number instead of four), and `DataLoader` workers prepare each batch in
+            advance, with the same order and the same random numbers.
+        workers: processes that prepare batches if in_memory is false. Default: 2. A daemon process, which cannot start
+            workers, prepares the batches itself.
 
     Raises:
-        ValueError: a number is out of range, the parts exceed the data, the batch is larger than the training split,
-            an augmentation does not exist, or workers would have nothing to do.
+        ValueError: number out of range, parts that exceed the data, batch larger than the training split, unknown
+            augmentation, or workers without effect.
     """
 
-    # What the command line and the results call it.
+    # Name on the command line and in results.
     name: str = field(init=False, repr=False)
-    about: ClassVar[About]
-    # Columns of a table have their own units; the pixels of an image share one.
+    info: ClassVar[DatasetInfo]
+    # Whether each feature has its own mean and standard deviation; false for images, whose pixels share a unit.
     per_feature: ClassVar[bool] = True
     sample_shape: tuple[int, ...] = field(init=False, repr=False)
     num_classes: int = field(init=False, repr=False)
@@ -140,7 +142,7 @@ class InMemoryDataModule(ResumableData, ABC):
 
     def __post_init__(self) -> None:
         super().__init__()
-        # Lightning's CLI gives two keys of its own, which no constructor takes.
+        # Lightning's CLI adds two keys that are not constructor arguments.
         self.save_hyperparameters(ignore=["seed", "root", "_class_path", "_instantiator"])
         if self.seed is None:
             self.seed = torch.initial_seed()
@@ -167,9 +169,9 @@ class InMemoryDataModule(ResumableData, ABC):
         if self.workers is not None and self.workers < 0:
             raise ValueError(f"workers must be >= 0, not {self.workers}")
         self._operations = [] if self.augmentation is None else parse_operations(self.augmentation)
-        self._unread: Unread | None = None
+        self._lazy_inputs: LazyInputs | None = None
         self._targets = torch.empty(0)
-        self._augmented: Augmentation | None = None
+        self._augmentation: Augmentation | None = None
         self._scaling: tuple[Tensor, Tensor] | None = None
         self.indices: Split | None = None
         self._train: tuple[Tensor, Tensor] | None = None
@@ -177,21 +179,21 @@ class InMemoryDataModule(ResumableData, ABC):
         self.test: tuple[Tensor, Tensor]
 
     @classmethod
-    def found(cls) -> str:
-        """Say where the data come from on this machine: a folder, or in words; empty if they must be downloaded."""
-        return "bundled" if cls.about.samples else "made from the seed"
+    def location(cls) -> str:
+        """Return where the data are on this machine: a folder or a description; empty if they must be downloaded."""
+        return "bundled" if cls.info.samples else "made from the seed"
 
     @abstractmethod
     def load(self) -> Source:
-        """Return the whole data set, read once per process."""
+        """Return the whole data set; it is read once per process."""
 
     @abstractmethod
     def features(self, x: Tensor) -> Tensor:
-        """Turn inputs as the source holds them, (n, …), into (n, *sample_shape) float32, before standardisation."""
+        """Convert inputs of the source, (n, …), to (n, *sample_shape) float32, before standardisation."""
 
     def split(self) -> Split:
-        """Choose the rows of the three parts."""
-        order = self.drawn(torch.arange(len(self.load().x)), "split")
+        """Return the rows of the three parts."""
+        order = self.shuffled(torch.arange(len(self.load().x)), "split")
         wanted = self.num_train + self.num_val + self.num_test
         if wanted > len(order):
             raise ValueError(
@@ -203,15 +205,15 @@ class InMemoryDataModule(ResumableData, ABC):
             test=order[len(order) - self.num_test :],
         )
 
-    def drawn(self, rows: Tensor, purpose: str) -> Tensor:
-        """Shuffle rows of the source, with the classes in proportion if that is asked for."""
+    def shuffled(self, rows: Tensor, purpose: str) -> Tensor:
+        """Shuffle rows of the source; stratify them if asked for."""
         order = rows[torch.randperm(len(rows), generator=generator(self._seed, purpose))]
         return stratified(order, self.load().y) if self.stratify else order
 
-    def block_of_seed(self, rows: Tensor) -> Tensor:
-        """Shuffle rows the same way for every seed, cut them into blocks of `num_test`, and take the seed's own.
+    def test_block(self, rows: Tensor) -> Tensor:
+        """Shuffle rows in the same way for every seed, cut them into blocks of `num_test`, and return the seed's block.
 
-        Only so are the test samples of consecutive seeds disjoint, `num_disjoint_tests` of them.
+        This makes the test samples of `num_disjoint_tests` consecutive seeds disjoint.
         """
         order = rows[torch.randperm(len(rows), generator=generator(0, "test"))]
         if self.stratify:
@@ -226,47 +228,47 @@ class InMemoryDataModule(ResumableData, ABC):
 
     @property
     def num_disjoint_tests(self) -> int:
-        """The number of consecutive seeds whose test samples do not overlap."""
+        """Number of consecutive seeds whose test samples do not overlap."""
         return 1
 
     @property
     def disjoint_test(self) -> bool:
         """Whether the test samples of ten consecutive seeds do not overlap."""
-        return self.num_disjoint_tests >= USUAL_NUMBER_OF_SEEDS
+        return self.num_disjoint_tests >= DEFAULT_NUM_SEEDS
 
     @property
     def nbytes(self) -> int:
-        """Size of what is held of the three splits; the source, which a process reads once, is not counted."""
+        """Bytes of the three splits in memory, without the source, which seeds share."""
         held = [self._targets, *self.val, *self.test, *([] if self._train is None else self._train)]
-        images = None if self._augmented is None else self._augmented.images
+        images = None if self._augmentation is None else self._augmentation.images
         return sum(tensor.nbytes for tensor in [*held, images] if isinstance(tensor, Tensor))
 
     @property
     def sha256(self) -> str:
-        """Digest of the content of the source, the same for every split of it."""
+        """SHA-256 of the content of the source, the same for every split."""
         return self.load().sha256
 
     def setup(self, stage: str = "fit") -> None:
         """Read, split and scale the data, once for all stages.
 
         Raises:
-            ValueError: the data do not suffice for the split or for the classes, a value is not a finite number, or an
-                option needs labels, or images, where there are none.
+            ValueError: too few samples for the split or the classes, a value that is not finite, or an option that
+                needs labels or images where there are none.
         """
         if self.indices is not None:
             return
         source = self.load()
-        self._check_labels(source.y)
-        self._check_range(source.y)
+        self._validate_labels(source.y)
+        self._validate_range(source.y)
         indices = self.split()
         if not self.in_memory:
-            self._unread = Unread(source.x, indices.train, self.features)
+            self._lazy_inputs = LazyInputs(source.x, indices.train, self.features)
         held = indices if self.in_memory else indices[1:]
         parts = [self.features(source.x[rows]) for rows in held]
-        self._check_finite(source, indices, parts)
-        images = parts[0] if self._unread is None else self._unread
+        self._validate_finite(source, indices, parts)
+        images = parts[0] if self._lazy_inputs is None else self._lazy_inputs
         if self._operations:
-            self._augmented = Augmentation(self._operations, images, seed=self._seed, repeats=1 + self.duplicates)
+            self._augmentation = Augmentation(self._operations, images, seed=self._seed, repeats=1 + self.duplicates)
         if self.permute:
             parts = [self._permuted(x) for x in parts]
         if self.standardize:
@@ -274,31 +276,31 @@ class InMemoryDataModule(ResumableData, ABC):
             parts = [self._scaled(x) for x in parts]
         train_y, *held_y = self.targets([source.y[rows] for rows in indices])
         self.val, self.test = zip(parts[-2:], held_y, strict=True)
-        self._targets = self._repeated(self._noisy(train_y))
-        if self.in_memory and self._augmented is None:
-            self.train = self._repeated(parts[0]), self._targets
+        self._targets = self._add_duplicates(self._add_label_noise(train_y))
+        if self.in_memory and self._augmentation is None:
+            self.train = self._add_duplicates(parts[0]), self._targets
         self.indices = indices
 
     @property
     def train(self) -> tuple[Tensor, Tensor]:
-        """The training split before any augmentation; made when it is asked for if training reads something else."""
+        """The training split before augmentation; computed on access if training uses other inputs."""
         if self._train is not None:
             return self._train
-        images = self._unread if self._augmented is None else self._augmented.images
+        images = self._lazy_inputs if self._augmentation is None else self._augmentation.images
         if images is None:
             raise AttributeError(f"{type(self).__name__} has no training split before it is set up")
         parts = [images] if isinstance(images, Tensor) else images.chunks()
-        return self._repeated(torch.cat([self._placed(x) for x in parts])), self._targets
+        return self._add_duplicates(torch.cat([self._transform(x) for x in parts])), self._targets
 
     @train.setter
     def train(self, pair: tuple[Tensor, Tensor]) -> None:
         self._train = pair
 
     def targets(self, parts: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Turn the targets of training, validation and test split, as the source holds them, into what is learnt."""
+        """Convert the source's targets of the training, validation and test split to the targets of the network."""
         return parts
 
-    def _check_labels(self, y: Tensor) -> None:
+    def _validate_labels(self, y: Tensor) -> None:
         if y.dtype == torch.int64:
             if self.num_train < self.num_classes:
                 raise ValueError(
@@ -310,7 +312,7 @@ class InMemoryDataModule(ResumableData, ABC):
             if getattr(self, option):
                 raise ValueError(f"{option} needs one label a sample, which {type(self).__name__} does not have")
 
-    def _check_range(self, y: Tensor) -> None:
+    def _validate_range(self, y: Tensor) -> None:
         if y.dtype == torch.int64:
             strange = (y < 0) | (y >= self.num_classes)
             if strange.any():
@@ -320,29 +322,29 @@ class InMemoryDataModule(ResumableData, ABC):
                     f"{self.num_classes} classes have labels 0 to {self.num_classes - 1}"
                 )
 
-    def _check_finite(self, source: Source, indices: Split, parts: Sequence[Tensor]) -> None:
+    def _validate_finite(self, source: Source, indices: Split, parts: Sequence[Tensor]) -> None:
         chunks = [(part, rows) for part, rows in zip(parts, indices[-len(parts) :], strict=True)]
-        if self._unread is not None:
-            chunks += zip(self._unread.chunks(), torch.split(indices.train, CHUNK), strict=True)
+        if self._lazy_inputs is not None:
+            chunks += zip(self._lazy_inputs.chunks(), torch.split(indices.train, CHUNK), strict=True)
         for part, rows in chunks:
             broken = ~torch.stack([t.reshape(len(rows), -1).isfinite().all(1) for t in (part, source.y[rows])]).all(0)
             if broken.any():
                 raise ValueError(f"{type(self).__name__}: sample {int(rows[broken][0])} has a value that is not finite")
 
     def _statistics(self, train: Tensor) -> tuple[Tensor, Tensor]:
-        if self._unread is None:
+        if self._lazy_inputs is None:
             return standardization(train, per_feature=self.per_feature)
-        groups, shape = groups_of(self._unread.shape[1:], self.per_feature)
+        groups, shape = statistic_groups(self._lazy_inputs.shape[1:], self.per_feature)
 
         def columns(x: Tensor) -> Tensor:
             x = self._permuted(x) if self.permute else x
             return x.double().reshape(len(x), groups, -1).transpose(1, 2).reshape(-1, groups)
 
-        mean, std = standardization_of(self._unread, columns)
+        mean, std = streamed_standardization(self._lazy_inputs, columns)
         return mean.float().reshape(shape), std.where(std > 0, 1.0).float().reshape(shape)
 
     def _permuted(self, x: Tensor) -> Tensor:
-        """Rearrange the features of a sample, or the pixels of an image in each of its channels."""
+        """Permute the features of samples, or the pixels of each channel of images."""
         first = 2 if x.dim() > 2 else 1
         flat = x.flatten(first)
         return flat[..., torch.randperm(flat.shape[-1], generator=generator(self._seed, "permutation"))].reshape(
@@ -355,55 +357,55 @@ class InMemoryDataModule(ResumableData, ABC):
         mean, std = (statistic.to(x.device) for statistic in self._scaling)
         return (x - mean) / std
 
-    def _noisy(self, y: Tensor) -> Tensor:
-        """Draw some of the training labels anew."""
+    def _add_label_noise(self, y: Tensor) -> Tensor:
+        """Replace some of the training labels by random ones."""
         if not self.label_noise:
             return y
-        # More noise, or more samples, change the same labels in the same way, and some more.
+        # With more noise or more samples, the labels changed so far change in the same way, and others are added.
         hit = torch.rand(len(y), generator=generator(self._seed, "label noise")) < self.label_noise
         drawn = torch.randint(self.num_classes, y.shape, generator=generator(self._seed, "noisy label"))
         return torch.where(hit, drawn, y)
 
-    def _repeated(self, part: Tensor) -> Tensor:
-        """Add the duplicates of the training split."""
+    def _add_duplicates(self, part: Tensor) -> Tensor:
+        """Append the duplicates of the training split."""
         return part.repeat([1 + self.duplicates, *[1] * (part.dim() - 1)]) if self.duplicates else part
 
-    def _made(self, rows: Tensor, epoch: int) -> Tensor:
-        """Make some rows of the training inputs as an epoch shows them."""
-        if self._augmented is not None:
-            x = self._augmented(rows, epoch)
+    def _make_inputs(self, rows: Tensor, epoch: int) -> Tensor:
+        """Compute some rows of the training inputs of an epoch."""
+        if self._augmentation is not None:
+            x = self._augmentation(rows, epoch)
         else:
-            assert self._unread is not None
-            x = self._unread[rows % len(self._unread)]
-        return self._placed(x)
+            assert self._lazy_inputs is not None
+            x = self._lazy_inputs[rows % len(self._lazy_inputs)]
+        return self._transform(x)
 
     @property
-    def read(self) -> Read | None:
-        """How training inputs come from the source, sample by sample alike; None where they are held, or changed."""
-        if self._unread is None or self._augmented is not None or self.permute:
+    def scaled_inputs(self) -> ScaledInputs | None:
+        """Training inputs computed from the source sample by sample; None if in memory, augmented or permuted."""
+        if self._lazy_inputs is None or self._augmentation is not None or self.permute:
             return None
-        return Read(self._unread, self._scaling)
+        return ScaledInputs(self._lazy_inputs, self._scaling)
 
-    def _placed(self, x: Tensor) -> Tensor:
-        """Permute and standardise inputs, if that is asked for."""
+    def _transform(self, x: Tensor) -> Tensor:
+        """Permute and standardise inputs if asked for."""
         return self._scaled(self._permuted(x) if self.permute else x)
 
     @property
     def num_batches(self) -> int:
-        """Training batches of an epoch."""
+        """Number of training batches of an epoch."""
         return -(-self.num_train * (1 + self.duplicates) // int(self.batch_size))
 
     def smallest_batch(self) -> tuple[Tensor, Tensor]:
-        """Samples for a trial: two of them, or one if a training batch of one sample occurs in an epoch."""
+        """Return a batch for a trial step: two samples, or one if an epoch has a training batch of one sample."""
         size = int(self.batch_size)
         rows = torch.arange(min(len(self._targets) % size or size, 2))
-        return self.train[0][rows] if self.in_memory else self._made(rows, 0), self._targets[rows]
+        return self.train[0][rows] if self.in_memory else self._make_inputs(rows, 0), self._targets[rows]
 
     def train_dataloader(self) -> OrderedLoader:
-        """Batches of the training split in the order of the seed and the epoch.
+        """Return the batches of the training split, in an order that depends on seed and epoch.
 
         Raises:
-            ValueError: several devices train, each of which would see every sample.
+            ValueError: training on several devices, each of which would get every sample.
         """
         if self.trainer is not None and self.trainer.world_size > 1:
             raise ValueError(
@@ -413,48 +415,48 @@ class InMemoryDataModule(ResumableData, ABC):
         if not self.in_memory:
             device = torch.device("cpu")
             workers = 0 if multiprocessing.current_process().daemon else 2 if self.workers is None else self.workers
-        elif self._augmented is not None:
-            self._augmented.images = self._augmented.images.to(device)  # type: ignore[union-attr]
-        if self.in_memory and self._augmented is None:
-            samples = Samples(self._resident(self.train))
+        elif self._augmentation is not None:
+            self._augmentation.images = self._augmentation.images.to(device)  # type: ignore[union-attr]
+        if self.in_memory and self._augmentation is None:
+            samples = Samples(self._to_device(self.train))
         else:
-            samples = Samples([self._targets.to(device)], self._made)
-        # Over-fitting a few batches needs the same ones every epoch; Lightning can freeze only its own samplers.
+            samples = Samples([self._targets.to(device)], self._make_inputs)
+        # `overfit_batches` needs the same batches in every epoch; Lightning can freeze only its own samplers.
         shuffle = self.trainer is None or not self.trainer.overfit_batches  # type: ignore[attr-defined]
         order = Order(len(samples), batch_size=int(self.batch_size), seed=self._seed, shuffle=shuffle, device=device)
-        return self.resumed(ordered(samples, order, workers))
+        return self.resume_loader(ordered_loader(samples, order, workers))
 
     @property
     def _seed(self) -> int:
-        assert self.seed is not None  # since it was built
+        assert self.seed is not None  # set by `__post_init__`
         return self.seed
 
     @property
     def _device(self) -> torch.device:
         return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
 
-    def _resident(self, data: Sequence[Tensor]) -> list[Tensor]:
-        """Put tensors on the device that trains, once and not a batch at a time."""
+    def _to_device(self, data: Sequence[Tensor]) -> list[Tensor]:
+        """Move tensors to the training device, all batches at once."""
         return [tensor.to(self._device) for tensor in data]
 
     def val_dataloader(self) -> OrderedLoader:
-        """Batches of the validation split as it lies."""
+        """Return the batches of the validation split, in its order."""
         return self.evaluation_loader(self.val)
 
     def test_dataloader(self) -> OrderedLoader:
-        """Batches of the test split as it lies."""
+        """Return the batches of the test split, in its order."""
         return self.evaluation_loader(self.test)
 
     def predict_dataloader(self) -> DataLoader[Batch]:
-        """Batches of the test split as it lies, by torch's own sampler: Lightning tells writers which rows they are."""
-        # A generator of its own: the global one belongs to the network.
+        """Return the batches of the test split, in its order, with torch's sampler: prediction writers get its rows."""
+        # A separate generator, because the global one is reserved for the network.
         own = torch.Generator()
         return DataLoader(TensorDataset(*self.test), batch_size=EVALUATION_BATCH_SIZE, generator=own)
 
     def evaluation_loader(self, data: tuple[Tensor, Tensor]) -> OrderedLoader:
-        """Batches of inputs and targets as they lie."""
-        samples = Samples(self._resident(data))
+        """Return batches of inputs and targets, in their order."""
+        samples = Samples(self._to_device(data))
         order = Order(
             len(samples), batch_size=EVALUATION_BATCH_SIZE, seed=self._seed, shuffle=False, device=self._device
         )
-        return ordered(samples, order)
+        return ordered_loader(samples, order)

@@ -1,4 +1,4 @@
-"""The real digits that scikit-learn brings along: always there, no network needed."""
+"""The handwritten digits bundled with scikit-learn; no download is needed."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -6,14 +6,14 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from datamodules.base import About, InMemoryDataModule, Source
+from datamodules.base import DatasetInfo, InMemoryDataModule, Source
 
-BRIGHTEST = 16  # a pixel counts the dark ones of a 4 × 4 block of the scan
+MAX_PIXEL = 16  # a pixel is the number of dark pixels in a 4 × 4 block of the scan
 
 
 @cache
 def _load() -> Source:
-    # Imported here: it costs a second that `--help` and the other data sets need not pay.
+    # Imported here, because the import takes a second, which `--help` and other data sets do not need.
     from sklearn.datasets import load_digits
 
     x, y = load_digits(return_X_y=True)
@@ -24,16 +24,16 @@ def _load() -> Source:
 class Digits(InMemoryDataModule):
     """1,797 handwritten digits of 8 × 8 pixels, scanned by NIST and bundled with scikit-learn; 10 classes.
 
-    Slide "Supervision Multi-Classes". The test samples of two seeds overlap. One mean and one standard deviation serve
-    all pixels: pixels at the border are almost always 0, and scaled each by its own deviation they reach more than
-    200 of them in a test sample. Without standardisation, pixels lie between 0 and 1.
+    Slide "Supervision Multi-Classes". The test samples of two seeds overlap. All pixels share one mean and one standard
+    deviation: border pixels are almost always 0, and scaled by their own deviations they would exceed 200 in a test
+    sample. Without standardisation, pixels are between 0 and 1.
 
     Raises:
-        ValueError: a number is out of range, or the three sizes together exceed 1,797.
+        ValueError: number out of range, or sizes that together exceed 1,797.
     """
 
     name = "digits"
-    about = About(
+    info = DatasetInfo(
         samples=1797,
         source="E. Alpaydin and C. Kaynak 1998, UCI; https://archive.ics.uci.edu/dataset/80",
         licence="CC BY 4.0",
@@ -51,5 +51,5 @@ class Digits(InMemoryDataModule):
         return _load()
 
     def features(self, x: Tensor) -> Tensor:
-        """Bring the pixels from 0 … 16 to 0 … 1, as images."""
-        return x.reshape(-1, *self.sample_shape).float() / BRIGHTEST
+        """Reshape to images and scale the pixels from 0 … 16 to 0 … 1."""
+        return x.reshape(-1, *self.sample_shape).float() / MAX_PIXEL

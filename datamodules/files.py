@@ -1,4 +1,4 @@
-"""Files that come from elsewhere: verified before they are used, and told apart from a disk that takes no more."""
+"""Verification of downloaded files, and errors of the disk during a download."""
 
 import errno
 import gzip
@@ -7,22 +7,22 @@ import io
 import zlib
 from pathlib import Path
 
-# Bytes of a decompressed file: the largest known, MNIST's training images, has 47 million. More is not the original.
+# Limit in bytes for a decompressed file; the largest original, MNIST's training images, has 47 million.
 LARGEST_FILE = 64_000_000
-# Numbers of errors that the disk has, and neither the network nor the data.
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+# Error numbers of the disk, as opposed to the network or the data.
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
-def verified(path: Path, name: str, sha256: str) -> bytes:
-    """Return the content of a file, decompressed if it has not its own name but `<name>.gz`.
+def read_verified(path: Path, name: str, sha256: str) -> bytes:
+    """Return the verified content of a file, decompressed if the file is `<name>.gz`.
 
     Raises:
-        OSError: it cannot be decompressed, or its digest is another one.
+        OSError: the file cannot be decompressed, or its digest differs.
     """
     content = path.read_bytes()
     if path.name != name:
         try:
-            # What is not the original could grow without end before its digest shows it.
+            # Limited, because a forged archive could decompress to any size before its digest is verified.
             content = gzip.GzipFile(fileobj=io.BytesIO(content)).read(LARGEST_FILE)
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise OSError(f"{path} is damaged ({error}): delete it, or replace it by the original") from error
@@ -32,11 +32,11 @@ def verified(path: Path, name: str, sha256: str) -> bytes:
     return content
 
 
-def refuse_disk(error: Exception, name: str, place: Path) -> None:
-    """Raise what the disk has to say about a download, since no other place of the data would mend it.
+def raise_disk_error(error: Exception, name: str, place: Path) -> None:
+    """Raise a clear error if a download failed because of the disk; return otherwise.
 
     Raises:
-        OSError: the disk is full, or takes nothing for another reason; with its number.
+        OSError: the disk is full or cannot be written, with the error number.
     """
-    if isinstance(error, OSError) and error.errno in DISK:
+    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
         raise OSError(error.errno, f"{error.strerror}, while {name} was downloaded", str(place)) from error

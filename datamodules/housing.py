@@ -1,4 +1,4 @@
-"""California housing, the one table that is downloaded: its archive is read, verified and checked without a pickle."""
+"""California housing, the only table that is downloaded; its archive is verified and read without pickle."""
 
 import hashlib
 import http.client
@@ -16,12 +16,12 @@ import numpy as np
 import torch
 
 from datamodules import sources
-from datamodules.base import About, Source
-from datamodules.files import refuse_disk
+from datamodules.base import DatasetInfo, Source
+from datamodules.files import raise_disk_error
 from datamodules.splits import Split
 from datamodules.tabular import Regression
 
-# What the archive of California housing holds, with the least and the greatest value of each column.
+# Columns of the archive, with the least and the greatest value of each.
 COLUMNS = {
     "longitude": (-124.35, -114.31),
     "latitude": (32.54, 41.95),
@@ -33,17 +33,17 @@ COLUMNS = {
     "medianIncome": (0.4999, 15.0001),
     "medianHouseValue": (14_999, 500_001),
 }
-LARGEST_ARCHIVE = 10_000_000  # bytes; more than that is no answer to what was asked for
+LARGEST_ARCHIVE = 10_000_000  # limit in bytes for the download
 
 
-# Compared by identity, so that what was read from a source can be cached under it.
+# Compared by identity, so that it can be a cache key.
 @dataclass(frozen=True, eq=False)
 class ArchiveSource:
-    """The table of California housing in the archive that L. Torgo made of it and scikit-learn refers to.
+    """The archive of California housing made by L. Torgo, which scikit-learn uses too.
 
     Args:
         file: name of the archive.
-        url: where it is downloaded from.
+        url: address of the download.
         sha256: digest of the archive.
         num_samples: rows of the table.
     """
@@ -55,50 +55,52 @@ class ArchiveSource:
 
     @property
     def download(self) -> Path:
-        """Where a downloaded copy is kept."""
+        """Path of the downloaded copy."""
         return sources.DOWNLOADS / "california_housing" / self.file
 
 
 CALIFORNIA_HOUSING = ArchiveSource(
     file="cal_housing.tgz",
     url="https://ndownloader.figshare.com/files/5976036",
-    # The one that scikit-learn checks at download.
+    # The digest that scikit-learn verifies.
     sha256="aaa5c9a6afe2225cc2aed2723682ae403280c4a3695a2ddda4ffb5d8215ea681",
     num_samples=20_640,
 )
 
 
-def places(source: ArchiveSource, root: str | None) -> list[Path]:
-    """Return where the archive may lie: in `root`, or else in `data/` of the current directory."""
+def candidate_paths(source: ArchiveSource, root: str | None) -> list[Path]:
+    """Return the paths where the archive can be: in `root` if given, else in `data/` of the current directory."""
     return [source.download if root is None else Path(root).expanduser() / source.file]
 
 
 def read(source: ArchiveSource, root: str | None) -> tuple[bytes, Path]:
-    """Return the verified archive and its place; download it if it has none.
+    """Return the verified archive and its path; download it if it is missing.
 
     Raises:
-        FileNotFoundError: no place has the archive and it cannot be downloaded.
-        OSError: a file cannot be read, or is not the original.
+        FileNotFoundError: the archive is missing and cannot be downloaded.
+        OSError: the file cannot be read, or is not the original.
     """
-    path = next(filter(Path.is_file, places(source, root)), None)
+    path = next(filter(Path.is_file, candidate_paths(source, root)), None)
     if path is None and root is not None:
-        sources.refuse_root("CaliforniaHousing", places(source, root), source.file, "connect to the network once")
+        sources.raise_not_found(
+            "CaliforniaHousing", candidate_paths(source, root), source.file, "connect to the network once"
+        )
     if path is None:
         try:
             path = download(source)
         except (OSError, http.client.HTTPException) as error:
-            refuse_disk(error, "CaliforniaHousing", sources.DOWNLOADS)
+            raise_disk_error(error, "CaliforniaHousing", sources.DOWNLOADS)
             reason = str(error).strip("<>") or type(error).__name__
+            where = ", ".join(map(str, candidate_paths(source, root)))
             raise FileNotFoundError(
-                f"CaliforniaHousing is not in {', '.join(map(str, places(source, root)))}, and downloading it failed "
-                f"({reason}): give the folder of {source.file} as root, connect to the network once, or use Diabetes, "
-                f"which needs no download"
+                f"CaliforniaHousing is not in {where}, and downloading it failed ({reason}): give the folder of "
+                f"{source.file} as root, connect to the network once, or use Diabetes, which needs no download"
             ) from error
-    return original(path.read_bytes(), source, path), path
+    return verify_archive(path.read_bytes(), source, path), path
 
 
-def original(content: bytes, source: ArchiveSource, where: str | Path) -> bytes:
-    """Return an archive's bytes if they are those of the source, and raise an `OSError` otherwise."""
+def verify_archive(content: bytes, source: ArchiveSource, where: str | Path) -> bytes:
+    """Return the bytes of an archive after comparing its digest; raise an `OSError` if it differs."""
     found = hashlib.sha256(content).hexdigest()
     if found != source.sha256:
         raise OSError(
@@ -108,30 +110,30 @@ def original(content: bytes, source: ArchiveSource, where: str | Path) -> bytes:
 
 
 def download(source: ArchiveSource) -> Path:
-    """Fetch the archive, keep it in `data/` if it is the original, and return its place.
+    """Download the archive, verify it, save it in `data/` and return its path.
 
     Raises:
-        OSError, http.client.HTTPException: as the standard library raises them, or it is not the original.
+        OSError, http.client.HTTPException: the download fails, or the archive is not the original.
     """
     with urllib.request.urlopen(source.url, timeout=sources.TIMEOUT) as answer:
-        content = original(answer.read(LARGEST_ARCHIVE), source, source.url)
+        content = verify_archive(answer.read(LARGEST_ARCHIVE), source, source.url)
     source.download.parent.mkdir(parents=True, exist_ok=True)
-    # In a folder of its own first: an interrupted run, or two at once, must leave no half file in place.
+    # Written to a temporary folder first, so that an interruption or a parallel run leaves no partial file.
     with tempfile.TemporaryDirectory(dir=source.download.parent) as temporary:
         (Path(temporary) / source.file).write_bytes(content)
         return (Path(temporary) / source.file).replace(source.download)
 
 
 def housing_table(content: bytes, num_samples: int, where: Path) -> dict[str, np.ndarray]:
-    """Read the columns of the table from the archive, without writing anything to the disk.
+    """Read the columns of the table from the archive in memory.
 
     Args:
-        content: the archive, a compressed tar file with the values and, one a line, the names of the columns.
+        content: the archive, a compressed tar file with the values and with the column names, one per line.
         num_samples: rows of the table.
-        where: the archive's place, for messages.
+        where: path of the archive, for messages.
 
     Raises:
-        OSError: the archive or its values are not what they should be.
+        OSError: the archive is damaged, or its columns or values are unexpected.
     """
 
     def member(name: str) -> bytes:
@@ -152,7 +154,7 @@ def housing_table(content: bytes, num_samples: int, where: Path) -> dict[str, np
         raise OSError(f"{where}: the table must have the shape {(num_samples, len(COLUMNS))}, not {table.shape}")
     columns = dict(zip(COLUMNS, table.T, strict=True))
     for name, (least, greatest) in COLUMNS.items():
-        # False for what is not a number.
+        # False for NaN.
         if not ((columns[name] >= least) & (columns[name] <= greatest)).all():
             raise OSError(f"{where}: {name} must lie in [{least:,}, {greatest:,}] in every row")
     return columns
@@ -180,28 +182,29 @@ def _housing(source: ArchiveSource, root: str | None) -> Source:
 
 @dataclass(kw_only=True, eq=False)
 class CaliforniaHousing(Regression):
-    """20,640 block groups of California in the census of 1990: their median house value from 8 columns.
+    """20,640 block groups of California in the census of 1990; the target is their median house value.
 
-    It stands in for the housing data, which the slide "Réseau à une couche linéaire" does not name. The columns are
-    scikit-learn's: median income, median age of the houses, rooms, bedrooms and people a household, population,
+    It takes the place of the housing data that the slide "Réseau à une couche linéaire" does not name. The 8 columns
+    are scikit-learn's: median income, median age of the houses, rooms, bedrooms and people per household, population,
     latitude, longitude. The target is in 100,000 dollars, and cut off at 5.
 
-    The block groups are shuffled once, the same way for every seed, and cut into blocks of `num_test`; a seed tests on
-    block `seed % number of blocks`. With 2,000 test samples the seeds 1000 … 1009 thus have disjoint ones. Training
-    and validation samples are drawn per seed from the others; a larger training split contains the smaller one.
+    The block groups are shuffled in the same way for every seed and cut into blocks of `num_test`; the test sample of a
+    seed is block `seed % number of blocks`. With 2,000 test samples, the seeds 1000 … 1009 have disjoint test samples.
+    Training and validation samples are drawn per seed from the other block groups; a larger training split contains
+    the smaller one.
 
-    The archive is looked for in `root` alone if one is given, else in `data/`, where it is downloaded; it is verified.
-    scikit-learn's own cache is not read: it is a pickle, which could run any code.
+    The archive is read from `root` if given, else from `data/`, where it is downloaded, and verified. scikit-learn's
+    cache is not read, because it is a pickle, which can run any code.
 
     Args:
-        root: a folder that holds cal_housing.tgz.
+        root: a folder that contains cal_housing.tgz.
 
     Raises:
-        ValueError: a number is out of range, the three sizes together exceed 20,640, or an option needs labels.
+        ValueError: number out of range, sizes that together exceed 20,640, or an option that needs labels.
     """
 
     name = "california_housing"
-    about = About(
+    info = DatasetInfo(
         samples=20_640,
         source="R. K. Pace and R. Barry 1997, Sparse Spatial Autoregressions, StatLib; "
         "https://www.dcc.fc.up.pt/~ltorgo/Regression/cal_housing.html",
@@ -224,13 +227,13 @@ class CaliforniaHousing(Regression):
             raise ValueError(f"num_train + num_val + num_test must be <= {there}, the samples there are, not {wanted}")
 
     @classmethod
-    def found(cls) -> str:
-        """Say in which folder the archive is, if no `root` is given; empty if it must be downloaded."""
+    def location(cls) -> str:
+        """Return the folder of the archive without `root`; empty if it must be downloaded."""
         return str(cls.source.download.parent) if cls.source.download.is_file() else ""
 
     @property
     def num_disjoint_tests(self) -> int:
-        """The number of blocks of `num_test` among all samples."""
+        """Number of blocks of `num_test` among all samples."""
         return self.source.num_samples // self.num_test
 
     def load(self) -> Source:
@@ -238,8 +241,8 @@ class CaliforniaHousing(Regression):
         return _housing(self.source, self.root)
 
     def split(self) -> Split:
-        """Take the seed's block of the samples as test, and draw training and validation rows from the others."""
+        """Use the seed's block as test sample, and draw training and validation rows from the other rows."""
         rows = torch.arange(self.source.num_samples)
-        test, drawn = self.block_of_seed(rows), self.drawn(rows, "split")
+        test, drawn = self.test_block(rows), self.shuffled(rows, "split")
         others = drawn[~torch.isin(drawn, test)]
         return Split(train=others[self.num_val : self.num_val + self.num_train], val=others[: self.num_val], test=test)

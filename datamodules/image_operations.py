@@ -1,8 +1,8 @@
-"""What data augmentation does to images: pure functions of a batch and one row of parameters a sample, and their draws.
+"""Operations of data augmentation: pure functions of a batch and one row of random parameters per sample.
 
-Images x are (n, channels, height, width) with pixels from 0, black, to 1. torchvision's own transforms would give one
-draw to all images of a batch; here each has its own, in one gather or one `grid_sample` for the whole batch. Its learnt
-policies have no batched form and are applied sample by sample.
+Images x are (n, channels, height, width) with pixels from 0 (black) to 1. torchvision's transforms use the same random
+parameters for all images of a batch; here each image has its own, in one gather or one `grid_sample` per batch.
+torchvision's learnt policies have no batched form and are applied image by image.
 """
 
 import functools
@@ -15,11 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms import AutoAugment, AutoAugmentPolicy, TrivialAugmentWide
 
-BRIGHTEST = 255
+MAX_PIXEL = 255
 
 
 def shift(x: Tensor, offset: Tensor) -> Tensor:
-    """Move every image by whole pixels; what comes in from outside is black.
+    """Move every image by whole pixels, with black around it.
 
     Args:
         x: images, (n, channels, height, width).
@@ -39,15 +39,15 @@ def flip(x: Tensor, mirrored: Tensor) -> Tensor:
 
     Args:
         x: images, (n, channels, height, width).
-        mirrored: which ones, (n,) bool.
+        mirrored: which images, (n,) bool.
     """
     return torch.where(mirrored[:, None, None, None], x.flip(3), x)
 
 
 def affine(x: Tensor, parameters: Tensor) -> Tensor:
-    """Shear, turn, scale and then move every image about its centre, with bilinear interpolation and black around it.
+    """Shear, rotate and scale every image about its centre, then move it; bilinear interpolation, black around it.
 
-    The parameters mean what they mean in torchvision's `affine`.
+    The parameters are those of torchvision's `affine`.
 
     Args:
         x: images, (n, channels, height, width).
@@ -56,24 +56,24 @@ def affine(x: Tensor, parameters: Tensor) -> Tensor:
     """
     height, width = x.shape[2:]
     angle, right, down, scale, along_rows, along_columns = parameters.to(x.dtype).unbind(1)
-    # From a pixel of the result back to where it comes from, in pixels from the centre: un-move, un-turn, un-shear.
+    # The inverse map, from a pixel of the result to its origin in pixels from the centre.
     column = torch.arange(width, dtype=x.dtype, device=x.device) - (width - 1) / 2 - right[:, None]
     row = torch.arange(height, dtype=x.dtype, device=x.device) - (height - 1) / 2 - down[:, None]
     sine, cosine = (f(angle.deg2rad()) / scale for f in (torch.sin, torch.cos))
     row_shear, column_shear = along_rows.deg2rad().tan(), along_columns.deg2rad().tan()
     c, d = column_shear * cosine - sine, column_shear * sine + cosine
     a, b = cosine + row_shear * c, sine + row_shear * d
-    # `grid_sample` counts in halves of the sides. These sums take less than the matrix products of `affine_grid`.
+    # `grid_sample` uses units of half a side. These sums are faster than the matrix products of `affine_grid`.
     a, b, c, d = (factor[:, None] * 2 / side for factor, side in ((a, width), (b, width), (c, height), (d, height)))
     grid_x = (a * column)[:, None, :] + (b * row)[:, :, None]
     grid_y = (c * column)[:, None, :] + (d * row)[:, :, None]
-    # Side by side in memory: to write them interleaved takes longer.
+    # Stacked and permuted, because writing the coordinates interleaved is slower.
     grid = torch.stack([grid_x, grid_y]).permute(1, 2, 3, 0)
     return F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
 def erase(x: Tensor, rectangles: Tensor) -> Tensor:
-    """Blacken a rectangle of every image.
+    """Set a rectangle of every image to black.
 
     Args:
         x: images, (n, channels, height, width).
@@ -86,9 +86,9 @@ def erase(x: Tensor, rectangles: Tensor) -> Tensor:
 
 
 def one_by_one(transform: Callable[[Tensor], Tensor], x: Tensor, seeds: Tensor) -> Tensor:
-    """Call a transform of torchvision for each image, as 8-bit pixels.
+    """Apply a transform of torchvision to each image, with 8-bit pixels.
 
-    It draws from the global generator, which is seeded for each image and afterwards as it was.
+    The transform uses the global generator, which is seeded for each image and restored afterwards.
 
     Args:
         transform: takes and returns one image, (channels, height, width) uint8.
@@ -97,75 +97,75 @@ def one_by_one(transform: Callable[[Tensor], Tensor], x: Tensor, seeds: Tensor) 
     """
     done = []
     with torch.random.fork_rng(devices=[]):
-        for image, seed in zip((x * BRIGHTEST).round().to(torch.uint8).cpu(), seeds.tolist(), strict=True):
-            # `torch.manual_seed` would prepare every accelerator too.
+        for image, seed in zip((x * MAX_PIXEL).round().to(torch.uint8).cpu(), seeds.tolist(), strict=True):
+            # `torch.manual_seed` would also seed every accelerator.
             torch.default_generator.manual_seed(seed)
             done.append(transform(image))
-    return torch.stack(done).to(x) / BRIGHTEST
+    return torch.stack(done).to(x) / MAX_PIXEL
 
 
-def check_count(name: str, value: int) -> None:
+def validate_count(name: str, value: int) -> None:
     """Require a whole number of at least 1.
 
     Raises:
-        ValueError: it is smaller, or no whole number.
+        ValueError: the value is smaller, or not a whole number.
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"augmentation {name} must be a whole number >= 1, not {value!r}")
 
 
-def check_range(name: str, value: float, high: float) -> None:
+def validate_range(name: str, value: float, high: float) -> None:
     """Require a number in [0, high].
 
     Raises:
-        ValueError: it is none, or lies outside.
+        ValueError: the value is out of range, or not a number.
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= high:
         raise ValueError(f"augmentation {name} must be a number in [0, {high:g}], not {value!r}")
 
 
 class Operation(ABC):
-    """One way to change images, with its strength. The draws are kept apart from what they do."""
+    """An augmentation with its strength; drawing the random parameters and applying them are separate."""
 
     name: str
 
     @abstractmethod
     def draw(self, n: int, size: Sequence[int], draws: torch.Generator) -> Tensor:
-        """Draw the parameters of n images of (height, width) pixels: a table (n, …), row by row from the generator."""
+        """Draw the parameters of n images of (height, width) pixels, (n, …), row by row from the generator."""
 
     @abstractmethod
     def apply(self, x: Tensor, drawn: Tensor) -> Tensor:
-        """Change images x (n, channels, height, width) in [0, 1] as n rows of such a table say."""
+        """Change images x (n, channels, height, width) in [0, 1] by n rows of parameters."""
 
-    def check(self, shape: Sequence[int]) -> None:
-        """Refuse images (channels, height, width) that it cannot change.
+    def validate_shape(self, shape: Sequence[int]) -> None:
+        """Validate the shape (channels, height, width) of the images.
 
         Raises:
-            ValueError: the images are too small, or have a number of channels that it does not know.
+            ValueError: the images are too small, or their number of channels is not supported.
         """
         return
 
 
 @dataclass(frozen=True)
 class Shift(Operation):
-    """Move by up to `pixels` whole pixels in each direction, all offsets equally likely."""
+    """Move by up to `pixels` whole pixels in each direction; all offsets are equally likely."""
 
     name = "shift"
     pixels: int = 2
 
     def __post_init__(self) -> None:
-        check_count("shift: pixels", self.pixels)
+        validate_count("shift: pixels", self.pixels)
 
     def draw(self, n: int, size: Sequence[int], draws: torch.Generator) -> Tensor:
         """Draw offsets (n, 2): right, down."""
         return torch.randint(-self.pixels, self.pixels + 1, (n, 2), generator=draws)
 
     def apply(self, x: Tensor, drawn: Tensor) -> Tensor:
-        """Move."""
+        """Apply `shift`."""
         return shift(x, drawn)
 
-    def check(self, shape: Sequence[int]) -> None:
-        """Refuse images that could be moved out of sight."""
+    def validate_shape(self, shape: Sequence[int]) -> None:
+        """Refuse images that could be moved out of view."""
         if self.pixels >= min(shape[1:]):
             raise ValueError(
                 f"augmentation shift: pixels must be < {min(shape[1:])}, the side of an image, not {self.pixels}"
@@ -180,22 +180,22 @@ class Flip(Operation):
     probability: float = 0.5
 
     def __post_init__(self) -> None:
-        check_range("flip: probability", self.probability, 1)
+        validate_range("flip: probability", self.probability, 1)
 
     def draw(self, n: int, size: Sequence[int], draws: torch.Generator) -> Tensor:
-        """Draw which ones, (n,)."""
+        """Draw which images are mirrored, (n,) bool."""
         return torch.rand(n, generator=draws) < self.probability
 
     def apply(self, x: Tensor, drawn: Tensor) -> Tensor:
-        """Mirror."""
+        """Apply `flip`."""
         return flip(x, drawn)
 
 
 @dataclass(frozen=True)
 class Affine(Operation):
-    """Turn by up to ± `degrees`, move by up to ± `translation` of each side, scale by 1 ± `scale`, shear by ± `shear`.
+    """Rotate by up to ± `degrees`, move by up to ± `translation` of a side, scale by 1 ± `scale`, shear by ± `shear`.
 
-    Each parameter is drawn uniformly; `shear`, in degrees, separately along rows and columns.
+    Each parameter is drawn uniformly; `shear`, in degrees, is drawn separately along rows and columns.
     """
 
     name = "affine"
@@ -206,7 +206,7 @@ class Affine(Operation):
 
     def __post_init__(self) -> None:
         for name, high in {"degrees": 180, "translation": 1, "scale": 0.9, "shear": 60}.items():
-            check_range(f"affine: {name}", getattr(self, name), high)
+            validate_range(f"affine: {name}", getattr(self, name), high)
 
     def draw(self, n: int, size: Sequence[int], draws: torch.Generator) -> Tensor:
         """Draw the parameters of `affine`, (n, 6)."""
@@ -216,22 +216,22 @@ class Affine(Operation):
         return (2 * torch.rand(n, 6, generator=draws) - 1) * largest + torch.tensor([0.0, 0.0, 0.0, 1.0, 0.0, 0.0])
 
     def apply(self, x: Tensor, drawn: Tensor) -> Tensor:
-        """Turn, move, scale and shear."""
+        """Apply `affine`."""
         return affine(x, drawn)
 
 
 @dataclass(frozen=True)
 class Erase(Operation):
-    """Random erasing (Zhong et al. 2017) with a probability, areas and shapes as in torchvision's `RandomErasing`.
+    """Random erasing (Zhong et al. 2017) with a probability; areas and shapes as in torchvision's `RandomErasing`.
 
-    The rectangle, of which the area is 2 % to 33 % of the image and height / width .3 to 3.3, is filled with black.
+    A rectangle of 2 % to 33 % of the image, with height / width from .3 to 3.3, becomes black.
     """
 
     name = "erase"
     probability: float = 0.5
 
     def __post_init__(self) -> None:
-        check_range("erase: probability", self.probability, 1)
+        validate_range("erase: probability", self.probability, 1)
 
     def draw(self, n: int, size: Sequence[int], draws: torch.Generator) -> Tensor:
         """Draw rectangles (n, 4): top, left, height, width."""
@@ -241,7 +241,7 @@ class Erase(Operation):
         area = height * width * (0.02 + (0.33 - 0.02) * uniform[:, :tries])
         ratio = 0.3 * (3.3 / 0.3) ** uniform[:, tries : 2 * tries]
         heights, widths = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()
-        # The first of ten tries that fits, as if they were drawn one after the other.
+        # The first of ten tries that fits; equivalent to drawing one after the other.
         fits = (heights < height) & (widths < width)
         first = fits.int().argmax(1, keepdim=True)
         hit = fits.any(1) & (uniform[:, -1] < self.probability)
@@ -250,7 +250,7 @@ class Erase(Operation):
         return torch.stack([top.floor(), left.floor(), h, w], dim=1).long()
 
     def apply(self, x: Tensor, drawn: Tensor) -> Tensor:
-        """Blacken."""
+        """Apply `erase`."""
         return erase(x, drawn)
 
 
@@ -264,14 +264,15 @@ POLICIES: dict[str, Callable[[], torch.nn.Module]] = {
 
 @dataclass(frozen=True)
 class Policy(Operation):
-    """AutoAugment (Cubuk et al. 2018) or TrivialAugment (Müller and Hutter 2021), by torchvision, on 8-bit pixels.
+    """AutoAugment (Cubuk et al. 2018) or TrivialAugment (Müller and Hutter 2021) of torchvision, on 8-bit pixels.
 
-    TrivialAugment moves by up to 32 pixels whatever the size of the image: a small one may come out black.
+    TrivialAugment moves images by up to 32 pixels whatever their size, so a small image can become black.
 
     Args:
         name: one of `POLICIES`.
-        copies: image by image, a policy costs more than training a small network. If given, so many augmented copies of
-            the training split are made, at their first use, and the epochs take turns with them.
+        copies: number of augmented copies of the training split, made at first use; the epochs use them in turn. This
+            saves time, because applying a policy image by image costs more than training a small network. Default: new
+            images in every epoch.
     """
 
     name: str
@@ -279,17 +280,17 @@ class Policy(Operation):
 
     def __post_init__(self) -> None:
         if self.copies is not None:
-            check_count(f"{self.name}: copies", self.copies)
+            validate_count(f"{self.name}: copies", self.copies)
 
     def draw(self, n: int, size: Sequence[int], draws: torch.Generator) -> Tensor:
-        """Draw the seed of each sample, (n,): torchvision draws from the global generator."""
+        """Draw a seed for each sample, (n,); torchvision uses the global generator."""
         return torch.randint(2**62, (n,), generator=draws)
 
     def apply(self, x: Tensor, drawn: Tensor) -> Tensor:
-        """Call torchvision for each image."""
+        """Apply torchvision's policy to each image."""
         return one_by_one(POLICIES[self.name](), x, drawn)
 
-    def check(self, shape: Sequence[int]) -> None:
-        """Refuse images that are neither grey nor in colours."""
+    def validate_shape(self, shape: Sequence[int]) -> None:
+        """Refuse images that have neither 1 nor 3 channels."""
         if shape[0] not in (1, 3):
             raise ValueError(f"augmentation {self.name} needs images of 1 or 3 channels, not {shape[0]}")

@@ -1,4 +1,4 @@
-"""Data sets of small images whose authors set a test set apart; they share one way to draw samples from either part."""
+"""Data sets of small images with a training set and a test set by their authors, and how samples are drawn."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -8,41 +8,41 @@ import torch
 from torch import Tensor
 
 from datamodules import sources
-from datamodules.base import About, InMemoryDataModule, Source
+from datamodules.base import DatasetInfo, InMemoryDataModule, Source
 from datamodules.splits import Split
 
 SIDE = 28
-BRIGHTEST = 255
+MAX_PIXEL = 255
 SIZES = (14, 28)
 
 
-# The seeds of a stack share one copy; no more than the last data set is kept.
+# The seeds of a stack share one copy; only the last data set is cached.
 @lru_cache(maxsize=1)
 def _load(source: sources.ImageSource, root: str | None) -> Source:
-    # 0.4 s for Fashion-MNIST, most of it unpacking: not worth a second copy on the disk.
+    # 0.4 s for Fashion-MNIST, mostly decompression; a decompressed copy on the disk is not worth it.
     return Source(*sources.read(source, root))
 
 
 @dataclass(kw_only=True, eq=False)
 class Images(InMemoryDataModule):
-    """Images in ten classes, with a training set and a test set of their authors.
+    """Images in ten classes, with a training set and a test set by their authors.
 
     Training and validation samples are drawn per seed from the official training images; a larger training split
-    contains the smaller one of the same seed, and moves neither validation nor test. The official test images are
-    shuffled once, the same way for every seed, and cut into blocks of `num_test`; a seed tests on block
-    `seed % number of blocks`. With 10,000 test images and blocks of 1,000 the seeds 1000 … 1009 thus have disjoint
-    ones, and with blocks of 333 the seeds 1000 … 1029.
+    contains the smaller one of the same seed and changes neither validation nor test samples. The official test images
+    are shuffled in the same way for every seed and cut into blocks of `num_test`; the test sample of a seed is block
+    `seed % number of blocks`. With 10,000 test images, the seeds 1000 … 1009 have disjoint blocks of 1,000, and the
+    seeds 1000 … 1029 disjoint blocks of 333.
 
-    The files are looked for in `root` alone if one is given, else in the folder of a Debian package and in `data/`,
-    where they are downloaded. Their content is verified.
+    The files are read from `root` if given, else from the folder of a Debian package or from `data/`, where they are
+    downloaded. Their content is verified.
 
-    Without standardisation, pixels lie between 0 and 1; with it, one mean and one deviation serve a channel.
+    Without standardisation, pixels are between 0 and 1; with it, each channel has one mean and one standard deviation.
 
     Args:
-        root: a folder that holds the files, or torchvision's root folder.
+        root: a folder that contains the files, or torchvision's root folder.
 
     Raises:
-        ValueError: a number is out of range, or a part exceeds the images there are.
+        ValueError: number out of range, or a part that exceeds the available images.
     """
 
     num_classes = 10
@@ -67,13 +67,13 @@ class Images(InMemoryDataModule):
             )
 
     @classmethod
-    def found(cls) -> str:
-        """Say in which folder the files are, if no `root` is given; empty if they must be downloaded."""
-        return str(sources.find(cls.source) or "")
+    def location(cls) -> str:
+        """Return the folder of the files without `root`; empty if they must be downloaded."""
+        return str(sources.find_folder(cls.source) or "")
 
     @property
     def num_disjoint_tests(self) -> int:
-        """The number of blocks of `num_test` among the test images."""
+        """Number of blocks of `num_test` among the test images."""
         return self.source.num_test // self.num_test
 
     def load(self) -> Source:
@@ -81,12 +81,12 @@ class Images(InMemoryDataModule):
         return _load(self.source, self.root)
 
     def split(self) -> Split:
-        """Draw training and validation rows from the training images, and take the seed's block of the test images."""
-        drawn = self.drawn(torch.arange(self.source.num_train), "split")
+        """Draw training and validation rows from the training images, and use the seed's block of the test images."""
+        drawn = self.shuffled(torch.arange(self.source.num_train), "split")
         return Split(
             train=drawn[self.num_val : self.num_val + self.num_train],
             val=drawn[: self.num_val],
-            test=self.block_of_seed(self.source.num_train + torch.arange(self.source.num_test)),
+            test=self.test_block(self.source.num_train + torch.arange(self.source.num_test)),
         )
 
 
@@ -95,7 +95,7 @@ class GreyImages(Images):
     """Grey images of 28 × 28 pixels.
 
     Args:
-        size: 28 for the original pixels, 14 for the means of 2 × 2 of them.
+        size: 28 for the original pixels, 14 for means over 2 × 2 pixels.
     """
 
     size: Literal[14, 28] = 14
@@ -107,12 +107,12 @@ class GreyImages(Images):
         self.sample_shape = (1, self.size, self.size)
 
     def features(self, x: Tensor) -> Tensor:
-        """Pool to `size` × `size` by the mean, and bring the pixels from 0 … 255 to 0 … 1."""
+        """Pool to `size` × `size` by the mean, and scale the pixels from 0 … 255 to 0 … 1."""
         if self.size == SIDE:
-            return x.unsqueeze(1).float() / BRIGHTEST
-        # As `avg_pool2d` to the last digit, and quicker: the sums are whole numbers.
+            return x.unsqueeze(1).float() / MAX_PIXEL
+        # Equal to `avg_pool2d` and faster; exact, because the sums are integers.
         rows = x[:, ::2].short() + x[:, 1::2]
-        return ((rows[..., ::2] + rows[..., 1::2]).float() / 4).unsqueeze(1) / BRIGHTEST
+        return ((rows[..., ::2] + rows[..., 1::2]).float() / 4).unsqueeze(1) / MAX_PIXEL
 
 
 class ColourImages(Images):
@@ -121,8 +121,8 @@ class ColourImages(Images):
     sample_shape = (3, 32, 32)
 
     def features(self, x: Tensor) -> Tensor:
-        """Bring the pixels from 0 … 255 to 0 … 1."""
-        return x.float() / BRIGHTEST
+        """Scale the pixels from 0 … 255 to 0 … 1."""
+        return x.float() / MAX_PIXEL
 
 
 class FashionMNIST(GreyImages):
@@ -132,7 +132,7 @@ class FashionMNIST(GreyImages):
     """
 
     name = "fashion_mnist"
-    about = About(
+    info = DatasetInfo(
         samples=70_000,
         source="H. Xiao, K. Rasul and R. Vollgraf 2017; https://github.com/zalandoresearch/fashion-mnist",
         licence="MIT",
@@ -148,7 +148,7 @@ class MNIST(GreyImages):
     """
 
     name = "mnist"
-    about = About(
+    info = DatasetInfo(
         samples=70_000,
         source="Y. LeCun, C. Cortes and C. Burges 1998; http://yann.lecun.com/exdb/mnist",
         licence="CC BY-SA 3.0, as commonly stated",
@@ -160,12 +160,12 @@ class MNIST(GreyImages):
 class SVHN(ColourImages):
     """99,289 digits of house numbers in photographs, 32 × 32 colour pixels, 10 classes (Netzer et al., 2011).
 
-    The data of the table on the slide "Data augmentation: comment automatiser le processus?". The 531,131 further,
-    easier training images of the authors are not used.
+    The table on the slide "Data augmentation: comment automatiser le processus?" is about these data. The authors'
+    531,131 additional, easier training images are not used.
     """
 
     name = "svhn"
-    about = About(
+    info = DatasetInfo(
         samples=99_289,
         source="Y. Netzer et al. 2011; http://ufldl.stanford.edu/housenumbers",
         licence="for non-commercial use only",
@@ -181,7 +181,7 @@ class CIFAR10(ColourImages):
     """
 
     name = "cifar10"
-    about = About(
+    info = DatasetInfo(
         samples=60_000,
         source="A. Krizhevsky, V. Nair and G. Hinton 2009; https://www.cs.toronto.edu/~kriz/cifar.html",
         licence="none stated; used in research",

@@ -8,42 +8,41 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from datamodules.streaming import Unread
+from datamodules.streaming import LazyInputs
 
 
 def standardization(x: Tensor, *, per_feature: bool) -> tuple[Tensor, Tensor]:
-    """Return the mean and the standard deviation (divided by n) to standardise with; 1 where nothing varies.
+    """Return the mean and the standard deviation (divided by n); the deviation of constant features is 1.
 
     Args:
         x: inputs of the training split, (n, features) or (n, channels, …).
-        per_feature: one pair a feature, shaped like a sample; otherwise one a channel, (channels, 1, …), which is one
-            for all features where a sample has a single axis.
+        per_feature: whether each feature has its own statistics, shaped like a sample; otherwise each channel has,
+            (channels, 1, …), or all features together if a sample has one axis.
     """
-    groups, shape = groups_of(x.shape[1:], per_feature)
-    # Double precision: the rounded result must not depend on the order in which threads add.
+    groups, shape = statistic_groups(x.shape[1:], per_feature)
+    # In double precision, so that the rounded result does not depend on the order of addition in threads.
     columns = x.double().reshape(len(x), groups, -1).transpose(0, 1).reshape(groups, -1)
     std = columns.std(dim=1, correction=0).where(columns.amax(dim=1) > columns.amin(dim=1), 1.0)
     return columns.mean(dim=1).float().reshape(shape), std.float().reshape(shape)
 
 
-def groups_of(sample: Sequence[int], per_feature: bool) -> tuple[int, tuple[int, ...]]:
-    """How many groups of numbers have statistics of their own, and the shape of these."""
+def statistic_groups(sample: Sequence[int], per_feature: bool) -> tuple[int, tuple[int, ...]]:
+    """Return the number of groups with separate statistics, and the shape of the statistics."""
     if per_feature:
         return math.prod(sample), tuple(sample)
     channels = sample[0] if len(sample) > 1 else 1
     return channels, (channels, *[1] * (len(sample) - 1))
 
 
-def standardization_of(inputs: Unread, columns: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-    """Compute mean and standard deviation (divided by n) in two passes over inputs that are never all in memory.
+def streamed_standardization(inputs: LazyInputs, columns: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    """Compute mean and standard deviation (divided by n) in two passes over inputs that do not fit in memory.
 
     Args:
-        inputs: of the training split.
-        columns: turns inputs into numbers whose columns have statistics of their own, (rows, columns), in double
-            precision.
+        inputs: inputs of the training split.
+        columns: function from inputs to (rows, columns), in double precision; each column has separate statistics.
 
     Returns:
-        Mean and standard deviation of each column; the latter 0 where nothing varies.
+        Mean and standard deviation of each column; the deviation of a constant column is 0.
     """
     count, total = 0, torch.zeros(())
     for part in map(columns, inputs.chunks()):

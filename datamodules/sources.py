@@ -1,4 +1,4 @@
-"""Where downloaded images come from: found on this machine or fetched, verified before they are used, and decoded."""
+"""Sources of images: files are found on this machine or downloaded, verified and decoded."""
 
 import http.client
 import io
@@ -15,26 +15,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datamodules.files import refuse_disk, verified
+from datamodules.files import raise_disk_error, read_verified
 
 DOWNLOADS = Path("data")
-# Seconds without an answer after which a download has failed; the default would wait for minutes.
+# Timeout of a download in seconds; the default would be minutes.
 TIMEOUT = 10.0
 
 
-# Compared by identity, so that what was read from a source can be cached under it.
+# Compared by identity, so that it can be a cache key.
 @dataclass(frozen=True, eq=False)
 class ImageSource(ABC):
-    """The files of a data set that consists of training images and test images.
+    """The files of a data set of training images and test images.
 
     Args:
-        name: its name in torchvision, and the folder it is kept in.
-        sha256: for each file the digest of its content. Where a file may also lie compressed, as `<file>.gz`, it is the
-            digest of the decompressed content, which does not depend on who compressed it.
+        name: name of the data set in torchvision, and of its folder.
+        sha256: digest of the content of each file. For a file that can also be compressed, as `<file>.gz`, it is the
+            digest of the decompressed content, which does not depend on the compression.
         num_train: images in the training files.
         num_test: images in the test files.
-        system: the folder where a package of the operating system puts the files.
-        package: the Debian package that does so.
+        system: folder of the files in a package of the operating system.
+        package: name of that Debian package.
     """
 
     name: str
@@ -46,16 +46,16 @@ class ImageSource(ABC):
 
     @property
     def folder(self) -> Path:
-        """Where the files lie below a root folder."""
+        """Folder of the files below a root folder."""
         return Path(self.name)
 
     @abstractmethod
     def decode(self, files: Mapping[str, bytes]) -> tuple[Tensor, Tensor]:
-        """Turn the verified files into images (n, …) uint8, the training images first, and labels (n,) int64."""
+        """Decode the verified files to images (n, …) uint8, training images first, and labels (n,) int64."""
 
     @abstractmethod
     def download(self, root: Path) -> None:
-        """Fetch the files into `folder` below a root folder, by torchvision.
+        """Download the files with torchvision into `folder` below a root folder.
 
         Raises:
             OSError, RuntimeError, http.client.HTTPException: as torchvision and the standard library raise them.
@@ -67,11 +67,11 @@ class IdxSource(ImageSource):
 
     @property
     def folder(self) -> Path:
-        """Where torchvision keeps the files below its root."""
+        """Folder of the files below torchvision's root."""
         return Path(self.name) / "raw"
 
     def decode(self, files: Mapping[str, bytes]) -> tuple[Tensor, Tensor]:
-        """Decode four files of unsigned bytes: two zeros, the type, the number of axes, the lengths, the values."""
+        """Decode four files of unsigned bytes: two zeros, the type, the number of axes, their lengths, the values."""
         x, y = (
             torch.cat([_idx(files[f"{part}-{kind}"]) for part in ("train", "t10k")])
             for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")
@@ -79,8 +79,8 @@ class IdxSource(ImageSource):
         return x, y.long()
 
     def download(self, root: Path) -> None:
-        """Fetch and unpack the four archives, whose MD5 sums torchvision compares."""
-        # Imported here and below: everything else in this file works without it.
+        """Download and decompress the four archives; torchvision verifies their MD5 sums."""
+        # Imported here and below, because only downloads need it.
         import torchvision
 
         getattr(torchvision.datasets, self.name)(root=root, download=True)
@@ -100,8 +100,8 @@ class MatSource(ImageSource):
     """
 
     def decode(self, files: Mapping[str, bytes]) -> tuple[Tensor, Tensor]:
-        """Decode the arrays of numbers X and y of each file."""
-        # Imported here: the other data sets need not wait for it.
+        """Decode the arrays X and y of each file."""
+        # Imported here, because other data sets do not need it.
         from scipy.io import loadmat
 
         parts = [loadmat(io.BytesIO(content), variable_names=["X", "y"]) for content in files.values()]
@@ -110,7 +110,7 @@ class MatSource(ImageSource):
         return torch.from_numpy(x), torch.from_numpy(y)
 
     def download(self, root: Path) -> None:
-        """Fetch the training and the test file, whose MD5 sums torchvision compares; the extra images are not used."""
+        """Download the training and the test file; torchvision verifies their MD5 sums. Extra images are not used."""
         from torchvision.datasets import SVHN
         from torchvision.datasets.utils import download_url
 
@@ -122,8 +122,8 @@ class MatSource(ImageSource):
 class CifarSource(ImageSource):
     """CIFAR-10's binary version, in one archive: colour images (n, 3, 32, 32).
 
-    Its Python version, which torchvision reads, is not used: it is pickled, and to unpickle a file is to run it. Nor is
-    the archive ever unpacked on the disk: the six members that are wanted are read by name.
+    The Python version, which torchvision reads, is not used, because unpickling a file can run any code. The archive is
+    not unpacked on the disk: its six members are read by name.
     """
 
     url: ClassVar[str] = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
@@ -138,7 +138,7 @@ class CifarSource(ImageSource):
         """Decode records of 3073 bytes: the label, then the red, the green and the blue pixels, row by row."""
         (content,) = files.values()
         with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-            # In the order of the archive: to go back in it is to decompress it from its beginning again.
+            # In the order of the archive, because seeking back decompresses it from the start.
             found = {member.name: archive.extractfile(member) for member in archive if member.name in self.members}
             batches = {name: file.read() for name, file in found.items() if file}
         records = np.frombuffer(b"".join(batches[name] for name in self.members), dtype=np.uint8).reshape(-1, 3073)
@@ -146,7 +146,7 @@ class CifarSource(ImageSource):
         return torch.from_numpy(x), torch.from_numpy(records[:, 0].astype(np.int64))
 
     def download(self, root: Path) -> None:
-        """Fetch the archive, whose MD5 sum torchvision compares."""
+        """Download the archive; torchvision verifies its MD5 sum."""
         from torchvision.datasets.utils import download_url
 
         download_url(self.url, root / self.folder, md5=self.md5)
@@ -154,8 +154,8 @@ class CifarSource(ImageSource):
 
 MNIST = IdxSource(
     name="MNIST",
-    # Computed from the original archives, whose own digests TensorFlow Datasets publishes (url_checksums/mnist.txt:
-    # 440fcabf…, 3552534a…, 8d422c7b…, f7ae60f9…); that of the training images is taken from others who computed it.
+    # Computed from the original archives, whose digests TensorFlow Datasets publishes (url_checksums/mnist.txt:
+    # 440fcabf…, 3552534a…, 8d422c7b…, f7ae60f9…); the digest of the training images was computed by others.
     sha256={
         "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
         "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
@@ -168,8 +168,8 @@ MNIST = IdxSource(
 
 FASHION_MNIST = IdxSource(
     name="FashionMNIST",
-    # Of the files in Debian's dataset-fashion-mnist 0.0~git20200523.55506a9-1. Its archives are packed anew, so that
-    # torchvision's MD5 sums of the archives do not apply; the content is the one that its authors publish.
+    # Digests of the files in Debian's dataset-fashion-mnist 0.0~git20200523.55506a9-1. Its archives are recompressed,
+    # so torchvision's MD5 sums of the archives do not apply; the content is that of the authors.
     sha256={
         "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
         "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
@@ -184,7 +184,7 @@ FASHION_MNIST = IdxSource(
 
 SVHN = MatSource(
     name="SVHN",
-    # Published by TensorFlow Datasets (url_checksums/svhn_cropped.txt) and, alike, in torchvision's repository
+    # Published by TensorFlow Datasets (url_checksums/svhn_cropped.txt) and in torchvision's repository
     # (torchvision/prototype/datasets/_builtin/svhn.py).
     sha256={
         "train_32x32.mat": "435e94d69a87fde4fd4d7f3dd208dfc32cb6ae8af2240d066de1df7508d083b8",
@@ -204,45 +204,48 @@ CIFAR10 = CifarSource(
 
 
 def read(source: ImageSource, root: str | None) -> tuple[Tensor, Tensor]:
-    """Read a source from the first of its places that has all its files; download them if none has.
+    """Read a source from the first folder that has all its files; download them if there is none.
 
     Args:
-        source: which data set.
-        root: a folder with the files, and then the only place; or None.
+        source: the data set.
+        root: the only folder to read from, or None.
 
     Returns:
-        Images (n, …) uint8, the training images first, and labels (n,) int64.
+        Images (n, …) uint8, training images first, and labels (n,) int64.
 
     Raises:
-        FileNotFoundError: no place has the files and they cannot be downloaded.
-        OSError: a file does not hold what it should, or the disk does not take what is downloaded.
+        FileNotFoundError: the files are missing and cannot be downloaded.
+        OSError: a file is not the original, or the disk cannot store the download.
     """
-    place = find(source, root)
+    place = find_folder(source, root)
     if place is None and root is not None:
         package = f"install Debian's package {source.package} or " if source.package else ""
-        refuse_root(
-            source.name, places(source, root), ", ".join(source.sha256), f"{package}connect to the network once"
+        raise_not_found(
+            source.name,
+            candidate_folders(source, root),
+            ", ".join(source.sha256),
+            f"{package}connect to the network once",
         )
     if place is None:
         try:
             download(source)
         except (OSError, http.client.HTTPException, RuntimeError) as error:
-            refuse_disk(error, source.name, DOWNLOADS)
-            # torchvision puts what happened on the last line of its message.
+            raise_disk_error(error, source.name, DOWNLOADS)
+            # The last line of torchvision's message is the reason.
             reason = str(error).strip().rpartition("\n")[-1].strip("<>") or type(error).__name__
             package = f"install Debian's package {source.package}, " if source.package else ""
+            where = ", ".join(map(str, candidate_folders(source, root)))
             raise FileNotFoundError(
-                f"{source.name} is not in {', '.join(map(str, places(source, root)))}, and downloading it failed "
-                f"({reason}): give the folder of {', '.join(source.sha256)} as root, {package}or connect to the "
-                f"network once"
+                f"{source.name} is not in {where}, and downloading it failed ({reason}): give the folder of "
+                f"{', '.join(source.sha256)} as root, {package}or connect to the network once"
             ) from error
         place = DOWNLOADS / source.folder
     files = files_in(place, source)
-    return source.decode({name: verified(path, name, source.sha256[name]) for name, path in files.items()})
+    return source.decode({name: read_verified(path, name, source.sha256[name]) for name, path in files.items()})
 
 
-def refuse_root(name: str, places: Sequence[Path], files: str, remedy: str) -> NoReturn:
-    """Say that a root does not hold a data set; it is not looked for elsewhere.
+def raise_not_found(name: str, places: Sequence[Path], files: str, remedy: str) -> NoReturn:
+    """Raise the error that a given root does not contain a data set.
 
     Raises:
         FileNotFoundError: always.
@@ -253,23 +256,23 @@ def refuse_root(name: str, places: Sequence[Path], files: str, remedy: str) -> N
     )
 
 
-def places(source: ImageSource, root: str | None) -> list[Path]:
-    """Return where files are looked for: `root` itself and as torchvision fills it, or else system, then `data/`.
+def candidate_folders(source: ImageSource, root: str | None) -> list[Path]:
+    """Return the folders where the files can be: `root` and torchvision's folder below it, else system and `data/`.
 
-    `data/` is the one of the current directory, and where downloads go.
+    `data/` is in the current directory and receives downloads.
     """
     if root is not None:
         return [Path(root).expanduser(), Path(root).expanduser() / source.folder]
     return [*([source.system] if source.system else []), DOWNLOADS / source.folder]
 
 
-def find(source: ImageSource, root: str | None = None) -> Path | None:
-    """Return the first place that has all files of a source, if there is one; their content is not looked at."""
-    return next((place for place in places(source, root) if files_in(place, source)), None)
+def find_folder(source: ImageSource, root: str | None = None) -> Path | None:
+    """Return the first folder that contains all files of a source, or None; their content is not verified."""
+    return next((place for place in candidate_folders(source, root) if files_in(place, source)), None)
 
 
 def files_in(folder: Path, source: ImageSource) -> dict[str, Path]:
-    """Return the path of every file of a source, compressed or not; empty if one of them is not in the folder."""
+    """Return the path of every file of a source, compressed or not; empty if one of them is missing."""
     candidates = {name: (folder / name, folder / f"{name}.gz") for name in source.sha256}
     found = {name: next((path for path in paths if path.is_file()), None) for name, paths in candidates.items()}
     return {name: path for name, path in found.items() if path} if all(found.values()) else {}
@@ -285,7 +288,7 @@ def download(source: ImageSource) -> None:
     previous = socket.getdefaulttimeout()
     socket.setdefaulttimeout(TIMEOUT)
     try:
-        # Into a folder of its own first: an interrupted download, or two at once, must leave no half file in place.
+        # Downloaded to a temporary folder first, so that an interruption or a parallel run leaves no partial file.
         with tempfile.TemporaryDirectory(dir=DOWNLOADS) as temporary:
             source.download(Path(temporary))
             target = DOWNLOADS / source.folder

@@ -1,4 +1,4 @@
-"""Who goes where: rows of a source in three parts, with the classes in proportion if that is asked for."""
+"""The split of a source into training, validation and test rows, and stratified orders."""
 
 import heapq
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class Split(NamedTuple):
-    """Rows of a source: three index tensors without a common element."""
+    """Rows of a source: three disjoint index tensors."""
 
     train: Tensor
     val: Tensor
@@ -16,12 +16,12 @@ class Split(NamedTuple):
 
 
 def stratified(order: Tensor, labels: Tensor) -> Tensor:
-    """Rearrange an order so that each of its parts, from the front or from the end, holds the classes in proportion.
+    """Reorder rows so that every part from the front or from the end has the classes in proportion.
 
-    In such a part, the number of samples of a class is less than one away from its share; in a part from the middle,
-    less than two. Within a class the samples stay in order. The algorithm is R. Tijdeman's (The chairman assignment
-    problem, Discrete Mathematics 32, 1980): of the classes that are behind their share, the one that would be too far
-    behind first.
+    In such a part, the number of samples of a class differs from its share by less than one; in a part from the middle,
+    by less than two. Samples of one class stay in order. The algorithm is R. Tijdeman's (The chairman assignment
+    problem, Discrete Mathematics 32, 1980): among the classes below their share, it takes the one that would be too
+    far below first.
 
     Args:
         order: rows of the source, (n,), shuffled.
@@ -29,8 +29,8 @@ def stratified(order: Tensor, labels: Tensor) -> Tensor:
     """
     n, class_of = len(order), labels[order]
     sizes = class_of.bincount()
-    parts = max(2 * int(sizes.count_nonzero()) - 2, 2)  # a class is at most 1 − 1/parts ahead or behind
-    rank = torch.empty_like(order)  # within the class
+    parts = max(2 * int(sizes.count_nonzero()) - 2, 2)  # a class deviates from its share by at most 1 − 1/parts
+    rank = torch.empty_like(order)  # rank within the class
     for label, members in enumerate(sizes.tolist()):
         rank[class_of == label] = torch.arange(members)
     size = sizes[class_of]

@@ -1,4 +1,4 @@
-"""The batches of several seeds side by side."""
+"""Stacked batches of several seeds."""
 
 from collections.abc import Sequence
 
@@ -6,15 +6,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from datamodules.base import InMemoryDataModule, Read
-from datamodules.loader import Batch, Order, OrderedLoader, ResumableData, Samples, Wanted, ordered
+from datamodules.base import InMemoryDataModule, ScaledInputs
+from datamodules.loader import Batch, BatchIndex, Order, OrderedLoader, ResumableData, Samples, ordered_loader
 
 
 class StackedOrder(Order):
-    """The orders of several seeds: batches of rows (seeds, batch).
+    """The orders of several seeds, with batches of rows (seeds, batch).
 
     Args:
-        orders: of as many samples and batches each.
+        orders: orders of equal length and batch size.
     """
 
     def __init__(self, orders: Sequence[Order]) -> None:
@@ -28,22 +28,22 @@ class StackedOrder(Order):
 
 
 class SharedInputs:
-    """The inputs of several seeds, made batch by batch from the one source that all of them read.
+    """The inputs of several seeds, computed batch by batch from the source that they share.
 
     Args:
-        parts: of as many samples each.
+        parts: inputs of each seed, of equal length.
     """
 
-    def __init__(self, parts: Sequence[Read]) -> None:
-        first = parts[0].unread
+    def __init__(self, parts: Sequence[ScaledInputs]) -> None:
+        first = parts[0].inputs
         self.x, self.features = first.x, first.features
-        self.rows = torch.stack([part.unread.rows for part in parts])
+        self.rows = torch.stack([part.inputs.rows for part in parts])
         scalings = [part.scaling for part in parts if part.scaling is not None]
-        # (seeds, 1, …): the same for every sample of a batch.
+        # (seeds, 1, …), broadcast over the samples of a batch.
         self.scaling = [torch.stack(statistics).unsqueeze(1) for statistics in zip(*scalings, strict=True)]
 
     def __call__(self, rows: Tensor, epoch: int) -> Tensor:
-        """Make those at rows (seeds, batch): (seeds, batch, …)."""
+        """Compute the inputs at rows (seeds, batch): (seeds, batch, …)."""
         read = self.rows.gather(1, rows % self.rows.shape[1])
         made = self.features(self.x.index_select(0, read.flatten()))
         made = made.view(*rows.shape, *made.shape[1:])
@@ -54,25 +54,25 @@ class SharedInputs:
 
 
 class StackedSamples(Dataset[Batch]):
-    """The samples of several seeds: every tensor of a batch leads with an axis that has an entry for each of them.
+    """The samples of several seeds; every tensor of a batch has a leading seed axis.
 
     Args:
-        parts: as many samples each.
-        shared: makes the inputs of all seeds at once, where they read one source.
+        parts: samples of each seed, of equal length.
+        shared: computes the inputs of all seeds from one source, if they share it.
     """
 
     def __init__(self, parts: Sequence[Samples], shared: SharedInputs | None = None) -> None:
         self.shared = shared
         self.inputs = [part.inputs for part in parts if part.inputs is not None]
-        self.tensors = [side_by_side(tensors) for tensors in zip(*(part.tensors for part in parts), strict=True)]
+        self.tensors = [stack_as_views(tensors) for tensors in zip(*(part.tensors for part in parts), strict=True)]
         self.first = torch.arange(len(parts), device=self.tensors[0].device).unsqueeze(1) * len(parts[0])
 
     def __len__(self) -> int:
         return self.tensors[0].shape[1]
 
-    def __getitems__(self, wanted: Wanted) -> Batch:
-        """Read a batch: each tensor by one indexed read for all seeds."""
-        epoch, rows = wanted
+    def __getitems__(self, index: BatchIndex) -> Batch:
+        """Read a batch; each tensor needs one indexed read for all seeds."""
+        epoch, rows = index
         if self.shared is not None:
             made = [self.shared(rows, epoch)]
         elif self.inputs:
@@ -84,56 +84,56 @@ class StackedSamples(Dataset[Batch]):
         return *made, *read
 
 
-# Lightning asks for evaluation loaders in inference mode; what a seed keeps must be fit for training, too.
+# Lightning builds evaluation loaders in inference mode, but these tensors must be usable in training too.
 @torch.inference_mode(False)
-def side_by_side(tensors: Sequence[Tensor]) -> Tensor:
-    """Join tensors as (seeds, n, …); each becomes a view of its place in there, so that no second copy is kept."""
+def stack_as_views(tensors: Sequence[Tensor]) -> Tensor:
+    """Stack tensors as (seeds, n, …) and make each of them a view of the result, so that memory holds one copy."""
     joined = tensors[0].new_empty((len(tensors), *tensors[0].shape))
     for tensor, place in zip(tensors, joined, strict=True):
         place.copy_(tensor)
-        # One after the other: there is never more than one tensor too many.
+        # Freed one by one, so that at most one tensor is held twice.
         tensor.data = place
     return joined
 
 
 class StackedData(ResumableData):
-    """The data of several seeds, each in its own order.
+    """The data modules of several seeds, each with its own order.
 
-    Their tensors become views of one tensor a part and kind: a stack keeps each sample once.
+    Their tensors become views of stacked tensors, so that each sample is in memory once.
 
     Args:
-        parts: data modules that have been set up.
+        parts: data modules, set up.
     """
 
     def __init__(self, parts: Sequence[InMemoryDataModule]) -> None:
         super().__init__()
         self.parts = tuple(parts)
-        # What a logger shows: but for the seed, they are alike.
+        # For loggers; the hyper-parameters of all parts are equal except for the seed.
         self.save_hyperparameters(dict(parts[0].hparams))
 
     def train_dataloader(self) -> OrderedLoader:
-        """Batches of the training splits."""
-        reads = [part.read for part in self.parts]
+        """Return batches of the training splits."""
+        reads = [part.scaled_inputs for part in self.parts]
         shared = SharedInputs([read for read in reads if read is not None]) if None not in reads else None
-        return self.resumed(_stacked([part.train_dataloader() for part in self.parts], shared))
+        return self.resume_loader(_stacked([part.train_dataloader() for part in self.parts], shared))
 
     def val_dataloader(self) -> OrderedLoader:
-        """Batches of the validation splits."""
+        """Return batches of the validation splits."""
         return _stacked([part.val_dataloader() for part in self.parts])
 
     def test_dataloader(self) -> OrderedLoader:
-        """Batches of the test splits."""
+        """Return batches of the test splits."""
         return _stacked([part.test_dataloader() for part in self.parts])
 
 
 def _stacked(loaders: Sequence[OrderedLoader], shared: SharedInputs | None = None) -> OrderedLoader:
-    """Make one loader of several.
+    """Combine the loaders of several seeds.
 
     Raises:
-        ValueError: they differ in the number of samples or in the size of a batch.
+        ValueError: the loaders differ in the number of samples or in the batch size.
     """
     sizes = {(loader.order.n, loader.order.batch_size) for loader in loaders}
     if len(sizes) != 1:
         raise ValueError(f"loaders of different sizes cannot be stacked: {sorted(sizes)}")
     samples, order = ([getattr(loader, name) for loader in loaders] for name in ("samples", "order"))
-    return ordered(StackedSamples(samples, shared), StackedOrder(order), loaders[0].num_workers)
+    return ordered_loader(StackedSamples(samples, shared), StackedOrder(order), loaders[0].num_workers)

@@ -1,4 +1,4 @@
-"""Data that stay as their source holds them: inputs are made when they are asked for."""
+"""Inputs that are computed from the source on demand."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-# Samples that are made together where all of them are looked at.
+# Number of samples per chunk in a pass over all samples.
 CHUNK = 4096
 
 
-class Unread:
-    """Inputs that are made when they are asked for: to be indexed like the tensor that they would fill.
+class LazyInputs:
+    """Inputs that are computed when they are indexed, as if they were a tensor.
 
     Args:
-        x: inputs as the source holds them, (n, …).
-        rows: which of them, in their order.
-        features: turns some of them into inputs.
+        x: inputs of the source, (n, …).
+        rows: rows of the source, in order.
+        features: function from inputs of the source to inputs of the network.
     """
 
     def __init__(self, x: Tensor, rows: Tensor, features: Callable[[Tensor], Tensor]) -> None:
@@ -32,6 +32,6 @@ class Unread:
         return self.features(self.x[self.rows[index]])
 
     def chunks(self) -> Iterator[Tensor]:
-        """Make all of them, one part after another."""
+        """Compute all inputs, chunk by chunk."""
         for part in torch.split(torch.arange(len(self)), CHUNK):
             yield self[part]

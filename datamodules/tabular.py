@@ -1,4 +1,4 @@
-"""Tables: one row a sample, one column a feature; those that scikit-learn brings along."""
+"""The tables bundled with scikit-learn: one row per sample, one column per feature."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from datamodules.base import About, InMemoryDataModule, Source
+from datamodules.base import DatasetInfo, InMemoryDataModule, Source
 from datamodules.scaling import standardization
 
 
 @cache
 def _labelled(name: str) -> Source:
-    # Imported here: it costs a second that `--help` and the other data sets need not pay.
+    # Imported here, because the import takes a second, which `--help` and other data sets do not need.
     from sklearn import datasets
 
     x, y = getattr(datasets, f"load_{name}")(return_X_y=True)
@@ -24,13 +24,13 @@ def _labelled(name: str) -> Source:
 def _diabetes() -> Source:
     from sklearn.datasets import load_diabetes
 
-    # scikit-learn's own scaling uses the mean and the deviation of all rows, those of the test sample included.
+    # scikit-learn's scaling would use the mean and the deviation of all rows, including the test sample.
     x, y = load_diabetes(return_X_y=True, scaled=False)
     return Source(torch.from_numpy(x), torch.from_numpy(y).double()[:, None])
 
 
 class Table(InMemoryDataModule):
-    """A table of columns that have their own units: each is standardised by its own mean and deviation."""
+    """A table whose columns have different units; each is standardised by its own mean and standard deviation."""
 
     per_feature = True
 
@@ -39,20 +39,20 @@ class Table(InMemoryDataModule):
         return _labelled(self.name)
 
     def features(self, x: Tensor) -> Tensor:
-        """Bring the columns to single precision."""
+        """Convert the columns to single precision."""
         return x.float()
 
 
 @dataclass(kw_only=True, eq=False)
 class Regression(Table):
-    """A table with a number to predict, y (n, 1) float32.
+    """A table with a numeric target, y (n, 1) float32.
 
     Args:
         standardize_targets: subtract the mean of the training targets and divide by their standard deviation;
-            `in_units` undoes it.
+            `in_original_units` reverses it.
 
     Raises:
-        ValueError: a number is out of range, or an option needs labels: `stratify`, `label_noise`.
+        ValueError: number out of range, or an option that needs labels (`stratify`, `label_noise`).
     """
 
     num_classes = 1
@@ -65,14 +65,14 @@ class Regression(Table):
         self.target_std: Tensor
 
     def targets(self, parts: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Standardise the targets by those of the training split."""
+        """Standardise all targets with the statistics of the training targets."""
         self.target_mean, self.target_std = torch.zeros(1), torch.ones(1)
         if self.standardize_targets:
             self.target_mean, self.target_std = standardization(parts[0], per_feature=True)
         return [(y.float() - self.target_mean) / self.target_std for y in parts]
 
-    def in_units(self, y: Tensor) -> Tensor:
-        """Bring targets or predictions, (n, 1), to the units of the source."""
+    def in_original_units(self, y: Tensor) -> Tensor:
+        """Convert targets or predictions, (n, 1), to the units of the source."""
         return y * self.target_std + self.target_mean
 
 
@@ -80,15 +80,15 @@ class Regression(Table):
 class Iris(Table):
     """150 flowers of 3 species of iris, 50 each, by 4 lengths in centimetres (slides "Le perceptron" and following).
 
-    Setosa, class 0, is linearly separable from the others; these are not from each other. The test samples of two seeds
-    overlap.
+    Setosa, class 0, is linearly separable from the other two species, which are not separable from each other. The test
+    samples of two seeds overlap.
 
     Raises:
-        ValueError: a number is out of range, or the three sizes together exceed 150.
+        ValueError: number out of range, or sizes that together exceed 150.
     """
 
     name = "iris"
-    about = About(
+    info = DatasetInfo(
         samples=150,
         source="R. A. Fisher 1936, UCI; https://archive.ics.uci.edu/dataset/53",
         licence="CC BY 4.0",
@@ -108,11 +108,11 @@ class Wine(Table):
     The test samples of two seeds overlap.
 
     Raises:
-        ValueError: a number is out of range, or the three sizes together exceed 178.
+        ValueError: number out of range, or sizes that together exceed 178.
     """
 
     name = "wine"
-    about = About(
+    info = DatasetInfo(
         samples=178,
         source="S. Aeberhard and M. Forina 1991, UCI; https://archive.ics.uci.edu/dataset/109",
         licence="CC BY 4.0",
@@ -132,11 +132,11 @@ class BreastCancer(Table):
     The test samples of two seeds overlap.
 
     Raises:
-        ValueError: a number is out of range, or the three sizes together exceed 569.
+        ValueError: number out of range, or sizes that together exceed 569.
     """
 
     name = "breast_cancer"
-    about = About(
+    info = DatasetInfo(
         samples=569,
         source="W. H. Wolberg, W. N. Street and O. L. Mangasarian 1995, UCI; https://archive.ics.uci.edu/dataset/17",
         licence="CC BY 4.0",
@@ -151,17 +151,17 @@ class BreastCancer(Table):
 
 @dataclass(kw_only=True, eq=False)
 class Diabetes(Regression):
-    """442 patients by age, sex and 8 clinical measures; the target is their diabetes' progression in a year.
+    """442 patients by age, sex and 8 clinical measures; the target is the progression of their diabetes in a year.
 
-    It stands in for the housing data of the slide "Réseau à une couche linéaire" where nothing can be downloaded. The
-    test samples of two seeds overlap. Without standardisation, columns and targets are in the units of the source.
+    It replaces the housing data of the slide "Réseau à une couche linéaire" if nothing can be downloaded. The test
+    samples of two seeds overlap. Without standardisation, columns and targets are in the units of the source.
 
     Raises:
-        ValueError: a number is out of range, the three sizes together exceed 442, or an option needs labels.
+        ValueError: number out of range, sizes that together exceed 442, or an option that needs labels.
     """
 
     name = "diabetes"
-    about = About(
+    info = DatasetInfo(
         samples=442,
         source="B. Efron, T. Hastie, I. Johnstone and R. Tibshirani 2004, Least Angle Regression; "
         "https://www4.stat.ncsu.edu/~boos/var.select/diabetes.html",

@@ -1,4 +1,4 @@
-"""A small text data set that is always there: the descriptions of data sets that scikit-learn brings along."""
+"""A small text data set without download: the descriptions of data sets bundled with scikit-learn."""
 
 import re
 from dataclasses import dataclass
@@ -8,10 +8,11 @@ from importlib import metadata, resources
 import torch
 from torch import Tensor
 
-from datamodules.base import About, InMemoryDataModule, Source
+from datamodules.base import DatasetInfo, InMemoryDataModule, Source
 from datamodules.splits import Split
 
-# Of similar kind, long enough to be cut, and in every version of scikit-learn from 1.6 on. The class is the place.
+# Descriptions of similar kind and sufficient length, in every version of scikit-learn from 1.6 on. The class is the
+# index.
 DOCUMENTS = (
     "breast_cancer",
     "california_housing",
@@ -24,31 +25,29 @@ DOCUMENTS = (
     "twenty_newsgroups",
     "wine_data",
 )
-# Whatever is not among these is the last character, "other".
+# All other characters are encoded as the last one, "other".
 CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789 .,:-_=()'/"
 OTHER = len(CHARACTERS)
 # Everything up to the line that underlines the title.
 HEADER = re.compile(r"\A.*?^-{3,}\n", re.DOTALL | re.MULTILINE)
-# As many sections of a document as there are usual seeds: each is once the test.
+# Sections of a document, as many as default seeds: each section is the test sample of one seed.
 SECTIONS = 10
 
 
-def plain(text: str) -> str:
-    """Put a text in lower case, without breaks between lines and without repeated signs, as in the rules of tables."""
+def simplify(text: str) -> str:
+    """Convert a text to lower case, without line breaks and repeated signs such as table rules."""
     return re.sub(r"([^a-z0-9])\1+", r"\1", re.sub(r"\s+", " ", text.lower()).strip())
 
 
 def encode(text: str) -> Tensor:
-    """Return the place of each character in `CHARACTERS`, (n,) uint8."""
+    """Return the index of each character in `CHARACTERS`, (n,) uint8."""
     places = {character: place for place, character in enumerate(CHARACTERS)}
     return torch.tensor([places.get(character, OTHER) for character in text], dtype=torch.uint8)
 
 
 @cache
-def body(document: str) -> str:
-    """Read a description without its header.
-
-    The header, a label and the title, names the data set: with it, the class would stand in the text.
+def read_body(document: str) -> str:
+    """Read a description without its header, a label and a title that name the data set and so the class.
 
     Raises:
         OSError: this version of scikit-learn has no such description.
@@ -60,12 +59,12 @@ def body(document: str) -> str:
             f"scikit-learn {metadata.version('scikit-learn')} has no description {document}.rst with a title: install "
             f"scikit-learn >= 1.6"
         )
-    return plain(HEADER.sub("", text))
+    return simplify(HEADER.sub("", text))
 
 
 @lru_cache(maxsize=1)
 def _load(length: int) -> Source:
-    codes = [encode(body(document)) for document in DOCUMENTS]
+    codes = [encode(read_body(document)) for document in DOCUMENTS]
     longest = min(map(len, codes)) // SECTIONS
     if length > longest:
         raise ValueError(f"length must be <= {longest}, a tenth of the shortest document, not {length}")
@@ -74,44 +73,43 @@ def _load(length: int) -> Source:
 
 
 def sections(num_characters: int) -> Tensor:
-    """Return the section, 0 to 9, that each character of a document belongs to; their lengths differ by one at most."""
+    """Return the section, 0 to 9, of each character of a document; section lengths differ by at most one."""
     return torch.arange(num_characters) * SECTIONS // num_characters
 
 
 @dataclass(kw_only=True, eq=False)
 class DescriptionTexts(InMemoryDataModule):
-    """Short pieces of 10 texts, descriptions of data sets: which is it from? Slide "Réseau Fully-Connected" (text).
+    """Windows of 10 texts, descriptions of data sets; the class is the text. Slide "Réseau Fully-Connected" (text).
 
-    A sample is a window of `length` consecutive characters, each a column with a single 1: its row is the character, a
-    to z, 0 to 9, space, ten signs, or any other. A convolution runs along the second axis, the text; a fully connected
-    network sees both axes flattened. Beforehand the text is put in lower case, a run of spaces, line ends or of one
-    sign becomes one, and the header that names the data set is left out. The name can still occur in the sentences.
+    A sample is a window of `length` consecutive characters in one-hot columns; the rows are a to z, 0 to 9, space, ten
+    signs, and any other character. A convolution runs along the second axis, the text; a fully connected network gets
+    both axes flattened. The text is first converted to lower case, runs of spaces, line ends or one sign are reduced to
+    one, and the header that names the data set is removed. The name can still occur in the sentences.
 
-    Every document is cut into ten sections. A seed tests on section `seed % 10` and validates on the next one; the
-    eight others are for training. Windows lie within their part: no character is in two parts, and the test samples of
-    ten consecutive seeds are disjoint. Within a part windows are drawn without replacement from all there are, as many
-    of each document (one more of the first ones if the number does not divide), and thus overlap: a test sample of 500
-    windows tells less than 500 independent ones would.
+    Every document is cut into ten sections. The test sample of a seed comes from section `seed % 10`, the validation
+    sample from the next one, and the training sample from the other eight. Windows do not cross parts: no character is
+    in two parts, and the test samples of ten consecutive seeds are disjoint. Within a part, windows are drawn without
+    replacement, equally many from each document (up to one). They overlap, so a test sample of 500 windows carries less
+    information than 500 independent samples.
 
-    The texts differ a little from one version of scikit-learn to the next; `sha256` tells them apart, and changes with
-    `length`.
+    The texts differ slightly between versions of scikit-learn; `sha256` identifies them, and depends on `length`.
 
     Args:
-        length: characters of a window, at most a tenth of the shortest document: about 150.
+        length: characters of a window, at most a tenth of the shortest document (about 150).
 
     Raises:
-        ValueError: a number is out of range, or a part has fewer windows than are asked for.
+        ValueError: number out of range, or a part with fewer windows than asked for.
     """
 
     name = "descriptions"
-    about = About(
-        # Windows of 64 characters in scikit-learn 1.9; somewhat more or less in other versions.
+    info = DatasetInfo(
+        # Number of windows of 64 characters in scikit-learn 1.9; it varies slightly between versions.
         samples=31_648,
         source="the developers of scikit-learn; https://scikit-learn.org/stable/datasets.html",
         licence="BSD 3-Clause",
     )
     num_classes = len(DOCUMENTS)
-    # One mean a character, wherever it stands.
+    # One mean per character, at all positions.
     per_feature = False
 
     length: int = 64
@@ -130,11 +128,11 @@ class DescriptionTexts(InMemoryDataModule):
 
     @property
     def num_disjoint_tests(self) -> int:
-        """The number of sections."""
+        """Number of sections."""
         return SECTIONS
 
     def load(self) -> Source:
-        """Return all windows: x (n, length) uint8, places in `CHARACTERS`, in the order of the text, and y (n,)."""
+        """Return all windows in text order: x (n, length) uint8, indices in `CHARACTERS`, and y (n,)."""
         return _load(self.length)
 
     def split(self) -> Split:
@@ -149,15 +147,15 @@ class DescriptionTexts(InMemoryDataModule):
         )
 
     def _windows(self, of_part: list[int], part: str, number: int) -> Tensor:
-        """Draw the rows of windows that lie in some sections, the documents in turn."""
+        """Draw rows of windows from some sections, from each document in turn."""
         y = self.load().y
         drawn = []
         for document in range(self.num_classes):
             (rows,) = torch.where(y == document)
             in_part = torch.isin(sections(len(rows) + self.length - 1), torch.tensor(of_part))
-            # The window of a row starts at the row's place; all of its characters must be in the part.
+            # The window of row i starts at character i; all its characters must be in the part.
             inside = in_part.unfold(0, self.length, 1).all(dim=1)
-            drawn.append(self.drawn(rows[inside], f"{part}/{document}"))
+            drawn.append(self.shuffled(rows[inside], f"{part}/{document}"))
         available = min(map(len, drawn)) * len(drawn)
         if number > available:
             raise ValueError(
@@ -167,5 +165,5 @@ class DescriptionTexts(InMemoryDataModule):
         return torch.stack([rows[: available // len(drawn)] for rows in drawn], dim=1).flatten()[:number]
 
     def features(self, x: Tensor) -> Tensor:
-        """Turn the place of each character into a column with a single 1."""
+        """Convert character indices to one-hot columns."""
         return (x.unsqueeze(1) == torch.arange(OTHER + 1, dtype=x.dtype)[:, None]).float()

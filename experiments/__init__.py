@@ -1,1 +1,1 @@
-"""Each claim of the lecture as an experiment; `python -m experiments --help` is the way in."""
+"""The claims of the lecture as experiments; start with `python -m experiments --help`."""

@@ -1,4 +1,4 @@
-"""The only door: `python -m experiments …`. It answers `--help`, `list` and `claims` without importing torch."""
+"""The command line, `python -m experiments …`; `--help`, `list` and `claims` do not import torch."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from experiments.core.commands.parser import main
 
 if __name__ == "__main__":
     settle(sys.argv[1:])
-    # What usage lines say.
+    # The program name in usage lines.
     sys.argv[0] = "python -m experiments"
     sys.exit(main(sys.argv[1:]))

@@ -1,6 +1,6 @@
-"""The architectures of the lecture: each a pure network and a thin Lightning module around it, one file each.
+"""The architectures of the lecture: one file each, with a pure network and a thin Lightning module around it.
 
-`__all__` lists the classes that the command line knows by their short name.
+`__all__` lists the classes that the command line accepts by their short name.
 """
 
 from lightning_modules.convolutional import Convolutional

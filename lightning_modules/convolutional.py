@@ -1,4 +1,4 @@
-"""The small convolutional network of images and text, and its training."""
+"""A small convolutional network for images and text."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from lightning_modules.base import LectureModule, ShapedSamples, known
+from lightning_modules.base import LectureModule, ShapedSamples, not_none
 from lightning_modules.fully_connected import options_of
-from lightning_modules.layers import check_count, choose
+from lightning_modules.layers import choose, validate_count
 from lightning_modules.layers.activations import activation as build_activation
 from lightning_modules.layers.dropout import dropout as build_dropout
 from lightning_modules.layers.initialization import initialize_linear, linear, weight_generator
@@ -24,13 +24,13 @@ POOLINGS: dict[str, type[nn.MaxPool2d | nn.AvgPool2d] | None] = {
     "max": nn.MaxPool2d,
     "average": nn.AvgPool2d,
 }
-WINDOW = 2  # of the pooling
+POOLING_WINDOW = 2
 PADDINGS = {"zeros": "zeros around", "circular": "the opposite border around", "none": "positions inside only"}
 HEADS = {"average": "mean over the positions", "flatten": "every position a feature of its own"}
 
 
 class SequenceConvolution(nn.Conv1d):
-    """`nn.Conv1d` of sequences that are images of one row: so they are pooled with the channels last, as images are."""
+    """`nn.Conv1d` for sequences stored as images of one row, so that pooling can use the channels-last format."""
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(batch, channels before, 1, positions) to (batch, channels after, 1, positions)."""
@@ -41,7 +41,7 @@ class SequenceConvolution(nn.Conv1d):
 
 
 def convolution(axes: int, channels: tuple[int, int], kernel_size: int, padding: str) -> Convolution:
-    """Build a convolution without drawing from the global generator; its values are undefined until initialised."""
+    """Build a convolution without using the global generator; its values are undefined until initialised."""
     around = {"padding": 0} if padding == "none" else {"padding": kernel_size // 2, "padding_mode": padding}
     kind = SequenceConvolution if axes == 1 else nn.Conv2d
     built: Convolution = kind(*channels, kernel_size, device="meta", **around)
@@ -52,8 +52,9 @@ def convolution(axes: int, channels: tuple[int, int], kernel_size: int, padding:
 def initialize_convolution(layer: Convolution, name: str, gain: float, generator: Generator) -> None:
     """Fill a convolution's weights and biases as `initialize_linear` does those of a linear layer.
 
-    The linear layer maps a patch, n = input channels × kernel positions numbers, to the output channels. An input is
-    used by m = output channels × kernel positions sums: with these n and m the variances of `INITIALIZATIONS` hold.
+    The corresponding linear layer maps a patch of n = input channels × kernel positions numbers to the output
+    channels. Each input contributes to m = output channels × kernel positions sums. The variances of
+    `INITIALIZATIONS` hold with these n and m.
 
     Args:
         layer: the convolution.
@@ -62,53 +63,53 @@ def initialize_convolution(layer: Convolution, name: str, gain: float, generator
         generator: see `weight_generator`.
 
     Raises:
-        ValueError: unknown name, a gain that is not positive, or one without effect.
+        ValueError: unknown name, a gain that is not positive, or a gain without effect.
     """
     n, outputs, positions = layer.weight[0].numel(), layer.out_channels, layer.weight[0, 0].numel()
-    of_patches = linear(n, outputs)
-    initialize_linear(of_patches, name, gain, generator)
-    # Of the linear layer, m would be the output channels alone; only Xavier's variance depends on it.
+    patch_layer = linear(n, outputs)
+    initialize_linear(patch_layer, name, gain, generator)
+    # In the linear layer, m is the number of output channels; only Xavier's variance depends on m.
     factor = ((n + outputs) / (n + outputs * positions)) ** 0.5 if name == "xavier" else 1.0
-    layer.weight.copy_(factor * of_patches.weight.view_as(layer.weight))
-    layer.get_parameter("bias").copy_(of_patches.bias)
+    layer.weight.copy_(factor * patch_layer.weight.view_as(layer.weight))
+    layer.get_parameter("bias").copy_(patch_layer.bias)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class ConvolutionalOptions:
-    """What there is to choose about a convolutional network."""
+    """Options of a convolutional network."""
 
     kernel_size: int = 3
-    """Positions of the kernels along each axis; odd unless padding is none."""
+    """Kernel size along each axis; odd unless padding is none."""
     padding: str = "zeros"
-    """zeros; circular (the image as if it had no border: a shifted image gives shifted maps, exactly); none."""
+    """zeros; circular (opposite borders are neighbours, so a shifted image gives exactly shifted maps); none."""
     pooling: str = "max"
-    """max, average or none; halves each axis after each activation."""
+    """max or average, which halve each axis after each activation; or none."""
     head: str = "average"
-    """average (one number a channel: where in the image makes no difference) or flatten."""
+    """average (mean over the positions of each channel) or flatten (all positions)."""
     activation: str = "relu"
     """identity, sign, sign_straight_through, sigmoid, tanh, relu, leaky_relu, elu, gelu or silu."""
     normalization: str = "none"
-    """none, or batch, before the activation: each channel over the batch and its positions."""
+    """none, or batch: normalise each channel over the batch and its positions, before the activation."""
     initialization: str = "default"
     """default (torch's, n·Var(w) = 1/3), xavier (1), he (2), orthogonal (1) or zero (0); n = input channels × kernel
     positions."""
     gain: float = 1.0
-    """Factor of the initial weights of the convolutions; n·Var(w) grows by its square."""
+    """Factor of the initial weights of the convolutions; n·Var(w) is proportional to its square."""
     dropout: float = 0.0
-    """Probability of a layer's output to be dropped, in [0, 1)."""
+    """Probability that an output of a layer is dropped, in [0, 1)."""
 
 
 class ConvolutionalLayer(nn.Module):
     """Convolution, normalisation, activation, pooling and dropout, in this order.
 
-    The pre-activation a is the input of `activation`, (batch, channels, height, width), and of sequences (batch,
-    channels, 1, length); a unit is a channel at a position. The convolution keeps its bias before a BatchNorm, as a
-    hidden layer of `FullyConnected` does.
+    The pre-activation a is the input of `activation`: (batch, channels, height, width) for images and (batch, channels,
+    1, length) for sequences. A unit is a channel at a position. As in `FullyConnected`, the convolution keeps its bias
+    before BatchNorm.
 
     Args:
         axes: 1 for sequences, 2 for images.
         channels: numbers of input and output channels.
-        options: of the network.
+        options: options of the network.
     """
 
     def __init__(self, axes: int, channels: tuple[int, int], options: ConvolutionalOptions) -> None:
@@ -118,11 +119,11 @@ class ConvolutionalLayer(nn.Module):
         self.convolution = convolution(axes, channels, options.kernel_size, options.padding)
         self.normalization = None if norms is None else norms(channels[1])
         self.activation = build_activation(options.activation)
-        self.pooling = None if pools is None else pools((1, WINDOW) if axes == 1 else WINDOW)
+        self.pooling = None if pools is None else pools((1, POOLING_WINDOW) if axes == 1 else POOLING_WINDOW)
         self.dropout = build_dropout(options.dropout)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(batch, channels before, height, width) to (batch, channels after, fewer of both)."""
+        """(batch, channels before, height, width) to (batch, channels after, new height, new width)."""
         z: Tensor = self.convolution(inputs)
         if self.normalization is not None:
             z = self.normalization(z)
@@ -133,40 +134,40 @@ class ConvolutionalLayer(nn.Module):
 
 
 def map_sizes(sizes: Sequence[int], layers: int, kernel_size: int, padding: str, pooling: str) -> list[int]:
-    """Compute the size along each axis of the last layer's output.
+    """Compute the size of the last layer's output along each axis.
 
     Raises:
-        ValueError: an axis becomes too short for the kernel, its padding or the pooling.
+        ValueError: an axis becomes too short for the kernel, the padding or the pooling.
     """
     for layer in range(1, layers + 1):
         before = " × ".join(map(str, sizes))
         least = {"none": kernel_size, "circular": kernel_size // 2, "zeros": 1}[padding]
         inside = [size - kernel_size + 1 if padding == "none" else size for size in sizes]
-        if min(sizes) < least or (pooling != "none" and min(inside) < WINDOW):
+        if min(sizes) < least or (pooling != "none" and min(inside) < POOLING_WINDOW):
             raise ValueError(
                 f"layer {layer} of {layers} is given {before} positions, too few for kernel_size={kernel_size} with "
                 f"padding={padding} and pooling={pooling}: take fewer layers or a smaller kernel"
             )
-        sizes = inside if pooling == "none" else [size // WINDOW for size in inside]
+        sizes = inside if pooling == "none" else [size // POOLING_WINDOW for size in inside]
     return list(sizes)
 
 
 class ConvolutionalNetwork(nn.Module):
-    """A succession of convolutional layers, and a linear output.
+    """Convolutional layers followed by a linear output layer.
 
-    A pure function of parameters, buffers and batch; only dropout, in training, draws from the global generator.
-    Building it draws from no global generator either: see `layers.initialization.weight_generator`.
+    The output is a pure function of parameters, buffers and batch, except that dropout in training uses the global
+    generator. Initial weights do not use it: see `layers.initialization.weight_generator`.
 
     Args:
         sample_shape: (channels, height, width) of images or (channels, length) of sequences.
         out_features: number of outputs, which have no activation.
-        channels: output channels of each layer, nearest the input first.
+        channels: output channels of each layer, starting at the input.
         seed: seed of the initial weights.
         options: see `ConvolutionalOptions`.
 
     Raises:
-        TypeError: an option that does not exist.
-        ValueError: a name that does not exist, a number out of range, or samples of another kind or too small.
+        TypeError: unknown option.
+        ValueError: unknown name, number out of range, or samples with other axes or too small.
     """
 
     def __init__(
@@ -183,9 +184,9 @@ class ConvolutionalNetwork(nn.Module):
         if not channels:
             raise ValueError("channels must list at least one number of channels, not []")
         for count in (*self.sample_shape, *channels, out_features):
-            check_count("the size of a layer", count)
+            validate_count("the size of a layer", count)
         size, padding = chosen.kernel_size, chosen.padding
-        check_count("kernel_size", size)
+        validate_count("kernel_size", size)
         choose("padding", padding, PADDINGS)
         choose("pooling", chosen.pooling, POOLINGS)
         choose("head", chosen.head, HEADS)
@@ -216,7 +217,7 @@ class ConvolutionalNetwork(nn.Module):
             shape = tuple(inputs.shape)
             raise ValueError(f"a batch must have samples of shape {self.sample_shape}; its shape is {shape}")
         images = inputs.unsqueeze(2) if inputs.dim() == 3 else inputs
-        # Pooling is slow on a processor where the channels are not last.
+        # On a CPU, pooling is slow in any other memory format.
         z = images.contiguous(memory_format=torch.channels_last)
         for layer in self.layers:
             z = layer(z)
@@ -229,18 +230,18 @@ class ConvolutionalNetwork(nn.Module):
 class Convolutional(ConvolutionalOptions, ShapedSamples, LectureModule):
     """Small convolutional network: convolutions, each with activation and pooling, and a linear output.
 
-    The contrast to slide "Réseau Fully-Connected", which calls that network unfit for images and text. Of images
-    (channels, height, width) or, in one dimension, of text (channels, length).
+    Slide "Réseau Fully-Connected" says that a fully connected network is unfit for images and text; this is the network
+    to compare with. Samples are images (channels, height, width) or text (channels, length).
 
     Raises:
-        ValueError: a name that does not exist, a number out of range, or samples of another kind or too small.
+        ValueError: unknown name, number out of range, or samples with other axes or too small.
     """
 
     channels: list[int]
-    """Output channels of each layer, nearest the input first."""
+    """Output channels of each layer, starting at the input."""
 
     def configure_network(self) -> ConvolutionalNetwork:
         """Build the network."""
         options = options_of(ConvolutionalOptions, self)
-        shape, outputs = known(self.sample_shape), known(self.num_classes)
-        return ConvolutionalNetwork(shape, outputs, self.channels, seed=known(self.seed), **options)
+        shape, outputs = not_none(self.sample_shape), not_none(self.num_classes)
+        return ConvolutionalNetwork(shape, outputs, self.channels, seed=not_none(self.seed), **options)

@@ -1,4 +1,4 @@
-"""The fully connected network, and its training."""
+"""The fully connected network."""
 
 import itertools
 from collections.abc import Sequence
@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lightning_modules.base import FlatSamples, LectureModule, known
-from lightning_modules.layers import check_count, choose
+from lightning_modules.base import FlatSamples, LectureModule, not_none
+from lightning_modules.layers import choose, validate_count
 from lightning_modules.layers.activations import activation as build_activation
 from lightning_modules.layers.dropout import dropout as build_dropout
 from lightning_modules.layers.initialization import initialize_linear, linear, weight_generator
@@ -18,52 +18,53 @@ from lightning_modules.layers.normalization import normalization as build_normal
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class LinearOptions:
-    """What there is to choose about the linear layers of a network."""
+    """Options of the linear layers of a network."""
 
     initialization: str = "default"
-    """Of all layers: default (torch's, n·Var(w) = 1/3), xavier (1), he (2), orthogonal (1) or zero (0)."""
+    """Initialisation of all layers: default (torch's, n·Var(w) = 1/3), xavier (1), he (2), orthogonal (1) or zero
+    (0)."""
     bias: bool = True
-    """Whether the linear layers have one."""
+    """Whether the linear layers have a bias."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class HiddenOptions(LinearOptions):
-    """What there is to choose about the hidden layers of a network."""
+    """Options of the hidden layers of a network."""
 
     activation: str = "relu"
     """identity, sign, sign_straight_through, sigmoid, tanh, relu, leaky_relu, elu, gelu or silu."""
     normalization: str = "none"
-    """Of hidden layers: none, batch or layer."""
+    """Normalisation of hidden layers: none, batch or layer."""
     normalization_position: str | None = None
-    """before (if not given) or after the activation; only with a normalization."""
+    """before (default) or after the activation; only with a normalization."""
     gain: float = 1.0
-    """Factor of the initial weights of hidden layers; n·Var(w) grows by its square."""
+    """Factor of the initial weights of hidden layers; n·Var(w) is proportional to its square."""
     output_gain: float = 1.0
-    """Factor of the initial weights of the output: a large one makes sure, and wrong, at the start."""
+    """Factor of the initial weights of the output layer; with a large one the network starts out confident and
+    wrong."""
     dropout: float = 0.0
-    """Probability of a hidden unit's output to be dropped, in [0, 1)."""
+    """Probability that a hidden unit's output is dropped, in [0, 1)."""
     dropout_mask: str | None = None
-    """sample (if not given), a mask for each sample; or batch, one an iteration for all its samples; only with
-    dropout."""
+    """sample (default): one mask per sample; batch: one mask for all samples of a batch; only with dropout."""
     residual: bool = False
-    """Add a hidden layer's input to its output wherever both have the same size."""
+    """Add a hidden layer's input to its output where both have the same size."""
 
 
 def options_of(kind: type, thing: Any) -> dict[str, Any]:
-    """Pick the options that a dataclass declares from an object that has them."""
+    """Return the attributes of an object that are fields of a dataclass, by name."""
     return {option.name: getattr(thing, option.name) for option in fields(kind)}
 
 
 class HiddenLayer(nn.Module):
     """Linear map, normalisation, activation and dropout, in this order or with the normalisation after the activation.
 
-    The pre-activation a is the input of `activation`; z its output. The linear map keeps its bias before a
-    BatchNorm, which makes it redundant: every network has the same parameters, and comparisons change one thing.
+    The pre-activation a is the input of `activation`; z is its output. The linear map keeps its bias before BatchNorm,
+    where it is redundant, so that networks with and without BatchNorm differ in nothing else.
 
     Args:
         in_features: size of the input.
         out_features: number of units.
-        options: of the network; a residual sum needs equal sizes.
+        options: options of the network; a residual sum needs equal sizes.
     """
 
     def __init__(self, in_features: int, out_features: int, options: HiddenOptions) -> None:
@@ -89,21 +90,21 @@ class HiddenLayer(nn.Module):
 
 
 class FullyConnectedNetwork(nn.Module):
-    """A succession of linear maps and activations.
+    """Hidden layers followed by a linear output layer.
 
-    A pure function of parameters, buffers and batch; only dropout, in training, draws from the global generator.
-    Building it draws from no global generator either: see `layers.initialization.weight_generator`.
+    The output is a pure function of parameters, buffers and batch, except that dropout in training uses the global
+    generator. Initial weights do not use it: see `layers.initialization.weight_generator`.
 
     Args:
         in_features: size of a flattened sample.
         out_features: number of outputs, which have no activation.
-        hidden: number of units of each hidden layer, nearest the input first.
+        hidden: number of units of each hidden layer, starting at the input.
         seed: seed of the initial weights.
-        options: see `HiddenOptions`: `activation="tanh"`.
+        options: see `HiddenOptions`, for example `activation="tanh"`.
 
     Raises:
-        TypeError: an option that does not exist.
-        ValueError: a name that does not exist, a number out of range, or an option without effect.
+        TypeError: unknown option.
+        ValueError: unknown name, number out of range, or option without effect.
     """
 
     def __init__(
@@ -117,7 +118,7 @@ class FullyConnectedNetwork(nn.Module):
             raise ValueError(f"normalization_position={position} has no effect: normalization is none")
         sizes = [in_features, *hidden]
         for size in (*sizes, out_features):
-            check_count("the size of a layer", size)
+            validate_count("the size of a layer", size)
         pairs = list(itertools.pairwise(sizes))
         if chosen.residual and all(before != after for before, after in pairs):
             raise ValueError(f"residual=True has no effect: no two consecutive layers of {sizes} have the same size")
@@ -133,7 +134,7 @@ class FullyConnectedNetwork(nn.Module):
         """(batch, …) to (batch, out_features).
 
         Raises:
-            ValueError: a sample has another size than `in_features`.
+            ValueError: samples of a size other than `in_features`.
         """
         z = inputs.flatten(1) if inputs.dim() > 1 else inputs
         if z.dim() != 2 or z.shape[1] != self.in_features:
@@ -146,10 +147,10 @@ class FullyConnectedNetwork(nn.Module):
 
 
 def hidden_widths(depth: int | None, width: int | None, hidden: Sequence[int] | None) -> list[int]:
-    """Read the sizes of the hidden layers from either way of giving them.
+    """Return the sizes of the hidden layers, given as depth and width or as a list.
 
     Raises:
-        ValueError: neither way or both, a number below 1, or no hidden layer.
+        ValueError: neither or both are given, a number below 1, or no hidden layer.
     """
     if hidden is not None:
         if depth is not None or width is not None:
@@ -159,8 +160,8 @@ def hidden_widths(depth: int | None, width: int | None, hidden: Sequence[int] | 
         return list(hidden)
     if depth is None or width is None:
         raise ValueError(f"give depth and width or hidden: depth={depth}, width={width}, hidden={hidden}")
-    check_count("depth", depth)
-    check_count("width", width)
+    validate_count("depth", depth)
+    validate_count("width", width)
     return [width] * depth
 
 
@@ -168,10 +169,10 @@ def hidden_widths(depth: int | None, width: int | None, hidden: Sequence[int] | 
 class FullyConnected(HiddenOptions, FlatSamples, LectureModule):
     """Fully connected network: linear layers, each followed by an activation, and a linear output.
 
-    Slide "Réseau Fully-Connected". The shape is given by depth and width, or by the list hidden.
+    Slide "Réseau Fully-Connected". Give either depth and width, or the list hidden.
 
     Raises:
-        ValueError: a name that does not exist, a number out of range, or an option that would have no effect.
+        ValueError: unknown name, number out of range, or option without effect.
     """
 
     depth: int | None = None
@@ -179,14 +180,14 @@ class FullyConnected(HiddenOptions, FlatSamples, LectureModule):
     width: int | None = None
     """Units of each hidden layer, >= 1."""
     hidden: list[int] | None = None
-    """Units of each hidden layer as a list, nearest the input first; instead of depth and width."""
+    """Units of each hidden layer as a list, starting at the input; instead of depth and width."""
 
     def configure_network(self) -> FullyConnectedNetwork:
         """Build the network."""
         return FullyConnectedNetwork(
-            known(self.num_features),
-            known(self.num_classes),
+            not_none(self.num_features),
+            not_none(self.num_classes),
             hidden_widths(self.depth, self.width, self.hidden),
-            seed=known(self.seed),
+            seed=not_none(self.seed),
             **options_of(HiddenOptions, self),
         )

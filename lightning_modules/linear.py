@@ -1,4 +1,4 @@
-"""Linear networks: one linear layer, or several with nothing between them, which are equivalent to one."""
+"""Linear networks: one linear layer, or several without activation between them, which are equivalent to one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -6,18 +6,18 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from lightning_modules.base import FlatSamples, LectureModule, known
+from lightning_modules.base import FlatSamples, LectureModule, not_none
 from lightning_modules.fully_connected import FullyConnectedNetwork, LinearOptions, hidden_widths, options_of
 from lightning_modules.layers.initialization import linear
 
 
 class LinearNetwork(FullyConnectedNetwork):
-    """A succession of linear layers: a fully connected network whose activation is the identity.
+    """Linear layers without activation: a fully connected network whose activation is the identity.
 
     Args:
         in_features: size of a flattened sample.
         out_features: number of outputs.
-        hidden: sizes of the layers before the last; none for a single layer.
+        hidden: sizes of the layers before the last; empty for a single layer.
         seed: seed of the initial weights.
         initialization: see `LinearOptions`.
         bias: see `LinearOptions`.
@@ -38,9 +38,9 @@ class LinearNetwork(FullyConnectedNetwork):
 
     @torch.no_grad()
     def collapse(self) -> nn.Linear:
-        """Build the one layer that computes the same: W = W_L … W_1, b = W_L … W_2 b_1 + … + b_L.
+        """Build the equivalent single layer: W = W_L … W_1, b = W_L … W_2 b_1 + … + b_L.
 
-        Slide "Combinons deux neurones". A copy, of the network's type and on its device, that shares no parameter.
+        Slide "Combinons deux neurones". The layer has the network's dtype and device and shares no parameter with it.
         """
         first, *others = [module for module in self.modules() if isinstance(module, nn.Linear)]
         collapsed = linear(self.in_features, self.output.out_features, first.bias is not None).to(first.weight)
@@ -63,38 +63,38 @@ class LinearModel(LinearOptions, FlatSamples, LectureModule):
     Slide "Réseau à une couche linéaire".
 
     Raises:
-        ValueError: a name that does not exist, or a number out of range.
+        ValueError: unknown name, or number out of range.
     """
 
     def configure_network(self) -> LinearNetwork:
         """Build the network."""
-        return self._of([])
+        return self._build_network([])
 
-    def _of(self, hidden: Sequence[int]) -> LinearNetwork:
+    def _build_network(self, hidden: Sequence[int]) -> LinearNetwork:
         options = options_of(LinearOptions, self)
-        sizes = known(self.num_features), known(self.num_classes)
-        return LinearNetwork(*sizes, hidden, seed=known(self.seed), **options)
+        sizes = not_none(self.num_features), not_none(self.num_classes)
+        return LinearNetwork(*sizes, hidden, seed=not_none(self.seed), **options)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class LinearStack(LinearModel):
-    """Several linear layers with nothing between them: they can do no more than one, but learn along another path.
+    """Linear layers without activation: they represent the same functions as one layer, but train differently.
 
     Slide "Combinons deux neurones".
 
     Raises:
-        ValueError: a name that does not exist, or a number out of range.
+        ValueError: unknown name, or number out of range.
     """
 
     hidden: list[int]
-    """Sizes of the layers before the last, nearest the input first; at least one."""
+    """Sizes of the layers before the last, starting at the input; at least one."""
 
     network: LinearNetwork = field(init=False)
 
     def configure_network(self) -> LinearNetwork:
         """Build the network."""
-        return self._of(hidden_widths(None, None, self.hidden))
+        return self._build_network(hidden_widths(None, None, self.hidden))
 
     def collapse(self) -> nn.Linear:
-        """Build the one layer that computes the same; see `LinearNetwork.collapse`."""
+        """Build the equivalent single layer; see `LinearNetwork.collapse`."""
         return self.network.collapse()

@@ -1,4 +1,4 @@
-"""Losses: what is minimised, what its targets must look like, and how its outputs are read."""
+"""Losses, with the validation of their targets and the predictions made from their outputs."""
 
 from __future__ import annotations
 
@@ -10,40 +10,40 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lightning_modules.label_losses import check_binary, label_cost
+from lightning_modules.label_losses import label_cost, validate_binary
 from lightning_modules.layers import choose
 
-Measure = Callable[[Tensor, Tensor], Tensor]
-Check = Callable[[Tensor, Tensor], None]
+LossFunction = Callable[[Tensor, Tensor], Tensor]
+TargetValidator = Callable[[Tensor, Tensor], None]
 Function = Callable[[Tensor], Tensor]
 
 
 def unchanged(outputs: Tensor) -> Tensor:
-    """Give the outputs as they are: scores of classes, or numbers."""
+    """Return the outputs unchanged: class scores, or numbers."""
     return outputs
 
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss and what goes with it; every function of two tensors takes (outputs, targets)."""
+    """A loss, the validation of its targets and its predictions; functions of two tensors take (outputs, targets)."""
 
-    # The mean over the batch; of axes before that of the batch, it leaves one value each.
-    mean: Measure
-    # Raises ValueError on targets of the wrong shape or kind; costs nothing, so every step does it.
-    check_shape: Check
-    # Raises ValueError on targets out of range; reads their values, so an accelerator waits for it.
-    check_values: Check
-    # What the targets are: a key of `metrics.METRICS`.
+    # Mean over the batch; leading axes before the batch axis are kept.
+    mean: LossFunction
+    # Raises ValueError on targets of the wrong shape or type; cheap, so it runs at every step.
+    validate_shape: TargetValidator
+    # Raises ValueError on targets out of range; reads values, which synchronizes with an accelerator.
+    validate_values: TargetValidator
+    # Kind of the targets: a key of `metrics.METRICS`.
     kind: str
-    # From outputs to what the metrics compare with the targets.
+    # From outputs to the predictions that metrics compare with the targets.
     predict: Function = unchanged
 
 
-def check_label_shape(name: str, outputs: Tensor, labels: Tensor) -> None:
-    """Require one integer label a sample.
+def validate_label_shape(name: str, outputs: Tensor, labels: Tensor) -> None:
+    """Require one integer label per sample.
 
     Args:
-        name: of the loss, for the message.
+        name: name of the loss, for the message.
         outputs: (batch, outputs).
         labels: (batch,).
 
@@ -57,19 +57,19 @@ def check_label_shape(name: str, outputs: Tensor, labels: Tensor) -> None:
         )
 
 
-def check_class_shape(name: str, outputs: Tensor, labels: Tensor) -> None:
-    """Require one integer label a sample, and an output for each of at least two classes; see `check_label_shape`."""
+def validate_class_shape(name: str, outputs: Tensor, labels: Tensor) -> None:
+    """Require one integer label per sample and at least two outputs, one per class; see `validate_label_shape`."""
     if outputs.shape[1] < 2:
         raise ValueError(f"{name} needs at least 2 classes, not {outputs.shape[1]}")
-    check_label_shape(name, outputs, labels)
+    validate_label_shape(name, outputs, labels)
 
 
-def check_label_range(labels: Tensor, classes: int) -> None:
+def validate_label_range(labels: Tensor, classes: int) -> None:
     """Require labels from 0 to classes - 1.
 
     Raises:
-        ValueError: a label outside. Torch itself would skip a label of -100 without a word, and abort the process
-            for others on a GPU.
+        ValueError: a label out of range. Torch ignores the label -100 without a message, and aborts the process for
+            others on a GPU.
     """
     low, high = (int(bound) for bound in labels.aminmax())
     if low < 0 or high >= classes:
@@ -77,20 +77,20 @@ def check_label_range(labels: Tensor, classes: int) -> None:
         raise ValueError(f"label {wrong} is out of range: {classes} classes have labels 0 to {classes - 1}")
 
 
-def _check_class_range(outputs: Tensor, labels: Tensor) -> None:
-    check_label_range(labels, outputs.shape[1])
+def _validate_class_range(outputs: Tensor, labels: Tensor) -> None:
+    validate_label_range(labels, outputs.shape[1])
 
 
-def check_same_shape(name: str, outputs: Tensor, targets: Tensor) -> None:
-    """Require targets of the outputs' own shape and type.
+def validate_same_shape(name: str, outputs: Tensor, targets: Tensor) -> None:
+    """Require targets of the shape and type of the outputs.
 
     Args:
-        name: of the loss, for the message.
+        name: name of the loss, for the message.
         outputs: (batch, outputs).
         targets: (batch, outputs).
 
     Raises:
-        ValueError: another shape, which torch would broadcast: a column against a vector is a wrong loss.
+        ValueError: another shape or type. Torch would broadcast a column against a vector and give a wrong loss.
     """
     if targets.shape != outputs.shape or targets.dtype != outputs.dtype:
         raise ValueError(
@@ -100,7 +100,7 @@ def check_same_shape(name: str, outputs: Tensor, targets: Tensor) -> None:
 
 
 def _accept(_outputs: Tensor, _targets: Tensor) -> None:
-    """Accept every value: a regression's targets have no range."""
+    """Accept all values: regression targets have no range."""
 
 
 # --- Class labels
@@ -110,13 +110,13 @@ OUTPUT_ACTIVATIONS: dict[str, Function] = {
     "sigmoid": torch.sigmoid,
     "softmax": partial(torch.softmax, dim=-1),
 }
-# Over a sample's outputs; over the batch it is always the mean. The mean over the outputs, torch's default, makes the
-# gradient smaller by their number.
+# Reduction over the outputs of a sample; the reduction over the batch is always the mean. The mean over the outputs,
+# torch's default, divides the gradient by their number.
 REDUCTIONS: dict[str, Function] = {"mean": partial(torch.mean, dim=-1), "sum": partial(torch.sum, dim=-1)}
 
 
 def cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
-    """Compute softmax and the negative log-likelihood of the labels in one: (…, batch, classes), (…, batch) -> (…)."""
+    """Compute the negative log-likelihood of the labels from logits: (…, batch, classes), (…, batch) to (…)."""
     if outputs.dim() == 2:
         return F.cross_entropy(outputs, labels)
     costs = F.cross_entropy(outputs.flatten(0, -2), labels.flatten(), reduction="none")
@@ -124,9 +124,9 @@ def cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
 
 
 def naive_cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
-    """Compute −log softmax as it is written, e^z / Σ e^z: in float32 it overflows to nan from z = 89 on.
+    """Compute −log softmax literally from e^z / Σ e^z; in float32 it overflows to nan from z = 89 on.
 
-    `cross_entropy` is the same number by −z + log Σ e^z with the largest z taken out. Slide "SoftMax".
+    `cross_entropy` computes the same number as −z + log Σ e^z after subtracting the largest z. Slide "SoftMax".
     """
     exponentials = outputs.exp()
     shares = exponentials / exponentials.sum(-1, keepdim=True)
@@ -141,8 +141,8 @@ def one_hot_mse(outputs: Tensor, labels: Tensor, *, activate: Function, reduce: 
     Args:
         outputs: (batch, classes).
         labels: (batch,).
-        activate: see `OUTPUT_ACTIVATIONS`.
-        reduce: over the classes, see `REDUCTIONS`.
+        activate: function applied to the outputs, see `OUTPUT_ACTIVATIONS`.
+        reduce: reduction over the classes, see `REDUCTIONS`.
     """
     targets = F.one_hot(labels, outputs.shape[-1]).to(outputs.dtype)
     return reduce((activate(outputs) - targets).square()).mean(-1)
@@ -152,7 +152,7 @@ def one_hot_mse(outputs: Tensor, labels: Tensor, *, activate: Function, reduce: 
 
 
 def mse(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Compute the mean squared error over the batch and the columns, (…, batch, columns) both -> (…)."""
+    """Compute the mean squared error over the batch and the columns: two (…, batch, columns) to (…)."""
     return (outputs - targets).square().mean((-2, -1))
 
 
@@ -169,11 +169,16 @@ LOSSES: dict[str, tuple[str, ...]] = {
 }
 
 
-def check_unused(name: str, uses: Sequence[str], options: Mapping[str, object]) -> None:
-    """Refuse the options of a loss that were given (are not None) and that it does not use.
+def validate_unused(name: str, uses: Sequence[str], options: Mapping[str, object]) -> None:
+    """Refuse options that a loss does not use.
+
+    Args:
+        name: name of the loss, for the message.
+        uses: options that the loss uses.
+        options: options by name; None if not given.
 
     Raises:
-        ValueError: there is one; the message names the losses that use it.
+        ValueError: an unused option is given; the message names the losses that use it.
     """
     for option, value in options.items():
         if value is not None and option not in uses:
@@ -185,29 +190,28 @@ def build_loss(name: str, output_activation: str | None = None, reduction: str |
     """Build a loss.
 
     Args:
-        name: "cross_entropy" (softmax and negative log-likelihood of integer labels in one), "naive_cross_entropy"
-            (the same, numerically unsafe), "one_hot_mse" (squared error of one-hot labels), "bce" (several labels a
-            sample), "naive_bce" (the same, numerically unsafe), "label_mse" (several labels a sample, squared error of
-            the sigmoid), "label_softmax" (the same, softmax against equal shares) or "mse" (numbers; mean over batch
-            and outputs).
-        output_activation: one_hot_mse: "identity" (if not given), "sigmoid" or "softmax", applied to the outputs.
-        reduction: one_hot_mse, bce, label_mse: "mean" (if not given) or "sum" over the outputs.
+        name: for integer labels "cross_entropy" (softmax included), "naive_cross_entropy" (the same, numerically
+            unstable) or "one_hot_mse" (squared error of one-hot labels); for several labels per sample "bce",
+            "naive_bce" (the same, numerically unstable), "label_mse" (squared error of the sigmoid) or "label_softmax"
+            (softmax with equal target shares); for numbers "mse" (mean over batch and outputs).
+        output_activation: one_hot_mse: "identity" (default), "sigmoid" or "softmax", applied to the outputs.
+        reduction: one_hot_mse, bce, naive_bce, label_mse: "mean" (default) or "sum" over the outputs.
 
     Raises:
-        ValueError: a name that does not exist, or an option that the loss would ignore.
+        ValueError: unknown name, or an option that the loss does not use.
     """
     uses = choose("loss", name, LOSSES)
-    check_unused(name, uses, {"output_activation": output_activation, "reduction": reduction})
+    validate_unused(name, uses, {"output_activation": output_activation, "reduction": reduction})
     activate = choose("output_activation", output_activation or "identity", OUTPUT_ACTIVATIONS)
     reduce = choose("reduction", reduction or "mean", REDUCTIONS)
     if name == "mse":
-        return Loss(mse, partial(check_same_shape, name), _accept, "numbers")
+        return Loss(mse, partial(validate_same_shape, name), _accept, "numbers")
     if name in ("bce", "naive_bce", "label_mse", "label_softmax"):
         cost, predict = label_cost(name, reduce)
-        return Loss(cost, partial(check_same_shape, name), check_binary, "labels", predict)
-    of_labels: dict[str, Measure] = {
+        return Loss(cost, partial(validate_same_shape, name), validate_binary, "labels", predict)
+    of_labels: dict[str, LossFunction] = {
         "cross_entropy": cross_entropy,
         "naive_cross_entropy": naive_cross_entropy,
         "one_hot_mse": partial(one_hot_mse, activate=activate, reduce=reduce),
     }
-    return Loss(of_labels[name], partial(check_class_shape, name), _check_class_range, "classes")
+    return Loss(of_labels[name], partial(validate_class_shape, name), _validate_class_range, "classes")

@@ -1,4 +1,4 @@
-"""What is counted beside the loss: torchmetrics, by the names that a config gives them."""
+"""Metrics from torchmetrics, by the names used in configs."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ Build = Callable[[int], Metric]
 
 
 class MeanLoss(MeanMetric):
-    """Mean loss over the samples of an epoch; a loss that is not finite stays in it."""
+    """Mean loss over the samples of an epoch; includes losses that are not finite."""
 
-    # torchmetrics declares that of a mean nobody knows.
+    # torchmetrics leaves this None for a mean.
     higher_is_better = False  # type: ignore[assignment]
 
     def update(self, losses: Tensor, sizes: Tensor) -> None:  # type: ignore[override]
-        """Add the mean losses of batches, (…, batches), and the numbers of their samples, (batches,)."""
-        # Not by the update of `MeanMetric`: it drops NaN or, told not to, the weights (torchmetrics 1.9).
+        """Add the mean losses of batches, (…, batches), with the batch sizes, (batches,)."""
+        # `MeanMetric.update` drops NaN values or, with that disabled, the weights (torchmetrics 1.9).
         self.mean_value = self.mean_value + (losses.to(self.mean_value) * sizes).sum(-1)
         self.weight = self.weight + sizes.sum()
 
@@ -41,18 +41,18 @@ class MeanPenalty(MeanLoss):
     """Mean penalty over the steps of an epoch, weighted like the loss."""
 
     def update(self, penalties: Tensor, sizes: Tensor) -> None:  # type: ignore[override]
-        """Add the penalties of steps, (…, batches), and the numbers of their samples, (batches,)."""
+        """Add the penalties of steps, (…, batches), with the batch sizes, (batches,)."""
         super().update(losses=penalties, sizes=sizes)
 
 
 class R2(R2Score):
-    """Coefficient of determination, the mean over the columns; 0 of a column that does not vary, or of one sample."""
+    """Coefficient of determination, mean over the columns; 0 for a constant column or a single sample."""
 
     def compute(self) -> Tensor:
-        """Give R², a scalar."""
-        # `R2Score` gives 1 where the squared errors sum to less than 1e-4, whatever the unit (torchmetrics 1.9).
+        """Return R², a scalar."""
+        # `R2Score` returns 1 if the squared errors sum to less than 1e-4, whatever the unit (torchmetrics 1.9).
         variation = self.sum_squared_error - self.sum_error.square() / self.total
-        # Of equal targets, rounding can leave a little more than 0.
+        # Rounding can make the variation of equal targets slightly positive.
         varies = variation > 100 * torch.finfo(variation.dtype).eps * self.sum_squared_error
         return torch.where(varies, 1 - self.residual / variation, 0.0).mean()
 
@@ -61,12 +61,12 @@ class CalibrationError(MulticlassCalibrationError):
     """Expected calibration error of the softmax of the outputs, in 15 bins."""
 
     def update(self, outputs: Tensor, target: Tensor) -> None:
-        """Count outputs, (batch, classes), against labels, (batch,)."""
-        # The metric's own softmax leaves out scores that all lie in [0, 1].
+        """Add outputs, (batch, classes), and labels, (batch,)."""
+        # The metric applies no softmax to outputs that all lie in [0, 1].
         super().update(_precise(outputs).softmax(-1), target)
 
 
-# By the kind of targets, what a config can ask for; each is built for a number of outputs.
+# Metrics by the kind of targets; each is built for a number of outputs.
 METRICS: dict[str, dict[str, Build]] = {
     "classes": {
         "accuracy": lambda n: MulticlassAccuracy(n, average="micro", validate_args=False),
@@ -83,26 +83,26 @@ METRICS: dict[str, dict[str, Build]] = {
     },
     "numbers": {"r2": lambda _: R2(), "mean_absolute_error": lambda _: MeanAbsoluteError()},
 }
-USUAL = {"classes": ["accuracy"], "labels": ["exact_match", "micro_f1"], "numbers": ["r2"]}
+DEFAULT_METRICS = {"classes": ["accuracy"], "labels": ["exact_match", "micro_f1"], "numbers": ["r2"]}
 
 
 def build_metrics(kind: str, outputs: int, names: Sequence[str] | None = None) -> dict[str, Metric]:
     """Build the metrics of a kind of targets.
 
     Args:
-        kind: classes, labels (several a sample) or numbers.
-        outputs: of the network.
-        names: which of `METRICS`; the usual ones if not given.
+        kind: classes, labels (several per sample) or numbers.
+        outputs: number of outputs of the network.
+        names: keys of `METRICS`; None for the default ones.
 
     Raises:
-        ValueError: a name that does not exist for this kind, or is given twice.
+        ValueError: a name that is unknown for this kind, or given twice.
     """
-    return {name: METRICS[kind][name](outputs) for name in check_metrics(kind, names)}
+    return {name: METRICS[kind][name](outputs) for name in validate_metrics(kind, names)}
 
 
-def check_metrics(kind: str, names: Sequence[str] | None) -> list[str]:
-    """Give the names of the metrics that are asked for; see `build_metrics`."""
-    chosen = USUAL[kind] if names is None else list(names)
+def validate_metrics(kind: str, names: Sequence[str] | None) -> list[str]:
+    """Validate the names of metrics and return them; see `build_metrics`."""
+    chosen = DEFAULT_METRICS[kind] if names is None else list(names)
     if len(set(chosen)) < len(chosen):
         raise ValueError(f"metrics must differ from each other, not {chosen}")
     for name in chosen:
@@ -110,24 +110,26 @@ def check_metrics(kind: str, names: Sequence[str] | None) -> list[str]:
     return chosen
 
 
-def mode_of(metric: Metric) -> str | None:
-    """Which of two values of a metric is better: `min`, `max`, or None where it does not say."""
+def metric_mode(metric: Metric) -> str | None:
+    """Return `min` or `max` for the better direction of a metric, or None if it declares none."""
     return {True: "max", False: "min"}.get(metric.higher_is_better)  # type: ignore[arg-type]
 
 
 @functools.cache
-def modes() -> dict[str, str | None]:
-    """Which of two values is better, by the names in a config, which stand behind `train/`, `val/` or `test/`."""
+def metric_modes() -> dict[str, str | None]:
+    """Return the better direction of each metric, by its name without `train/`, `val/` or `test/`."""
     built = {name: build(2) for kind in METRICS.values() for name, build in kind.items()}
-    return {name: mode_of(metric) for name, metric in {"loss": MeanLoss(), "penalty": MeanPenalty(), **built}.items()}
+    return {
+        name: metric_mode(metric) for name, metric in {"loss": MeanLoss(), "penalty": MeanPenalty(), **built}.items()
+    }
 
 
 @dataclass
-class Epoch:
-    """The losses, outputs and targets of an epoch, kept on their device until they are counted at its end.
+class EpochOutputs:
+    """Losses, outputs and targets of an epoch, kept on their device until the metrics are computed at its end.
 
-    An update of a metric at every step costs a tenth of a small step; one update an epoch gives the same value.
-    Where several networks are trained as one, every tensor leads with their axis.
+    Updating a metric at every step costs a tenth of a small step; one update per epoch gives the same value. In a
+    stack, every tensor has a leading network axis.
     """
 
     sizes: list[int] = field(init=False, default_factory=list)
@@ -137,13 +139,13 @@ class Epoch:
     targets: list[Tensor] = field(init=False, default_factory=list)
 
     def add(self, loss: Tensor, outputs: Tensor, targets: Tensor, penalty: Tensor | None = None) -> None:
-        """Keep a batch.
+        """Add a batch.
 
         Args:
             loss: mean over the batch, () or (networks,).
             outputs: (batch, …) or (networks, batch, …).
-            targets: with the same leading axes.
-            penalty: like the loss; None where there is none.
+            targets: targets with the same leading axes.
+            penalty: shaped like the loss; None if there is none.
         """
         self.sizes.append(targets.shape[loss.dim()])
         self.losses.append(loss.detach())
@@ -153,15 +155,17 @@ class Epoch:
             self.penalties.append(penalty.detach())
 
     def clear(self) -> None:
-        """Begin an epoch."""
-        for kept in vars(self).values():
-            kept.clear()
+        """Remove all batches."""
+        for batches in vars(self).values():
+            batches.clear()
 
-    def columns(self, predict: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
-        """Join the batches, by the names that the `update` of a metric uses; but for `sizes`, networks lead.
+    def metric_inputs(self, predict: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+        """Concatenate the batches, by the argument names of the metrics' `update`.
+
+        All tensors but `sizes` have a leading network axis in a stack.
 
         Args:
-            predict: turns outputs into predictions.
+            predict: function from outputs to predictions.
         """
         axis = self.losses[0].dim()
         outputs, target = torch.cat(self.outputs, axis), torch.cat(self.targets, axis)
@@ -172,15 +176,15 @@ class Epoch:
         return {**columns, "sizes": torch.tensor(self.sizes, device=outputs.device)}
 
 
-def count_networks(metrics: MetricCollection, columns: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Compute metrics of one network for each of several: losses and accuracy at once, others one after the other.
+def compute_per_network(metrics: MetricCollection, columns: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Compute metrics for each network: losses and accuracy in one call, other metrics network by network.
 
     Args:
-        metrics: of one network; they are reset.
-        columns: as `Epoch` joins them, led by the axis of the networks.
+        metrics: metrics of one network; they are reset.
+        columns: see `EpochOutputs.metric_inputs`, with a leading network axis.
 
     Returns:
-        (networks,) for each name.
+        Values (networks,) by metric name.
     """
     found = {}
     for name, metric in metrics.items(copy_state=False):
@@ -191,12 +195,12 @@ def count_networks(metrics: MetricCollection, columns: Mapping[str, Tensor]) -> 
         elif type(metric) is MulticlassAccuracy and metric.average == "micro" and columns["preds"].dim() == 3:
             found[name] = _micro_accuracies(metric, columns)
         else:
-            found[name] = torch.stack([_of_one(metric, columns, index) for index in range(len(columns["losses"]))])
+            found[name] = torch.stack([_of_network(metric, columns, index) for index in range(len(columns["losses"]))])
     return {str(name): value for name, value in found.items()}
 
 
 def _micro_accuracies(metric: MulticlassAccuracy, columns: Mapping[str, Tensor]) -> Tensor:
-    # The function takes the classes for the second axis, and keeps the first apart.
+    # `multiclass_stat_scores` expects the classes on the second axis and keeps the first axis.
     preds = columns["preds"].transpose(1, 2)
     right, _, _, wrong, _ = multiclass_stat_scores(
         preds,
@@ -211,7 +215,7 @@ def _micro_accuracies(metric: MulticlassAccuracy, columns: Mapping[str, Tensor])
     return right.to(_precision()) / (right + wrong)
 
 
-def _of_one(metric: Metric, columns: Mapping[str, Tensor], network: int) -> Tensor:
+def _of_network(metric: Metric, columns: Mapping[str, Tensor], network: int) -> Tensor:
     alone = MetricCollection({"it": metric}, compute_groups=False)
     alone.reset()
     alone.update(**{name: value if name == "sizes" else value[network] for name, value in columns.items()})
@@ -220,14 +224,14 @@ def _of_one(metric: Metric, columns: Mapping[str, Tensor], network: int) -> Tens
 
 
 def collection(stage: str, metrics: Mapping[str, Metric]) -> MetricCollection:
-    """Collect the metrics of a stage under names such as `val/accuracy`."""
-    # A group shares the states of metrics that agree after their first update, also where they do so by accident.
+    """Build the metric collection of a stage, with names such as `val/accuracy`."""
+    # Compute groups merge metrics whose states agree after the first update, even if only by chance.
     found = MetricCollection(dict(metrics), prefix=f"{stage}/", compute_groups=False)
     return found.set_dtype(_precision())
 
 
 def _precision() -> torch.dtype:
-    # MPS knows no double precision.
+    # MPS has no double precision.
     return torch.float32 if torch.backends.mps.is_available() else torch.float64
 
 

@@ -1,4 +1,4 @@
-"""The fully connected network made of the lecture's modules, and its training without autograd."""
+"""The fully connected network built from the lecture's modules, trained without autograd."""
 
 import dataclasses
 import itertools
@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from lightning_modules import by_hand
-from lightning_modules.base import FlatSamples, LectureModule, known
+from lightning_modules.base import FlatSamples, LectureModule, not_none
 from lightning_modules.by_hand.module import accumulate
 from lightning_modules.fully_connected import hidden_widths
-from lightning_modules.layers import check_count, check_number, choose
+from lightning_modules.layers import choose, validate_count, validate_number
 from lightning_modules.layers.initialization import initialize_linear, linear, weight_generator
 from lightning_modules.losses import Loss
-from lightning_modules.penalties import penalized
+from lightning_modules.penalties import penalized_weights
 
 ACTIVATIONS: dict[str, type[by_hand.Module]] = {
     "sigmoid": by_hand.Sigmoid,
@@ -33,12 +33,12 @@ COSTS: dict[str, type[by_hand.Cost]] = {
     "mse": by_hand.MSE,
     "bce": by_hand.BCE,
 }
-# The same modules; in a plain chain their forward formulas leave the graph that autograd needs.
+# Both use the same modules; the forward pass of a plain chain builds the graph that autograd needs.
 NETWORKS: dict[str, type[by_hand.Chain]] = {"manual": by_hand.ModularNetwork, "autograd": by_hand.Chain}
 
 
 def initial_linear(in_features: int, out_features: int, seed: int, name: str) -> by_hand.Linear:
-    """Build a linear module with the initial weights that `FullyConnected` gives its layer of this name and seed."""
+    """Build a linear module with the initial weights of the `FullyConnected` layer of this name and seed."""
     layer = linear(in_features, out_features)
     initialize_linear(layer, "default", 1.0, weight_generator(seed, name))
     return by_hand.Linear(layer.weight, layer.bias)
@@ -46,46 +46,46 @@ def initial_linear(in_features: int, out_features: int, seed: int, name: str) ->
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Modular(FlatSamples, LectureModule):
-    """Fully connected network of modules written by hand, with their own forward and backward.
+    """Fully connected network of modules written by hand, each with its own forward and backward pass.
 
-    Slides "Architecture modulaire" and "Zoom sur le module k: forward / backward". With gradient=manual no derivative
-    is taken by autograd. With gradient=autograd torch differentiates the same forward formulas. Both, and a
-    `FullyConnected` of the same seed and shape, learn along the same curve.
+    Slides "Architecture modulaire" and "Zoom sur le module k: forward / backward". With gradient=manual, the modules
+    compute all derivatives; with gradient=autograd, torch differentiates the same forward formulas. Both have the same
+    learning curve as a `FullyConnected` of the same seed and shape.
 
-    The costs are cross_entropy, mse and bce.
+    The losses are cross_entropy, mse and bce.
 
     Raises:
-        ValueError: a name that does not exist, a number out of range, or a loss that is not written by hand.
+        ValueError: unknown name, number out of range, or a loss that is not written by hand.
     """
 
     hidden: list[int]
-    """Units of each hidden layer, nearest the input first; at least one layer."""
+    """Units of each hidden layer, starting at the input; at least one layer."""
     activation: str = "relu"
     """sigmoid, tanh or relu."""
     normalization: str = "none"
-    """Of hidden layers, before the activation: none, batch or layer."""
+    """Normalisation of hidden layers, before the activation: none, batch or layer."""
     dropout: float = 0.0
-    """Probability of a hidden unit's output to be dropped, in [0, 1)."""
+    """Probability that a hidden unit's output is dropped, in [0, 1)."""
     gradient: str = "manual"
-    """manual (the modules' own backward; one device, no mixed precision) or autograd."""
+    """manual (the modules' backward passes; one device, no mixed precision) or autograd."""
 
     network: by_hand.Chain = field(init=False)
 
     def configure_network(self) -> by_hand.Chain:
         """Build the network."""
-        sizes = [known(self.num_features), *hidden_widths(None, None, self.hidden)]
+        sizes = [not_none(self.num_features), *hidden_widths(None, None, self.hidden)]
         for size in sizes:
-            check_count("the size of a layer", size)
-        check_number("dropout", self.dropout, minimum=0, below=1)
+            validate_count("the size of a layer", size)
+        validate_number("dropout", self.dropout, minimum=0, below=1)
         choose("gradient", self.gradient, NETWORKS)
         layers = [self._hidden_layer(k, *pair) for k, pair in enumerate(itertools.pairwise(sizes))]
-        output = initial_linear(sizes[-1], known(self.num_classes), known(self.seed), "output")
+        output = initial_linear(sizes[-1], not_none(self.num_classes), not_none(self.seed), "output")
         return NETWORKS[self.gradient]({"hidden": by_hand.Chain(layers), "output": output})
 
     def _hidden_layer(self, k: int, in_features: int, out_features: int) -> by_hand.Chain:
-        # Instruments find the activation by its name.
+        # Instruments find the activation by the name "activation".
         modules: dict[str, by_hand.Module] = {
-            "linear": initial_linear(in_features, out_features, known(self.seed), f"hidden.{k}.linear")
+            "linear": initial_linear(in_features, out_features, not_none(self.seed), f"hidden.{k}.linear")
         }
         normalization = choose("normalization", self.normalization, NORMALIZATIONS)
         if normalization is not None:
@@ -96,7 +96,7 @@ class Modular(FlatSamples, LectureModule):
         return by_hand.Chain(modules)
 
     def configure_losses(self) -> Loss:
-        """Choose the cost, written by hand, and what is counted beside it."""
+        """Choose the loss, with the cost module written by hand."""
         loss = super().configure_losses()
         if self.loss not in COSTS:
             raise ValueError(f"Modular has no {self.loss} written by hand: valid: {', '.join(COSTS)}")
@@ -104,7 +104,7 @@ class Modular(FlatSamples, LectureModule):
         return dataclasses.replace(loss, mean=self.cost)
 
     def on_fit_start(self) -> None:
-        """Refuse what would need autograd.
+        """Refuse trainer options that need autograd.
 
         Raises:
             ValueError: mixed precision, or several devices, with gradient=manual.
@@ -112,7 +112,7 @@ class Modular(FlatSamples, LectureModule):
         super().on_fit_start()
         if self.gradient != "manual":
             return
-        # Mixed precision scales the loss and casts inside autograd; devices average gradients in autograd's hooks.
+        # Mixed precision scales the loss and casts inside autograd; several devices average gradients in its hooks.
         if not str(self.trainer.precision).endswith("-true"):
             raise ValueError(
                 f"gradient=manual needs a trainer.precision that ends in -true, not {self.trainer.precision}"
@@ -125,17 +125,17 @@ class Modular(FlatSamples, LectureModule):
         return super().forward(inputs.flatten(1) if inputs.dim() > 1 else inputs)
 
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
-        """Give the batch's mean loss, with the penalty."""
+        """Return the batch's mean loss plus the penalty."""
         with torch.set_grad_enabled(self.gradient == "autograd"):
             return super().training_step(batch, batch_idx)
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
-        """Fill the parameters' `.grad`: from the cost back through the modules, or by autograd.
+        """Compute the parameters' `.grad` by the modules' backward passes or by autograd.
 
         Args:
-            loss: of the last training step, divided by the number of batches whose gradients are accumulated.
-            args: of `Tensor.backward`; autograd only.
-            kwargs: of `Tensor.backward`; autograd only.
+            loss: loss of the last training step, divided by the number of accumulated batches.
+            args: arguments of `Tensor.backward`; autograd only.
+            kwargs: arguments of `Tensor.backward`; autograd only.
         """
         if self.gradient == "autograd":
             super().backward(loss, *args, **kwargs)
@@ -143,5 +143,5 @@ class Modular(FlatSamples, LectureModule):
         share = 1 / self.trainer.accumulate_grad_batches
         self.network.backward(share * self.cost.backward())
         if self.l1 or self.l2:
-            for weight in penalized(self.network):
+            for weight in penalized_weights(self.network):
                 accumulate(weight, share * (self.l1 * weight.detach().sign() + 2 * self.l2 * weight.detach()))

@@ -1,4 +1,4 @@
-"""Optimisers and learning-rate schedules of torch, by plain hyper-parameters."""
+"""Torch's optimisers and learning-rate schedules, built from plain hyper-parameters."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from torch.optim.lr_scheduler import (
     SequentialLR,
 )
 
-from lightning_modules.layers import check_number, choose
-from lightning_modules.penalties import penalized
+from lightning_modules.layers import choose, validate_number
+from lightning_modules.penalties import penalized_weights
 
 
 @dataclass(frozen=True)
 class OptimizerSpec:
-    """An update rule and the hyper-parameters that it uses besides the learning rate."""
+    """An optimiser and the hyper-parameters that it uses besides the learning rate."""
 
     build: Callable[..., Optimizer]
     uses: tuple[str, ...]
-    # Devices with a fused kernel. One step of 784-100×5-10 on one CPU core takes, fused / as a loop over parameters:
-    # momentum .6, Adam .3, AdamW .3, Adagrad .3 of the time.
+    # Devices with a fused kernel. Time of a fused step over that of a loop over parameters, for 784-100×5-10 on one CPU
+    # core: momentum .6, Adam .3, AdamW .3, Adagrad .3.
     fused: tuple[str, ...] = ()
-    # When none is given: torch's own.
+    # Torch's default.
     weight_decay: float = 0.0
 
 
-# All act on each parameter element by element, so that several seeds can be trained as one stack.
+# All are elementwise, so that several seeds can be trained as one stack.
 OPTIMIZERS: dict[str, OptimizerSpec] = {
     "sgd": OptimizerSpec(SGD, ("momentum", "nesterov", "weight_decay"), fused=("cpu", "cuda")),
     "adam": OptimizerSpec(Adam, ("beta1", "beta2", "weight_decay"), fused=("cpu", "cuda")),
@@ -64,7 +64,7 @@ def optimizer_arguments(
     beta1: float | None = None,
     beta2: float | None = None,
 ) -> dict[str, Any]:
-    """Check plain hyper-parameters and translate them into the arguments of torch's optimiser.
+    """Validate plain hyper-parameters and translate them into the arguments of torch's optimiser.
 
     Args:
         optimizer: a key of `OPTIMIZERS`.
@@ -72,17 +72,17 @@ def optimizer_arguments(
         momentum: in [0, 1).
         nesterov: needs a momentum > 0.
         weight_decay: >= 0.
-        beta1: in [0, 1), else .9.
-        beta2: in [0, 1), else .999.
+        beta1: in [0, 1). Default: .9.
+        beta2: in [0, 1). Default: .999.
 
     Returns:
         Keyword arguments of the torch class.
 
     Raises:
-        ValueError: unknown optimiser, a value out of range, or a hyper-parameter that this optimiser would ignore.
+        ValueError: unknown optimiser, a value out of range, or a hyper-parameter that the optimiser does not use.
     """
     spec = choose("optimizer", optimizer, OPTIMIZERS)
-    check_number("lr", lr, above=0)
+    validate_number("lr", lr, above=0)
     numbers = {"momentum": momentum, "weight_decay": weight_decay, "beta1": beta1, "beta2": beta2}
     given = {name: value for name, value in {**numbers, "nesterov": nesterov}.items() if value is not None}
     for name in given:
@@ -90,7 +90,7 @@ def optimizer_arguments(
             raise ValueError(f"{optimizer} does not use {name}; it uses {', '.join(('lr', *spec.uses))}")
     for name, value in numbers.items():
         if value is not None:
-            check_number(name, value, minimum=0, below=math.inf if name == "weight_decay" else 1)
+            validate_number(name, value, minimum=0, below=math.inf if name == "weight_decay" else 1)
     if nesterov and not momentum:
         raise ValueError(f"nesterov=True needs a momentum > 0, not {momentum}")
     arguments: dict[str, Any] = {"lr": lr, "weight_decay": spec.weight_decay, **given}
@@ -100,13 +100,13 @@ def optimizer_arguments(
 
 
 def build_optimizer(network: nn.Module, optimizer: str, arguments: dict[str, Any]) -> Optimizer:
-    """Build the optimiser of a network's parameters, fused where torch can.
+    """Build the optimiser of a network's parameters, fused where torch supports it.
 
-    Weight decay acts on the weights only, as the penalties do; torch's own default would also decay biases and
-    the scales of normalisations.
+    Weight decay acts only on the weights, like the penalties; torch by default also decays biases and the scales of
+    normalisations.
 
     Args:
-        network: its parameters lie on the device they are trained on.
+        network: the network, with its parameters on the training device.
         optimizer: a key of `OPTIMIZERS`.
         arguments: see `optimizer_arguments`.
     """
@@ -115,7 +115,7 @@ def build_optimizer(network: nn.Module, optimizer: str, arguments: dict[str, Any
     fused = {"fused": True} if all(p.device.type in spec.fused for p in parameters) else {}
     if not arguments["weight_decay"]:
         return spec.build(parameters, **arguments, **fused)
-    decayed = {id(weight) for weight in penalized(network)}
+    decayed = {id(weight) for weight in penalized_weights(network)}
     groups: list[dict[str, Any]] = [
         {"params": [p for p in parameters if id(p) in decayed]},
         {"params": [p for p in parameters if id(p) not in decayed], "weight_decay": 0.0},
@@ -123,14 +123,14 @@ def build_optimizer(network: nn.Module, optimizer: str, arguments: dict[str, Any
     return spec.build([group for group in groups if group["params"]], **arguments, **fused)
 
 
-def check_schedule(schedule: str, warmup: float) -> None:
-    """Check the plain hyper-parameters of a schedule; see `build_schedule`.
+def validate_schedule(schedule: str, warmup: float) -> None:
+    """Validate the hyper-parameters of a schedule; see `build_schedule`.
 
     Raises:
-        ValueError: unknown schedule, a warm-up outside [0, 1), or a warm-up before a schedule that cannot follow one.
+        ValueError: unknown schedule, a warm-up outside [0, 1), or a warm-up with one_cycle or plateau.
     """
     choose("schedule", schedule, SCHEDULES)
-    check_number("warmup", warmup, minimum=0, below=1)
+    validate_number("warmup", warmup, minimum=0, below=1)
     if schedule == "one_cycle" and warmup:
         raise ValueError(f"one_cycle warms up by itself, over 30 % of the steps: warmup must be 0, not {warmup}")
     if schedule == PLATEAU and warmup:
@@ -138,7 +138,7 @@ def check_schedule(schedule: str, warmup: float) -> None:
 
 
 def _multi_step(optimizer: Optimizer, total: int) -> LRScheduler:
-    # A factor of ten at one half and again at three quarters of the way: He et al. 2016, section 4.2.
+    # Divide by ten at one half and at three quarters of the steps: He et al. 2016, section 4.2.
     return MultiStepLR(optimizer, milestones=[math.ceil(0.5 * total), math.ceil(0.75 * total)])
 
 
@@ -148,8 +148,8 @@ def _one_cycle(optimizer: Optimizer, total: int) -> LRScheduler:
 
 
 PLATEAU = "plateau"
-# From an optimiser and the number of steps. Cosine and linear would reach 0 one step after the last, so that no step is
-# spent on a rate of 0.
+# Functions of an optimiser and the number of steps. Cosine and linear reach 0 one step after the last, so that no step
+# has a learning rate of 0.
 SCHEDULES: dict[str, Callable[[Optimizer, int], LRScheduler]] = {
     "constant": lambda optimizer, total: ConstantLR(optimizer, factor=1.0, total_iters=total),
     "step": _multi_step,
@@ -164,18 +164,17 @@ def build_schedule(optimizer: Optimizer, schedule: str, warmup: float, total: in
     """Build one of torch's schedules, to be stepped after every optimiser step (plateau: after every validation).
 
     Args:
-        optimizer: its groups' rates are the largest of the schedule.
-        schedule: constant (`ConstantLR`), step (`MultiStepLR`: a tenth at 1/2 and again at 3/4 of the steps), cosine
-            (`CosineAnnealingLR`, to 0), linear (`LinearLR`, to 0), one_cycle (`OneCycleLR`, which here leaves the
-            momentum as it is) or plateau (`ReduceLROnPlateau`: a tenth after 10 epochs without a smaller validation
-            loss).
-        warmup: share of all steps, in [0, 1), during which the rate grows linearly from 1/n of it to all of it,
-            n = round(warmup · total); the schedule then runs over the steps that remain. A share and not a number of
-            steps, so that it keeps its meaning when the data, the batch size or the number of epochs change.
+        optimizer: the optimiser; the learning rates of its groups are the largest of the schedule.
+        schedule: constant (`ConstantLR`), step (`MultiStepLR`: divide by ten at 1/2 and again at 3/4 of the steps),
+            cosine (`CosineAnnealingLR`, to 0), linear (`LinearLR`, to 0), one_cycle (`OneCycleLR`, with constant
+            momentum) or plateau (`ReduceLROnPlateau`: divide by ten after 10 epochs without a smaller validation loss).
+        warmup: share of all steps, in [0, 1), during which the learning rate rises linearly from 1/n of its value to
+            its full value, n = round(warmup · total); the schedule then covers the remaining steps. A share keeps its
+            meaning when the data, the batch size or the number of epochs change.
         total: optimiser steps of the whole training, >= 1.
 
     Raises:
-        ValueError: a warm-up of less than one step, which would have no effect.
+        ValueError: a warm-up of less than one step, which has no effect.
     """
     ramp = round(warmup * total)
     if not warmup:

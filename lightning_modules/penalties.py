@@ -1,4 +1,4 @@
-"""Penalties on the weights (the lecture's ‖W‖^p): which parameters they concern, and their value."""
+"""Penalties on the weights (the lecture's ‖W‖^p): their value, and the parameters that they act on."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from torch import Tensor, nn
 
 from lightning_modules.layers.normalization import NORMALIZATIONS
 
-# Their parameter called `weight` is a scale, not a weight between two layers.
-SCALES = (*(module for module in NORMALIZATIONS.values() if module is not None), nn.BatchNorm2d)
+# The parameter `weight` of these layers is a scale, not a weight between two layers.
+NORMALIZATION_LAYERS = (*(module for module in NORMALIZATIONS.values() if module is not None), nn.BatchNorm2d)
 
 
-def penalized(network: nn.Module) -> list[nn.Parameter]:
-    """List the weights that penalties and weight decay act on: no biases, no scale of a normalisation, none frozen."""
+def penalized_weights(network: nn.Module) -> list[nn.Parameter]:
+    """List the weights that penalties and weight decay act on, without biases, normalisation scales and frozen ones."""
     return [
         parameter
         for module in network.modules()
-        if not isinstance(module, SCALES)
+        if not isinstance(module, NORMALIZATION_LAYERS)
         for name, parameter in module.named_parameters(recurse=False)
         if name.startswith("weight") and parameter.requires_grad
     ]
@@ -27,7 +27,7 @@ def penalized(network: nn.Module) -> list[nn.Parameter]:
 def penalty(weights: Iterable[Tensor], l1: float, l2: float) -> Tensor:
     """Compute l1·Σ|w| + l2·Σw². Slide "Lutter contre le sur-apprentissage".
 
-    The gradient of the second term is 2·l2·w: under plain SGD it does what `weight_decay = 2·l2` does.
+    The gradient of the second term is 2·l2·w: with plain SGD it is equivalent to `weight_decay = 2·l2`.
 
     Args:
         weights: at least one tensor.

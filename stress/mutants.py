@@ -63,7 +63,7 @@ MUTANTS = [
     Mutant(
         "the worst epoch of an accuracy kept",
         "experiments/core/training/config.py",
-        '"mode": modes()[metric]}',
+        '"mode": metric_modes()[metric]}',
         '"mode": "min"}',
         f"{CORE}/test_asked_and_done.py::test_a_missing_mode_is_filled_in",
     ),
@@ -92,8 +92,8 @@ MUTANTS = [
     Mutant(
         "the masks of a stack go on with other random numbers",
         "experiments/core/training/resume.py",
-        '"ends": self.model.ends, "streams": self.model.network.streams}',
-        '"ends": self.model.ends}',
+        '"ends": self.model.finished, "streams": self.model.network.random_states}',
+        '"ends": self.model.finished}',
         f"{CORE}/test_resume.py::test_a_stack_that_is_cut_off_again_and_again[dropout and batch normalisation]",
     ),
     Mutant(
@@ -128,8 +128,8 @@ MUTANTS = [
     Mutant(
         "the seeds of a stack clipped together",
         "lightning_modules/stack.py",
-        "    before = norms_of(gradients, stacked=stacked)\n",
-        "    before = norms_of(gradients, stacked=False).expand(len(gradients[0]))\n",
+        "    before = gradient_norms(gradients, stacked=stacked)\n",
+        "    before = gradient_norms(gradients, stacked=False).expand(len(gradients[0]))\n",
         f"{CORE}/test_stacking.py::test_a_stack_leaves_what_its_seeds_leave_alone[clipping by the trainer]",
     ),
     Mutant(
@@ -149,7 +149,7 @@ MUTANTS = [
     Mutant(
         "a network of a stack that has ended learns on",
         "lightning_modules/stack.py",
-        "            self.put(self.ends.states)\n",
+        "            self.load_network_states(self.finished.states)\n",
         "            pass\n",
         f"{CORE}/test_stacking.py::test_seeds_that_stop_early_end_at_epochs_of_their_own",
     ),
@@ -163,7 +163,7 @@ MUTANTS = [
     Mutant(
         "a stack goes on for networks that have all ended",
         "lightning_modules/stack.py",
-        "if len(self.ended) == len(self.plain):",
+        "if len(self.finished_at) == len(self.plain):",
         "if False:",
         f"{CORE}/test_stacking.py::test_a_stack_ends_with_its_last_network",
     ),
@@ -184,7 +184,7 @@ MUTANTS = [
     Mutant(
         "a look ahead uses up the dropout masks of a stack",
         "experiments/core/callbacks/evaluation.py",
-        "module.network.streams.kept() if isinstance(module, Stack) else nullcontext()",
+        "module.network.random_states.preserved() if isinstance(module, Stack) else nullcontext()",
         "nullcontext()",
         f"{CORE}/test_stacking.py::test_a_stack_leaves_what_its_seeds_leave_alone[landscape]",
     ),
@@ -276,8 +276,8 @@ MUTANTS = [
     Mutant(
         "noise on the labels of the test sample instead of the training split's",
         "datamodules/base.py",
-        "self._targets = self._repeated(self._noisy(train_y))",
-        "self._targets, self.test = self._repeated(train_y), (self.test[0], self._noisy(self.test[1]))",
+        "self._targets = self._add_duplicates(self._add_label_noise(train_y))",
+        "self._targets, self.test = self._add_duplicates(train_y), (self.test[0], self._add_label_noise(self.test[1]))",
         f"{DATA}/test_data_options.py::test_label_noise_leaves_inputs_and_other_parts_alone_and_differs_by_seed",
     ),
     Mutant(
@@ -376,7 +376,7 @@ MUTANTS = [
     Mutant(
         "an epoch that begins with the samples of the last",
         "lightning_modules/base.py",
-        "            self.epochs[stage].clear()\n",
+        "            self.stage_outputs[stage].clear()\n",
         "            pass\n",
         f"{LIGHTNING}/test_lecture_module.py::test_validation_and_test_means",
     ),
@@ -674,7 +674,7 @@ MUTANTS = [
     Mutant(
         "a batch that does not fit is found out in training",
         "experiments/core/training/cli.py",
-        "self.model.check_batch(self.datamodule.smallest_batch())",
+        "self.model.validate_batch(self.datamodule.smallest_batch())",
         "pass",
         f"{CORE}/test_bad_input.py::test_options_of_fit",
     ),

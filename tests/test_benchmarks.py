@@ -46,7 +46,7 @@ def test_the_networks_by_hand_have_the_same_parameters(command, here):
 
 def test_a_row_is_the_median_of_ratios_after_a_warm_up():
     pairs = iter([(9.0, 1.0), (1.0, 2.0), (3.0, 2.0), (2.0, 2.0)])
-    row = bench.measure(bench.Row("a / b", "w", lambda: next(pairs), 1.2, repeats=3))
+    row = bench.measure(bench.Measurement("a / b", "w", lambda: next(pairs), 1.2, repeats=3))
     assert (row["ratio"], row["lowest"], row["highest"], row["seconds"]) == (1.0, 0.5, 1.5, [2.0, 2.0])
     assert bench.line(row) == "| a / b | 1.00 | 0.50 to 1.50 | ≤ 1.2 | w |"
     assert "| ≤ 0.9, not reached |" in bench.line({**row, "target": 0.9})
@@ -54,7 +54,7 @@ def test_a_row_is_the_median_of_ratios_after_a_warm_up():
 
 
 def test_kept_figures_are_the_table_of_the_readme(here, monkeypatch, capsys):
-    monkeypatch.setattr(bench, "ROWS", [bench.Row("a / b", "w", lambda: (1.0, 2.0))])
+    monkeypatch.setattr(bench, "ROWS", [bench.Measurement("a / b", "w", lambda: (1.0, 2.0))])
     monkeypatch.setattr(bench, "README", here / "README.md")
     monkeypatch.setattr(bench, "KEPT", here / "kept.json")
     monkeypatch.setattr("sys.argv", ["benchmarks", "--keep"])
@@ -84,4 +84,4 @@ def test_there_are_few_rows_and_the_readme_shows_what_is_kept():
     kept = json.loads(bench.KEPT.read_text(encoding="utf-8"))
     assert [(row["name"], row["workload"]) for row in kept["rows"]] == [(row.name, row.workload) for row in bench.ROWS]
     text = bench.README.read_text(encoding="utf-8")
-    assert bench.with_table(text, kept) == text
+    assert bench.insert_table(text, kept) == text

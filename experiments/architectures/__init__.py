@@ -1,1 +1,1 @@
-"""Every architecture of the lecture, each with a YAML that trains it."""
+"""Every architecture of the lecture, each with a config that trains it."""

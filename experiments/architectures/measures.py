@@ -1,4 +1,4 @@
-"""Scores of the architectures, and those of scikit-learn on the same splits."""
+"""Test scores of the architectures and of scikit-learn on the same splits."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from experiments.core.training.scikit import fitted_score
 
 
 def test_score(run: Run) -> float:
-    """Accuracy of classes, R² of numbers, on the test sample."""
+    """Test accuracy for classes, test R² for numbers."""
     accuracy = run["test/accuracy"]
     return run["test/r2"] if math.isnan(accuracy) else accuracy
 
 
 def reference_score(run: Run) -> float:
-    """The same score of scikit-learn's estimator, fitted to the same training split; nan where there is none."""
+    """Test score of scikit-learn's estimator, fitted to the same training split; nan if there is no estimator."""
     config = str(run.condition.overrides.get("config", "base"))
     return fitted_score(run, config, lambda: _estimator(config))
 
 
 def test_score_minus_reference(run: Run) -> float:
-    """Score minus that of scikit-learn's estimator."""
+    """Test score minus that of scikit-learn's estimator."""
     return test_score(run) - reference_score(run)
 
 
 def loss_decades(run: Run) -> float:
-    """log10 of the loss at the end of training."""
+    """log10 of the training loss at the end of training."""
     loss = run["train/loss"]
     return math.log10(loss) if loss > 0 else -math.inf
 
 
 def _estimator(config: str) -> Any:
-    # Imported here: they cost a second that only this experiment needs.
+    # Imported here, because the imports take a second and only this experiment needs them.
     from sklearn.linear_model import LinearRegression, LogisticRegression, Perceptron
     from sklearn.neural_network import MLPClassifier
     from sklearn.svm import SVC

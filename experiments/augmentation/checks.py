@@ -1,4 +1,4 @@
-"""The slide's table of sub-policies against torchvision's."""
+"""Comparison of the slide's table of sub-policies with torchvision."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torchvision.transforms import AutoAugment, AutoAugmentPolicy
 Step = tuple[str, float, int | None]
 SubPolicy = tuple[Step, Step]
 
-# As transcribed; where the slide gives a magnitude to an operation that has none, torchvision has None.
+# As transcribed; None where the slide gives a magnitude for an operation without one, as in torchvision.
 TABLE: tuple[SubPolicy, ...] = (
     (("ShearX", 0.9, 7), ("Invert", 0.2, None)),
     (("ShearY", 0.7, 6), ("Solarize", 0.4, 8)),
@@ -19,13 +19,13 @@ FIRST: SubPolicy = (("ShearX", 0.9, 4), ("Invert", 0.2, None))
 
 
 def sub_policies(seed: int) -> dict[str, float]:
-    """Look up the table, as transcribed and with the other first entry, in torchvision's list; nothing is drawn.
+    """Count the table's entries that torchvision's list contains, as transcribed and with the corrected first entry.
 
     Returns:
-        `found`: how many as transcribed; `counterexamples`: how many not; `error`: how many not with the other first
-        entry; `draws`: comparisons made.
+        `found`: entries found as transcribed; `counterexamples`: entries not found as transcribed; `error`: entries not
+        found with the corrected first entry; `draws`: number of comparisons.
     """
-    del seed  # the same for all
+    del seed  # nothing is random
     known = list(AutoAugment(AutoAugmentPolicy.SVHN).policies)
     missing = [entry for entry in TABLE if entry not in known]
     still_missing = [entry for entry in (FIRST, *TABLE[1:]) if entry not in known]

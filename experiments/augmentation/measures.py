@@ -1,1 +1,1 @@
-"""Nothing beyond what the runs record: the contrasts are those of `core`."""
+"""This experiment has no measures of its own: runs record them, and the contrasts are those of `core`."""

@@ -1,1 +1,1 @@
-"""Back-propagation: every formula of the slides against derivatives taken in another way."""
+"""Back-propagation: every formula of the slides against independently computed derivatives."""

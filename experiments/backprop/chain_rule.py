@@ -1,7 +1,7 @@
 """Checks of the chain rule on the slides' small network, and from layer to layer.
 
-Pure functions of a seed. `error` is the largest error over the largest truth of its layer: stricter than an absolute
-error where a gradient is small.
+All checks are pure functions of a seed. `error` is the largest error divided by the largest true value of the layer,
+which is stricter than an absolute error for small gradients.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from experiments.backprop.formulas import FUNCTIONS, SmallNetwork, draw_network
 
 DRAWS = 100
 DEPTHS = (1, 2, 5, 10, 20)
-# A formula that is off by more than this, relative to the largest true value of its draw, is wrong and not rounded.
+# A formula with a larger relative error than this is wrong; rounding errors are much smaller.
 WRONG = 0.01
-# Steps of the central difference, and the one that the claim uses.
+# Steps h of the central difference, and the step that the claim uses.
 STEPS = tuple(10.0**-k for k in range(1, 13))
 STEP = 1e-5
 
 
 def forward_pass(seed: int) -> dict[str, float]:
-    """Unit by unit, a_j = w_0j + Σ_i w_ij z_i and z_j = g(a_j) give what torch's layers give."""
+    """Compare a_j = w_0j + Σ_i w_ij z_i and z_j = g(a_j), unit by unit, with torch's layers."""
     errors = []
     for network in _networks(seed):
         g = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh}[network.activation]()
@@ -44,28 +44,29 @@ def forward_pass(seed: int) -> dict[str, float]:
 
 
 def last_layer(seed: int) -> dict[str, float]:
-    """The slide's gradient of the last layer against autograd."""
+    """Compare the slide's gradient of the last layer with autograd."""
     errors = [relative_error(formulas.last_layer(n), _autograd(n, "second")) for n in _networks(seed)]
     return {"error": max(errors), "draws": 2.0 * DRAWS}
 
 
 def first_layer(seed: int) -> dict[str, float]:
-    """The slide's gradient of the first layer against autograd."""
+    """Compare the slide's gradient of the first layer with autograd."""
     errors = [relative_error(formulas.first_layer(n), _autograd(n, "first")) for n in _networks(seed)]
     return {"error": max(errors), "draws": 2.0 * DRAWS}
 
 
 def first_layer_transcription(seed: int) -> dict[str, float]:
-    """Without g'(a_j) w_j1^(2), the gradient of the first layer is another one."""
+    """Compare the gradient of the first layer, with and without the factor g'(a_j) w_j1^(2), with autograd."""
     return _compare(
         [(formulas.first_layer(n), formulas.first_layer_transcribed(n), _autograd(n, "first")) for n in _networks(seed)]
     )
 
 
 def last_layer_transcription(seed: int) -> dict[str, float]:
-    """With w_12 in the place of w_21, a_3 does not depend on w_21, whose gradient would be 0.
+    """Compare the gradient of the last layer, correct and with w_12 instead of w_21 in a_3, with autograd.
 
-    The weight w_12^(2) needs a second output unit, so here there is one.
+    With w_12, a_3 does not depend on w_21, whose gradient would be 0. This network has a second output unit, because
+    w_12^(2) leads to it.
     """
     generator = torch.Generator().manual_seed(seed)
     weights = torch.randn(DRAWS, 3, 2, generator=generator, dtype=torch.float64).requires_grad_()
@@ -77,10 +78,10 @@ def last_layer_transcription(seed: int) -> dict[str, float]:
 
 
 def finite_differences(seed: int) -> dict[str, float]:
-    """The slides' gradients of both layers against central differences; and how their error depends on the step h.
+    """Compare the slides' gradients of both layers with central differences, and record the error for each step h.
 
-    `measured/…` is the median over draws of |difference − gradient| for the weight w_11^(1), at each h, and
-    `theory/…` that of h²/6 |∂³L/∂w³| + ε L / h: what the Taylor series leaves out, and rounding.
+    `measured/…` is the median over draws of |difference − gradient| for the weight w_11^(1) at each h. `theory/…` is
+    the median of h²/6 |∂³L/∂w³| + ε L / h, the truncation error of the Taylor series plus the rounding error.
     """
     errors: list[float] = []
     measured: dict[float, list[Tensor]] = {h: [] for h in STEPS}
@@ -99,10 +100,10 @@ def finite_differences(seed: int) -> dict[str, float]:
 
 
 def general_case(seed: int) -> dict[str, float]:
-    """From one hidden layer to the next, δ_j = g'(a_j) Σ_k w_jk δ_k; with g'(a_k) the result is another.
+    """Compare δ_j = g'(a_j) Σ_k w_jk δ_k of hidden layers, and the transcribed form with g'(a_k), with autograd.
 
-    `median/…` is the median error of the transcribed form over the draws, relative to the largest δ_j of a draw, and
-    `decades` the logarithm to base ten of that of both activations together.
+    `median/…` is the median over draws of the transcribed form's error, relative to the largest δ_j of a draw.
+    `decades` is log10 of the median over both activations.
     """
     generator = torch.Generator().manual_seed(seed)
     compared, medians = [], {}
@@ -112,7 +113,7 @@ def general_case(seed: int) -> dict[str, float]:
         )
         a_j.requires_grad_()
         a_k = (weights * g(a_j)[:, :, None]).sum(1)
-        # Any cost will do that the units k are added up in.
+        # Any cost of a weighted sum over the units k is suitable.
         loss = (last * g(a_k)).sum(1).square()
         delta_k, truth = torch.autograd.grad(loss.sum(), (a_k, a_j))
         a_j, a_k = a_j.detach(), a_k.detach()
@@ -125,7 +126,7 @@ def general_case(seed: int) -> dict[str, float]:
 
 
 def delta_index(seed: int) -> dict[str, float]:
-    """δ_j is ∂L/∂a_j; with i for j it would be the derivative at another unit, of the layer below."""
+    """Compare δ_j = ∂L/∂a_j with autograd, and the form with i instead of j, which refers to the layer below."""
     compared = []
     for network in _networks(seed):
         a, second = network.a.detach().requires_grad_(), network.second
@@ -135,14 +136,14 @@ def delta_index(seed: int) -> dict[str, float]:
         holds = formulas.propagated(
             network.slope(network.a), second[:, 1:, None], formulas.output_delta(network)[:, None]
         )
-        # Unit i of the layer below: here the input, whose "activation" is x_i.
+        # The layer below is the input, with x_i as activation of unit i.
         below = formulas.propagated(torch.ones_like(network.x), network.first[:, 1:], truth)
         compared.append((holds, below, truth))
     return _compare(compared)
 
 
 def delta_recursion(seed: int) -> dict[str, float]:
-    """Down up to twenty layers, δ by recursion and ∂L/∂w_ij = z_i δ_j against autograd."""
+    """Compare δ by recursion and ∂L/∂w_ij = z_i δ_j with autograd, through up to twenty layers."""
     generator = torch.Generator().manual_seed(seed)
     errors, draws = [], 0
     for depth in DEPTHS:
@@ -154,7 +155,7 @@ def delta_recursion(seed: int) -> dict[str, float]:
 
 
 def _recursion_error(depth: int, activation: str, generator: torch.Generator) -> float:
-    """Largest error of any layer of one random network with one sample."""
+    """Compute the largest error of any layer of a random network for one sample."""
     g, slope = FUNCTIONS[activation]
     sizes = torch.randint(2, 9, (depth + 1,), generator=generator).tolist()
     weights = [
@@ -180,7 +181,7 @@ def _recursion_error(depth: int, activation: str, generator: torch.Generator) ->
 
 
 def relative_error(values: Tensor, truth: Tensor) -> float:
-    """Compute the largest error over the largest truth; infinite if anything is not a number."""
+    """Compute the largest error divided by the largest true value; infinite if it is not finite."""
     error = float((values - truth).detach().abs().max() / truth.detach().abs().max().clamp(min=1e-300))
     return error if math.isfinite(error) else math.inf
 
@@ -195,13 +196,13 @@ def _gradient(value: Tensor, of: Tensor) -> Tensor:
 
 
 def _autograd(network: SmallNetwork, layer: str) -> Tensor:
-    """Gradient of each draw's loss: the draws share no weight, so that of their sum is that of each."""
+    """Compute the gradient of each draw's loss from the summed loss, because draws share no weights."""
     leaf = getattr(network, layer).clone().requires_grad_()
     return _gradient(dataclasses.replace(network, **{layer: leaf}).loss.sum(), leaf)
 
 
 def _moved(network: SmallNetwork, index: int, by: Tensor | float) -> SmallNetwork:
-    """The network with weight number `index` moved: 0 to 5 of the first layer, row by row, 6 to 8 of the second."""
+    """Return the network with weight `index` changed: 0 to 5 in the first layer, row by row, 6 to 8 in the second."""
     first, second = network.first.flatten(1).clone(), network.second.clone()
     moved, column = (first, index) if index < 6 else (second, index - 6)
     moved[:, column] = moved[:, column] + by
@@ -213,7 +214,7 @@ def _central(network: SmallNetwork, index: int, h: float) -> Tensor:
 
 
 def _third_derivative(network: SmallNetwork) -> Tensor:
-    """∂³L/∂w³ for w = w_11^(1), (draws,)."""
+    """Compute ∂³L/∂w³ for w = w_11^(1), (draws,)."""
     by = torch.zeros(DRAWS, dtype=torch.float64, requires_grad=True)
     value = _moved(network, 2, by).loss
     for _ in range(3):
@@ -226,15 +227,15 @@ def _median(values: list[Tensor]) -> float:
 
 
 def _by_draw(values: Tensor, truth: Tensor) -> Tensor:
-    """Largest error of each draw over its largest truth, (draws,)."""
+    """Compute the largest error of each draw divided by its largest true value, (draws,)."""
     return (values - truth).detach().flatten(1).abs().amax(1) / truth.detach().flatten(1).abs().amax(1)
 
 
 def _compare(compared: list[tuple[Tensor, Tensor, Tensor]]) -> dict[str, float]:
-    """Say how far the form that holds is from the truth, and on how many draws the transcribed one is wrong.
+    """Compute the error of the correct form, and count the draws on which the transcribed form is wrong.
 
     Args:
-        compared: values by the form that holds, by the transcribed one, and the truth; (draws, …) each.
+        compared: values of the correct form, values of the transcribed form, and true values; (draws, …) each.
     """
     errors = torch.cat([_by_draw(transcribed, truth) for _, transcribed, truth in compared])
     return {

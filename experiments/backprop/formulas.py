@@ -1,7 +1,7 @@
-"""The slides' formulas for the gradient, as they hold and, where they differ, as transcribed.
+"""The slides' formulas for the gradient, in their correct and, where it differs, their transcribed form.
 
-The network of the slides "Calcul du gradient: chain rule": two inputs, two hidden units, one output unit, and g on all
-three. w_ij leads from i to j, and w_0j is the bias. Everything is computed for many draws of weights at once.
+The network is that of the slides "Calcul du gradient: chain rule": two inputs, two hidden units, one output unit, and g
+on these three units. w_ij leads from i to j, and w_0j is the bias. All functions compute many draws of weights at once.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ FUNCTIONS: dict[str, tuple[Function, Function]] = {
 
 @dataclass(frozen=True)
 class SmallNetwork:
-    """Draws of the network of the slides, with one sample each.
+    """Draws of the slides' network, with one sample each.
 
     Args:
-        first: w^(1), (draws, 3, 2): row 0 the biases, row i the weights from x_i, column j those to unit j.
-        second: w^(2), (draws, 3): the bias, and the weights from z_1 and z_2.
+        first: w^(1), (draws, 3, 2): row 0 has the biases, row i the weights from x_i, column j the weights to unit j.
+        second: w^(2), (draws, 3): the bias, then the weights from z_1 and z_2.
         x: (draws, 2).
         y: (draws,).
         activation: a key of `FUNCTIONS`.
@@ -89,7 +89,7 @@ def draw_network(seed: int, draws: int, activation: str) -> SmallNetwork:
 
 
 def with_one(values: Tensor) -> Tensor:
-    """Put the constant input of the bias before the others: (draws, n) to (draws, n + 1)."""
+    """Prepend the constant input of the bias: (draws, n) to (draws, n + 1)."""
     return torch.cat([torch.ones_like(values[:, :1]), values], 1)
 
 
@@ -110,12 +110,12 @@ def first_layer(network: SmallNetwork) -> Tensor:
 
 
 def first_layer_transcribed(network: SmallNetwork) -> Tensor:
-    """The last line of the transcribed slide, without g'(a_j) w_j1: ∂L/∂a_3 x_i, (draws, 3, 2)."""
+    """∂L/∂a_3 x_i, (draws, 3, 2): the last line of the slide as transcribed, without g'(a_j) w_j1."""
     return with_one(network.x)[:, :, None] * output_delta(network)[:, None, None].expand(-1, 1, 2)
 
 
 def propagated(slope: Tensor, weights: Tensor, delta: Tensor) -> Tensor:
-    """δ_j = g'(a_j) Σ_k w_jk δ_k: the errors that arrive from all units k are added. Slide "Cas général".
+    """δ_j = g'(a_j) Σ_k w_jk δ_k, a sum over the units k of the next layer. Slide "Cas général".
 
     Args:
         slope: g'(a_j), (…, j).
@@ -126,7 +126,7 @@ def propagated(slope: Tensor, weights: Tensor, delta: Tensor) -> Tensor:
 
 
 def propagated_transcribed(slope: Tensor, weights: Tensor, delta: Tensor) -> Tensor:
-    """Σ_k g'(a_k) w_jk δ_k, as transcribed: the derivative of the wrong layer.
+    """Σ_k g'(a_k) w_jk δ_k, as transcribed, with the derivative of the wrong layer.
 
     Args:
         slope: g'(a_k), (…, k).

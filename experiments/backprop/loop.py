@@ -1,4 +1,4 @@
-"""One training loop for every system of the lecture: the lines that compute a gradient, the same for all of them."""
+"""Check that one training loop computes the gradient of every system of the lecture."""
 
 from __future__ import annotations
 
@@ -28,10 +28,9 @@ REPEATS = 2
 
 
 def one_loop(seed: int) -> dict[str, float]:
-    """Reset, backward: the gradient that these lines leave is the slope of the loss, whatever the system.
+    """Compare the gradient after reset and backward with a central difference of the loss along it, for every system.
 
-    The truth is no derivative: the loss a little further along the gradient minus that a little before, by central
-    difference. Every system of the lecture and every kind of target; no weight is updated.
+    The check covers every system of the lecture and every kind of target; it trains nothing.
     """
     generator, errors = Generator().manual_seed(seed), []
     for repeat in range(REPEATS):
@@ -41,9 +40,9 @@ def one_loop(seed: int) -> dict[str, float]:
 
 
 def systems(seed: int, generator: Generator) -> list[tuple[LectureModule, Tensor, Tensor]]:
-    """Build every system with random weights, and a batch for it.
+    """Build every system with random weights, and a batch for each.
 
-    The batch of `InputOptimization` is its own noise: a parameter, and the input.
+    The batch of `InputOptimization` is its noise, which is both parameter and input.
     """
     features = math.prod(SHAPE)
     flat: dict[str, Any] = {"num_features": features, "num_classes": CLASSES, "seed": seed}
@@ -53,7 +52,7 @@ def systems(seed: int, generator: Generator) -> list[tuple[LectureModule, Tensor
     several = torch.randint(2, (BATCH, CLASSES), generator=generator).double()
     noise = InputOptimization(sample_shape=SHAPE, num_classes=CLASSES, seed=seed, hidden=[8]).double()
     shaped: dict[str, Any] = {"sample_shape": SHAPE, "num_classes": CLASSES, "seed": seed}
-    # Smooth activations: where a unit switches on or off inside the difference, there is no slope to compare with.
+    # Smooth activations, because a kink inside the central difference makes it inaccurate.
     return [
         (Perceptron(num_features=features, num_classes=2, seed=seed, initialization="default"), inputs, labels % 2),
         (LinearModel(**flat, loss="mse"), inputs, numbers),
@@ -71,7 +70,7 @@ def systems(seed: int, generator: Generator) -> list[tuple[LectureModule, Tensor
 
 
 def slope_error(module: LectureModule, inputs: Tensor, targets: Tensor) -> float:
-    """Relative error of the slope of the loss along its gradient, which is the gradient's norm."""
+    """Compute the relative difference between the slope of the loss along its gradient and the gradient's norm."""
     module.double()
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     loss = loss_of(module, inputs, targets)
@@ -86,7 +85,7 @@ def slope_error(module: LectureModule, inputs: Tensor, targets: Tensor) -> float
     for sign in (1, -1):
         with torch.no_grad():
             for parameter in parameters:
-                assert parameter.grad is not None  # looked at above
+                assert parameter.grad is not None  # compared with None above
                 parameter.add_(sign * STEP / norm * parameter.grad)
             ends.append(float(loss_of(module, inputs, targets)))
             for parameter in parameters:
@@ -96,5 +95,5 @@ def slope_error(module: LectureModule, inputs: Tensor, targets: Tensor) -> float
 
 
 def loss_of(module: LectureModule, inputs: Tensor, targets: Tensor) -> Tensor:
-    """The mean loss of a batch, as every training step computes it."""
+    """Compute the mean loss of a batch as in a training step."""
     return module.criterion.mean(module(inputs), targets)

@@ -1,4 +1,4 @@
-"""What this experiment reads off its checks."""
+"""Measures of this experiment's checks."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import math
 
 from experiments.core.grid.runs import Run
 
-# Drawn for an error of exactly 0, which has no logarithm: a tenth of double precision's rounding unit.
+# log10 that replaces that of an error of exactly 0: a tenth of double precision's rounding unit.
 NOTHING = -17.0
 
 
 def error_decades(check: Run) -> float:
-    """log10 of the largest error of the form that holds; at least -17."""
+    """log10 of the largest error of the correct form; at least -17."""
     return _decades(check["error"])
 
 
 def transcribed_decades(check: Run) -> float:
-    """log10 of the median error of the form as transcribed; nan where a check has none."""
+    """log10 of the median error of the transcribed form; nan if a check has none."""
     return _decades(check["transcribed"])
 
 

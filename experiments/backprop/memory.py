@@ -1,4 +1,4 @@
-"""What forward keeps for backward: the check of the stored activations."""
+"""The check of the activations that the forward pass stores for the backward pass."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from lightning_modules import by_hand
 from lightning_modules.by_hand import Linear, ModularNetwork, Module
 
 REPEATS = 20
-# Of the figure: one network of each depth, in single precision.
+# Networks of the figure, one of each depth, in single precision.
 SHOWN_DEPTHS = (1, 2, 4, 8, 16)
 SHOWN_WIDTH, SHOWN_BATCH, SHOWN_INPUTS, SHOWN_OUTPUTS = 128, 64, 64, 10
 
 
 def stored_activations(seed: int) -> dict[str, float]:
-    """Bytes that forward keeps for backward: batch · (inputs + depth · width + outputs) numbers, by hand.
+    """Compare the bytes stored for the backward pass with batch · (inputs + depth · width + outputs) numbers.
 
-    Autograd keeps as much, and the targets. `by_hand/…` and `autograd/…` are KiB at some depths of one network.
+    Modules by hand store exactly these; autograd also stores the targets. `by_hand/…` and `autograd/…` are the KiB of
+    one network at several depths.
     """
     generator, errors = Generator().manual_seed(seed), []
     for _ in range(REPEATS):
@@ -39,7 +40,7 @@ def stored_activations(seed: int) -> dict[str, float]:
 
 
 def _stored(depth: int, width: int, batch: int, inputs: int, outputs: int) -> tuple[int, int]:
-    """Bytes that a network of tanh layers keeps for the way back: by hand, and by autograd; parameters not counted."""
+    """Count the bytes that a tanh network stores for the backward pass, by hand and by autograd, without parameters."""
     sizes = [inputs, *[width] * depth]
     layers: list[Module] = []
     for m, n in itertools.pairwise(sizes):
@@ -67,6 +68,6 @@ def _stored(depth: int, width: int, batch: int, inputs: int, outputs: int) -> tu
 
 
 def _bytes(tensors: list[Tensor]) -> int:
-    """Memory of tensors, what they share counted once."""
+    """Count the bytes of tensors; shared storage counts once."""
     storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
     return sum(storages.values())

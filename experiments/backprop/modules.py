@@ -1,4 +1,4 @@
-"""Checks of the modules written by hand, against torch's layers and against autograd."""
+"""Checks of the modules written by hand against torch's layers and autograd."""
 
 from __future__ import annotations
 
@@ -20,20 +20,17 @@ ACTIVATIONS: dict[str, tuple[type[Module], type[nn.Module]]] = {
     "tanh": (by_hand.Tanh, nn.Tanh),
     "relu": (by_hand.ReLU, nn.ReLU),
 }
-# What torch calls the parameters of its normalisations.
+# Torch's names of the parameters of normalisations.
 TORCH_NAMES = {"scale": "weight", "shift": "bias"}
 EPS = 1e-5
 REPEATS = 10
 DEPTHS = (1, 2, 5, 20)
-# Least numbers to normalise over: two become ±1 whatever they were, and their gradient is 0 but for rounding.
+# Least count of numbers to normalise over: two always become ±1, with a gradient of 0 up to rounding.
 NORMALIZED = 4
 
 
 def modules(seed: int) -> dict[str, float]:
-    """Linear, sigmoid, tanh and ReLU against torch's: forward, delta, gradients.
-
-    And no parameter where there is nothing to learn.
-    """
+    """Compare linear, sigmoid, tanh and ReLU with torch: forward, delta, gradients, number of parameters."""
     generator, errors, draws = Generator().manual_seed(seed), [], 0
     for _ in range(REPEATS):
         batch, inputs, outputs = _sizes(generator, 3)
@@ -48,9 +45,9 @@ def modules(seed: int) -> dict[str, float]:
 
 
 def linear_module(seed: int) -> dict[str, float]:
-    """Of a last linear module under the squared error: ∂L/∂w_jn = δ_n z_j and δ_j = Σ_n δ_n w_jn, by those formulas.
+    """Compare ∂L/∂w_jn = δ_n z_j and δ_j = Σ_n δ_n w_jn of a last linear module with autograd, for the squared error.
 
-    The transcribed index, w_in with z_j, gives the gradient of the weights from another unit: `transcribed`.
+    `transcribed` is the error of the transcribed index, w_in with z_j, which gives the gradient of other weights.
     """
     generator, errors, wrong, transcribed = Generator().manual_seed(seed), [], 0, []
     for _ in range(2 * REPEATS):
@@ -65,7 +62,7 @@ def linear_module(seed: int) -> dict[str, float]:
             by_formula = torch.einsum("bn,bj->jn", delta, z)
             errors.append(relative_error(by_formula, gradient))
             errors.append(relative_error(torch.einsum("bn,jn->bj", delta, weight), delta_z))
-            # Row i of the gradient, with the z of another unit j.
+            # Row i of the gradient with the z of another unit j.
             off = relative_error(by_formula.roll(1, 0), gradient)
             transcribed.append(off)
             wrong += off > 0.01
@@ -78,10 +75,10 @@ def linear_module(seed: int) -> dict[str, float]:
 
 
 def mse_delta(seed: int) -> dict[str, float]:
-    """δ^end = 2/N (z − y) is the gradient of torch's MSELoss with N = batch · outputs, and with no smaller N.
+    """Compare δ^end = 2/N (z − y) with the gradient of torch's MSELoss, for N = batch · outputs and for smaller N.
 
-    With N = batch the gradient is too large by the number of outputs, with N = outputs by the batch: `transcribed`
-    is the error of the first, relative to the gradient.
+    With N = batch, the gradient is too large by a factor of outputs; with N = outputs, by a factor of batch.
+    `transcribed` is the relative error with N = batch.
     """
     generator, errors, wrong, too_large = Generator().manual_seed(seed), [], 0, []
     for _ in range(2 * REPEATS):
@@ -105,7 +102,7 @@ def mse_delta(seed: int) -> dict[str, float]:
 
 
 def autograd(seed: int) -> dict[str, float]:
-    """Whole networks of one to twenty layers, with each cost and each normalisation: by hand against autograd."""
+    """Compare gradients by hand with autograd, for networks of one to twenty layers, each cost and normalisation."""
     generator, errors, draws = Generator().manual_seed(seed), [], 0
     for depth in DEPTHS:
         for cost_name in ("mse", "cross_entropy", "bce"):
@@ -116,17 +113,17 @@ def autograd(seed: int) -> dict[str, float]:
 
 
 def batch_norm(seed: int) -> dict[str, float]:
-    """BatchNorm by its formula against torch's, forward and backward; each unit has mean 0 over the batch."""
+    """Compare BatchNorm with torch, forward and backward, and verify that each unit has mean 0 over the batch."""
     return _normalization(seed, BatchNorm, nn.BatchNorm1d, axis=0)
 
 
 def layer_norm(seed: int) -> dict[str, float]:
-    """LayerNorm by its formula against torch's, forward and backward; each sample has mean 0 over its units."""
+    """Compare LayerNorm with torch, forward and backward, and verify that each sample has mean 0 over its units."""
     return _normalization(seed, LayerNorm, nn.LayerNorm, axis=1)
 
 
 def clipping(seed: int) -> dict[str, float]:
-    """After clipping, the norm is at most c, the direction is the same, and a short gradient is as it was."""
+    """Verify that clipping bounds the norm by c, keeps the direction, and does not change a shorter gradient."""
     generator, errors = Generator().manual_seed(seed), []
     for _ in range(5 * REPEATS):
         parameters = [nn.Parameter(_normal(generator, *_sizes(generator, 2))) for _ in range(3)]
@@ -149,7 +146,7 @@ def _normal(generator: Generator, *shape: int) -> Tensor:
 
 
 def _sizes(generator: Generator, count: int, least: int = 2) -> list[int]:
-    """Draw sizes from `least` to 9: with a 1 among them, formulas with different indices would agree."""
+    """Draw sizes from `least` to 9; with a size of 1, formulas with different indices would agree."""
     sizes: list[int] = torch.randint(least, 10, (count,), generator=generator).tolist()
     return sizes
 
@@ -169,7 +166,7 @@ def _copy_parameters(ours: Module, theirs: nn.Module) -> None:
 
 
 def _difference(ours: Module, theirs: nn.Module, x: Tensor, generator: Generator) -> float:
-    """Largest error of forward, delta and the parameters' gradients between a module and torch's own."""
+    """Compute the largest difference of forward, delta and gradients between a module and torch's."""
     _copy_parameters(ours, theirs)
     leaf = x.clone().requires_grad_()
     expected = theirs(leaf)
@@ -197,7 +194,7 @@ def _hidden(inputs: int, outputs: int, normalization: str, generator: Generator)
 
 
 def _network_error(depth: int, cost_name: str, normalization: str, generator: Generator) -> float:
-    """Largest error of any parameter's gradient; depth counts the linear layers."""
+    """Compute the largest error of any parameter's gradient; depth counts the linear layers."""
     batch = 8
     sizes = _sizes(generator, depth + 1, NORMALIZED)
     layers: list[Module] = []
@@ -221,7 +218,7 @@ def _network_error(depth: int, cost_name: str, normalization: str, generator: Ge
     cost(network(x), targets)
     network.backward(cost.backward())
     truths = [parameter.grad for parameter in by_autograd.parameters()]
-    # A bias before BatchNorm has no effect: its gradient is 0 but for rounding, which is nothing to be relative to.
+    # A bias before BatchNorm has no effect; an error relative to its gradient of 0 up to rounding is meaningless.
     scale = max(float(truth.abs().max()) for truth in truths if truth is not None)
     errors = [
         float((parameter.grad - truth).abs().max()) / max(float(truth.abs().max()), 1e-3 * scale)

@@ -1,4 +1,4 @@
-"""The gradient of a batch as an estimate of the gradient of all samples: its mean, exactly, and its variance."""
+"""The gradient of a batch as an estimate of the gradient of all samples: mean and variance."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from datamodules import Digits
 from lightning_modules.fully_connected import FullyConnectedNetwork
 
-# Sizes of the batches; the slope is fitted up to FITTED, where drawing without replacement costs 5 % of the variance.
+# Batch sizes. The slope is fitted up to FITTED, where drawing without replacement reduces the variance by 5 %.
 SIZES = (1, 4, 16, 64, 256, 1024)
 FITTED = 64
 DRAWS = 400
@@ -19,14 +19,14 @@ PARTITIONS = 200
 
 
 def gradient_variance(seed: int) -> dict[str, float]:
-    """Variance of a batch's gradient by the size of the batch, in an untrained network on the digits.
+    """Measure the variance of a batch's gradient for each batch size, in an untrained network on the digits.
 
-    Batches are drawn without replacement, as an epoch does. `variance/0064` is the mean square, over draws, of the
-    Euclidean distance between the gradient of a batch of 64 and that of all N samples; `theory/0064` is
-    V/B · (N - B)/(N - 1) with V, the same for single samples, computed from all of them.
+    Batches are drawn without replacement, as in an epoch. `variance/0064` is the mean over draws of the squared
+    Euclidean distance between the gradient of a batch of 64 and that of all N samples. `theory/0064` is
+    V/B · (N - B)/(N - 1), where V is the exact variance for single samples.
 
     Returns:
-        `slope_error`, the slope of log variance against log size over sizes up to 64, plus 1; the variances.
+        `slope_error`, the slope of log variance against log size for sizes up to 64, plus 1; and the variances.
     """
     data = Digits(batch_size=1, seed=seed)
     data.setup()
@@ -48,7 +48,7 @@ def gradient_variance(seed: int) -> dict[str, float]:
 
 
 def batch_gradients(seed: int) -> dict[str, float]:
-    """The mean of the gradients of an epoch's batches, of one size and at the same weights, is the whole gradient."""
+    """Compare the mean gradient of an epoch's batches, of equal size and at equal weights, with the full gradient."""
     draws = torch.Generator().manual_seed(seed)
     error = 0.0
     for draw in range(PARTITIONS):
@@ -65,13 +65,13 @@ def batch_gradients(seed: int) -> dict[str, float]:
 
 
 def gradient(network: FullyConnectedNetwork, inputs: Tensor, labels: Tensor) -> Tensor:
-    """Gradient of the mean cross-entropy of a batch with respect to all parameters, as one vector."""
+    """Compute the gradient of a batch's mean cross-entropy with respect to all parameters, as one vector."""
     loss = F.cross_entropy(network(inputs), labels)
     return torch.cat([part.flatten() for part in torch.autograd.grad(loss, list(network.parameters()))])
 
 
 def sample_gradients(network: FullyConnectedNetwork, inputs: Tensor, labels: Tensor) -> Tensor:
-    """The gradient of each sample's cross-entropy: (samples, parameters)."""
+    """Compute the gradient of each sample's cross-entropy, (samples, parameters)."""
     parameters = {name: value.detach() for name, value in network.named_parameters()}
 
     def loss(point: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
@@ -82,7 +82,7 @@ def sample_gradients(network: FullyConnectedNetwork, inputs: Tensor, labels: Ten
 
 
 def _variance(deviations: Tensor, size: int, draws: torch.Generator) -> float:
-    """Mean square of the length of the mean of `size` rows, over DRAWS draws without replacement."""
+    """Compute the mean squared norm of the mean of `size` rows, over DRAWS draws without replacement."""
     n = len(deviations)
     chosen = torch.rand(DRAWS, n, generator=draws).argsort(1)[:, :size]
     weights = torch.zeros(DRAWS, n).scatter_(1, chosen, 1 / size)

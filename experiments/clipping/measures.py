@@ -1,4 +1,4 @@
-"""Numbers this experiment reads off a run, and what a seed's runs over all learning rates say together."""
+"""Measures of a run, and contrasts over the learning rates of one seed."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ import numpy as np
 
 from experiments.core.grid.runs import Run
 
-# The loss of a guess among ten classes.
+# Cross-entropy of guessing among ten classes.
 GUESS = math.log(10)
-# Training losses between which the held-out loss is read off, and the one at which: there the network has learnt most
-# of its samples, and the loss on others falls no more.
+# Range of training losses of the fitted line, and the training loss at which the validation loss is compared. There the
+# network has learnt most of its samples, and the validation loss no longer falls.
 BAND = (0.3, 0.5)
 COMPARED_AT = 0.4
 
 
 def failed(run: Run) -> float:
-    """1 if the training loss of the last epoch is no better than a guess, or is no number; else 0."""
+    """1 if the training loss of the last epoch is no better than guessing or not finite, else 0."""
     return float(not (run.status == "ok" and run["train/loss"] < GUESS))
 
 
 def log10_largest_norm(run: Run) -> float:
-    """log10 of the largest norm of the gradient before clipping, over all steps whose gradient is finite."""
+    """log10 of the largest norm of the gradient before clipping, over all steps with a finite gradient."""
     norms = [value for *_, value in run.series("gradient/norm_before") if math.isfinite(value) and value > 0]
     return math.log10(max(norms)) if norms else math.nan
 
 
 def best_val_loss(run: Run) -> float:
-    """The smallest validation loss of all looks."""
+    """Smallest validation loss of the run."""
     seen = [value for *_, value in run.series("val/loss") if math.isfinite(value)]
     return min(seen, default=math.nan)
 
 
 def val_loss_at_equal_training(run: Run) -> float:
-    """Validation loss at a training loss of 0.4, off a line through the epochs whose training loss is near it.
+    """Validation loss at a training loss of 0.4, from a line fitted to the epochs with training losses of 0.3 to 0.5.
 
-    Infinite where the training loss does not fall through all of 0.5 … 0.3: the line would end before.
+    Infinite if the training loss does not fall below 0.3, or fewer than three epochs are in this range.
     """
     trained = {epoch: value for epoch, _, value in run.series("train/loss")}
     seen = {epoch: value for epoch, _, value in run.series("val/loss")}
@@ -49,10 +49,10 @@ def val_loss_at_equal_training(run: Run) -> float:
 
 
 def log10_lr_gain(points: Sequence[tuple[Run, float]]) -> float:
-    """Contrast of `failed` over learning rates: decades by which the largest that works is larger with clipping.
+    """Contrast of `failed` over learning rates: decades by which clipping raises the largest rate that works.
 
-    The largest learning rate that works is the largest of the grid below the first that fails; where even the smallest
-    fails, it counts as one step of the grid smaller.
+    The largest rate that works is the last of the grid before the first that fails. If the smallest fails, it is one
+    grid step below the smallest.
     """
     arms: dict[str, dict[float, float]] = {"clipped": {}, "unclipped": {}}
     for run, value in points:
@@ -61,7 +61,7 @@ def log10_lr_gain(points: Sequence[tuple[Run, float]]) -> float:
 
 
 def largest_working(failures: dict[float, float]) -> float:
-    """log10 of the largest learning rate below the first that fails.
+    """log10 of the largest learning rate that works; see `log10_lr_gain`.
 
     Args:
         failures: 1 or 0 for each learning rate of the grid.

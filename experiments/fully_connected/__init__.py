@@ -1,1 +1,1 @@
-"""What a fully connected network is good for, and what not: see experiment.py."""
+"""Where a fully connected network is a good choice, and where not: see experiment.py."""

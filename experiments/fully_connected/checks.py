@@ -1,4 +1,4 @@
-"""Without training: which layers the known architectures have, and what a rearrangement of pixels is to a network."""
+"""Checks without training: layers of known architectures, and the effect of permuted pixels on a network."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ KINDS: dict[str, tuple[type[nn.Module], ...]] = {
 
 
 def rearranged(first: Tensor, order: Tensor) -> Tensor:
-    """Rearrange the columns of a first layer as the pixels of its inputs are: (units, pixels) to the same."""
+    """Permute the columns of a first layer like the pixels of its inputs: (units, pixels) to (units, pixels)."""
     return first[:, order]
 
 
 def permutation_makes_no_difference(seed: int) -> dict[str, float]:
-    """For rearranged pixels there is a network that computes the same: the one with rearranged first weights.
+    """Compare a network on images with a network of permuted first weights on permuted images.
 
-    A fully connected layer gives every pixel a column of its own; none of them knows its neighbours.
+    Both compute the same outputs, because a fully connected layer has a separate column for every pixel and does not
+    use which pixels are neighbours.
     """
     generator = torch.Generator().manual_seed(seed)
     network = FullyConnectedNetwork(PIXELS, 10, [16], seed=seed).double()
@@ -43,11 +44,12 @@ def permutation_makes_no_difference(seed: int) -> dict[str, float]:
 def torchvision_layers(_seed: int) -> dict[str, float]:
     """Count the families of torchvision's image classifiers that contain each kind of layer.
 
-    A family is a module of torchvision, such as `resnet`, and stands for one architecture; its smallest member, by
-    parameters, represents it. The seed makes no difference.
+    A family is a module of torchvision, such as `resnet`, for one architecture; its member with the fewest parameters
+    represents it. The seed has no effect.
 
     Returns:
-        `<kind>`: share of the families with at least one such layer; `<kind>/<family>`: 1 or 0; `families`.
+        `<kind>`: share of the families with at least one such layer; `<kind>/<family>`: 1 or 0; `families`: number of
+        families.
     """
     numbers: dict[str, float] = {}
     members = _smallest_members()
@@ -61,8 +63,8 @@ def torchvision_layers(_seed: int) -> dict[str, float]:
 
 
 def _smallest_members() -> dict[str, str]:
-    """Names of the smallest classifiers of torchvision by family."""
-    # Imported here: it costs a second that the other check need not pay.
+    """Return the name of torchvision's smallest classifier of each family."""
+    # Imported here, because the import takes a second, which the other check does not need.
     from torchvision import models
 
     smallest: dict[str, tuple[int, str]] = {}
@@ -74,16 +76,16 @@ def _smallest_members() -> dict[str, str]:
 
 
 def _without_weights(name: str) -> nn.Module:
-    """Build a classifier of torchvision whose weights have shapes and no memory, where that is possible."""
+    """Build a classifier of torchvision, on the meta device if possible."""
     from torchvision import models
 
-    # Of these two, random weights take minutes, and a warning says so.
+    # Initialising these two takes minutes and emits a warning.
     unfilled = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
     try:
         with torch.device("meta"):
             network: nn.Module = models.get_model(name, weights=None, **unfilled)
     except NotImplementedError:
-        # RegNet computes its widths with tensors, which must have values.
+        # RegNet computes its widths from tensor values, which meta tensors do not have.
         with torch.random.fork_rng(devices=[]):
             network = models.get_model(name, weights=None)
     return network

@@ -1,4 +1,4 @@
-"""Numbers this experiment reads off a run, beside scikit-learn's classifiers on the same split."""
+"""Measures of a run, and scores of scikit-learn's classifiers on the same split."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 from experiments.core.grid.runs import Run
 from experiments.core.training.scikit import fitted_score
 
-# The overlays of small tables: of images and texts, scikit-learn's scores are not asked for.
+# Overlays of small tables; scikit-learn's scores are not computed for images and texts.
 TABLES = ("iris", "wine", "breast_cancer", "digits_table")
 
 
 def test_logistic(run: Run) -> float:
-    """Test accuracy of logistic regression, scikit-learn's default; nan where the data are no small table."""
+    """Test accuracy of scikit-learn's default logistic regression; nan if the data are not a small table."""
     return _score(run, "logistic regression")
 
 
 def test_forest(run: Run) -> float:
-    """Test accuracy of a random forest of 100 trees, scikit-learn's default; nan where the data are no small table."""
+    """Test accuracy of scikit-learn's default random forest of 100 trees; nan if the data are not a small table."""
     return _score(run, "random forest")
 
 
@@ -34,21 +34,21 @@ def test_minus_forest(run: Run) -> float:
 
 
 def test_shift_loss(run: Run) -> float:
-    """Test accuracy minus that on samples shifted by two pixels or characters."""
+    """Test accuracy minus test accuracy on samples shifted by two pixels or characters."""
     return run["test/accuracy"] - run["test/accuracy/shifted=2"]
 
 
 def permutation_interaction(points: Sequence[tuple[Run, float]]) -> float:
-    """Contrast: what the first network is better by, minus the same on rearranged inputs.
+    """Contrast: difference between two networks minus the difference between them on permuted inputs.
 
-    The conditions are, in this order: first network, second network, and both on rearranged inputs.
+    The order of the conditions is: first network, second network, first and second on permuted inputs.
     """
     (_, first), (_, second), (_, first_rearranged), (_, second_rearranged) = points
     return (first - second) - (first_rearranged - second_rearranged)
 
 
 def _difference(accuracy: float, other: float) -> float:
-    """Difference of two shares of a small sample; single precision must not make equal ones look different."""
+    """Difference of two shares, rounded because equal shares can differ in single precision."""
     return round(accuracy - other, 6)
 
 

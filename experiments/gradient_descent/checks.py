@@ -1,4 +1,4 @@
-"""Gradient descent on quadratics, step by step and in closed form: pure functions of a seed."""
+"""Checks of gradient descent on quadratics, step by step and in closed form: pure functions of a seed."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Floats = NDArray[np.float64]
 
 DRAWS = 100
 STEPS = 30
-# Of the descent that decides whether a step converges: long enough for a thousandth beyond the threshold to show.
+# Steps of the descent that decides whether a step size converges: enough to detect one 0.1 % above the threshold.
 LONG = 2000
 BISECTIONS = 18
-# Of the picture of the loss against the step.
+# Steps for the figure of the loss against the step size.
 SHORT = 100
 MULTIPLES = tuple(round(0.05 * k, 2) for k in range(1, 25))
 INSIDE, OUTSIDE = 0.9, 1.1
@@ -24,7 +24,7 @@ OUTSIDE_STEPS = 100
 
 
 def closed_form(seed: int) -> dict[str, float]:
-    """The iterates of w ← w − ε ∂L/∂w, the gradient by autograd, are those of the closed form, at every step."""
+    """Compare the iterates of w ← w − ε ∂L/∂w, with the gradient from autograd, with the closed form at every step."""
     rng, worst = np.random.default_rng(seed), 0.0
     for _ in range(DRAWS):
         x, y = rng.normal(size=(20, 1)) + rng.normal(), rng.normal(size=20)
@@ -43,10 +43,10 @@ def closed_form(seed: int) -> dict[str, float]:
 
 
 def step_threshold(seed: int) -> dict[str, float]:
-    """The largest step with which descent on a real table converges, found by trying, beside 2/λmax.
+    """Measure the largest step size with which descent on a real table converges, by bisection, and compute 2/λmax.
 
-    Also the excess loss after some steps relative to that at the start, in decades, for multiples of 2/λmax; and what
-    the closed form says of it.
+    Also compute, for multiples of 2/λmax, log10 of the excess loss after some steps relative to the start, measured and
+    in closed form.
     """
     data = Diabetes(batch_size="full", seed=seed)
     data.setup()
@@ -54,7 +54,7 @@ def step_threshold(seed: int) -> dict[str, float]:
     rows, targets = with_ones(x), y[:, 0]
     loss = quadratic_of(x, targets)
     start = np.asarray(np.random.default_rng(seed).normal(size=rows.shape[1]), dtype=np.float64)
-    # Wide: from a thousandth of what theory says to ten times as much.
+    # A wide interval around the theoretical value.
     low, high = 1e-3 * loss.threshold, 10 * loss.threshold
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
@@ -72,14 +72,14 @@ def step_threshold(seed: int) -> dict[str, float]:
 
 
 def descend(rows: Floats, y: Floats, start: Floats, step: float, steps: int) -> Floats:
-    """Take steps of w ← w − ε ∂L/∂w on the mean squared error, the gradient computed from the samples.
+    """Take steps of w ← w − ε ∂L/∂w on the mean squared error, with the gradient of the samples.
 
     Args:
         rows: inputs with a last column of ones, (n, d + 1).
         y: targets, (n,).
-        start: w at first, (d + 1,).
-        step: ε.
-        steps: how many.
+        start: initial w, (d + 1,).
+        step: step size ε.
+        steps: number of steps.
 
     Returns:
         The last w.
@@ -91,7 +91,7 @@ def descend(rows: Floats, y: Floats, start: Floats, step: float, steps: int) -> 
 
 
 def _converges(rows: Floats, y: Floats, start: Floats, step: float) -> bool:
-    """Whether the loss is smaller at the end of a long descent than half-way; an overflow is no convergence."""
+    """Whether the loss at the end of a long descent is finite and not larger than half-way."""
     with np.errstate(over="ignore", invalid="ignore"):
         middle = descend(rows, y, start, step, LONG // 2)
         end = descend(rows, y, middle, step, LONG // 2)
@@ -100,7 +100,7 @@ def _converges(rows: Floats, y: Floats, start: Floats, step: float) -> bool:
 
 
 def _decades(loss: Quadratic, rows: Floats, y: Floats, start: Floats, multiple: float, steps: int) -> float:
-    """log10 of the excess loss after some steps over that at the start; the step is a multiple of the threshold."""
+    """log10 of the excess loss after some steps relative to the start; the step is a multiple of the threshold."""
     end = descend(rows, y, start, multiple * loss.threshold, steps)
     return float(np.log10(loss.excess(end) / loss.excess(start)))
 

@@ -1,4 +1,4 @@
-"""Numbers this experiment reads off a run."""
+"""Measures of a run."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from experiments.gradient_descent.quadratic import path_of, points_of, quadratic
 
 
 def closed_form_error(run: Run) -> float:
-    """Largest difference, at any step, between a run's weights and those that the closed form says; nan for others.
+    """Largest difference between a run's weights and the closed form, over all recorded steps.
 
-    The closed form is that of plain gradient descent with a constant step.
+    The closed form is that of plain gradient descent with a constant step; nan for other optimisers.
     """
     settings = run.settings
     if settings["optimizer"] != "sgd" or settings.get("momentum") or run.status != "ok":
@@ -25,5 +25,5 @@ def closed_form_error(run: Run) -> float:
 
 
 def excess_loss(run: Run) -> float:
-    """Loss on the training points after the last step, minus the lowest that a line has."""
+    """Training loss after the last step, minus that of the best line."""
     return float(quadratic_of(*points_of(run)).excess(path_of(run)[1][-1]))

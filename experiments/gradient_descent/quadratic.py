@@ -1,4 +1,4 @@
-"""The loss of a linear model as a quadratic: its Hessian, its minimum, and gradient descent on it in closed form."""
+"""The loss of a linear model as a quadratic: Hessian, minimum, and gradient descent in closed form."""
 
 from __future__ import annotations
 
@@ -25,41 +25,41 @@ class Quadratic(NamedTuple):
 
     @property
     def threshold(self) -> float:
-        """The step 2/λmax, beyond which gradient descent moves away from the minimum."""
+        """The step size 2/λmax above which gradient descent diverges."""
         return float(2 / np.linalg.eigvalsh(self.hessian)[-1])
 
     def excess(self, w: Floats) -> Floats:
-        """L(w) minus the lowest loss there is, for weights (…, d + 1)."""
+        """Compute L(w) minus the lowest loss, for weights (…, d + 1)."""
         off = w - self.minimum
         return np.asarray(0.5 * np.einsum("...i,ij,...j", off, self.hessian, off))
 
     def after(self, steps: int, start: Floats, step: float) -> Floats:
-        """The weights after so many steps, w* + (I − εH)ᵗ (w0 − w*), without taking them."""
+        """Compute the weights after t steps in closed form, w* + (I − εH)ᵗ (w0 − w*)."""
         values, vectors = np.linalg.eigh(self.hessian)
         off = vectors.T @ (start - self.minimum)
         return np.asarray(self.minimum + vectors @ ((1 - step * values) ** steps * off))
 
 
 def with_ones(x: Floats) -> Floats:
-    """Inputs (n, d) with a last column for the bias, (n, d + 1)."""
+    """Append a column of ones for the bias: (n, d) to (n, d + 1)."""
     return np.hstack([x, np.ones((len(x), 1))])
 
 
 def quadratic_of(x: Floats, y: Floats) -> Quadratic:
-    """The loss over points x, (n, d), and targets y, (n,)."""
+    """Return the loss for points x, (n, d), and targets y, (n,)."""
     rows = with_ones(x)
     minimum: Floats = np.linalg.lstsq(rows, y, rcond=None)[0].astype(np.float64)
     return Quadratic(2 * rows.T @ rows / len(rows), minimum, float(np.mean((rows @ minimum - y) ** 2)))
 
 
 def points_of(run: Run) -> tuple[Floats, Floats]:
-    """The points that a run learned from: x (n, d) and y (n,), float64."""
+    """Return the training points of a run: x (n, d) and y (n,), float64."""
     x, y = rebuild.data_of(run).train
     return x.double().numpy(), y[:, 0].double().numpy()
 
 
 def path_of(run: Run) -> tuple[list[int], Floats]:
-    """The recorded steps of a run and its weights there, bias last, (steps, d + 1)."""
+    """Return the recorded steps of a run and its weights at these steps, bias last, (steps, d + 1)."""
     network = rebuild.network_of(run)
     recorded = rebuild.recorded_weights(run, network)
     path = [[*weights["output.weight"][0].tolist(), float(weights["output.bias"][0])] for weights in recorded.values()]

@@ -1,6 +1,6 @@
-"""Contrasts over the grid of one seed: which cells are workable, and which architectures change places.
+"""Contrasts over the grid of one seed: workable cells, and architectures whose order changes.
 
-An architecture is a depth with a normalisation; a cell is an architecture with a learning rate.
+An architecture is a depth and a normalisation; a cell is an architecture and a learning rate.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 
 from experiments.core.grid.runs import Run
 
-# A cell is workable if it is at most five points of accuracy below the best cell of its seed, whatever its
-# normalisation: an arm that is poor everywhere has none. Two architectures further apart than that are not alike.
+# A cell is workable if its accuracy is at most five points below the best cell of its seed, over all normalisations.
+# Two architectures whose accuracies differ by more than that are apart.
 WORKABLE = 0.05
-# Two architectures differ in rank only if their accuracies do by more than a point: less is the noise of 300 samples.
+# Two architectures differ in rank only if their accuracies differ by more than a point, which exceeds the noise of 300
+# samples.
 CLEAR = 0.01
 # Accuracies are stored in single precision.
 ROUNDING = 1e-6
@@ -36,7 +37,7 @@ def layer_more_workable(points: Sequence[Point]) -> float:
 
 
 def workable_cells(points: Sequence[Point]) -> dict[str, int]:
-    """Workable cells of each normalisation among all cells of one seed."""
+    """Number of workable cells of each normalisation, for one seed."""
     cells = {_architecture(run)[0]: 0 for run, _ in points}
     for normalization, _, _ in workable(points):
         cells[normalization] += 1
@@ -44,7 +45,7 @@ def workable_cells(points: Sequence[Point]) -> dict[str, int]:
 
 
 def workable(points: Sequence[Point]) -> list[tuple[str, int, float]]:
-    """The workable cells of one seed: normalisation, depth, learning rate."""
+    """List the workable cells of one seed: normalisation, depth, learning rate."""
     least = max(value for _, value in points) - WORKABLE - ROUNDING
     return [(*_architecture(run), _rate(run)) for run, value in points if value >= least]
 
@@ -56,7 +57,7 @@ def batch_more_shared_rates(points: Sequence[Point]) -> float:
 
 
 def shared_rates(points: Sequence[Point]) -> dict[str, int]:
-    """Learning rates that are workable at every depth, of each normalisation, among all cells of one seed."""
+    """Number of learning rates that are workable at every depth, for each normalisation of one seed."""
     depths = {_architecture(run)[1] for run, _ in points}
     cells = set(workable(points))
     rates = {_architecture(run)[0]: 0 for run, _ in points}
@@ -66,18 +67,18 @@ def shared_rates(points: Sequence[Point]) -> dict[str, int]:
 
 
 def swapped_pairs(points: Sequence[Point]) -> float:
-    """Contrast: share of the pairs of architectures whose order a shared learning rate turns round.
+    """Contrast: share of the pairs of architectures whose order is reversed by a shared learning rate.
 
-    Tuned: each architecture at the rate that is best for it on validation. Shared: all at the rate that is best on
-    validation for one of them, averaged over whose rate it is. A pair has changed places if one is clearly better when
-    tuned and the other when the rate is shared.
+    Tuned means that each architecture has its best rate on the validation sample. Shared means that all have the best
+    rate of one of them, the owner; the result is the mean over owners. A pair is swapped if one architecture is clearly
+    better with tuned rates, and the other with the shared rate.
     """
     shares = [share for _, share in swapped_by_owner(points)]
     return sum(shares) / len(shares)
 
 
 def swapped_by_owner(points: Sequence[Point]) -> list[tuple[Architecture, float]]:
-    """Share of the pairs that change places, by the architecture whose best learning rate all of them share."""
+    """Share of swapped pairs for each owner of the shared learning rate."""
     shares = []
     for owner in best_rates(points):
         both = shared_and_tuned(points, owner)
@@ -87,23 +88,23 @@ def swapped_by_owner(points: Sequence[Point]) -> list[tuple[Architecture, float]
 
 
 def shared_and_tuned(points: Sequence[Point], owner: Architecture) -> dict[Architecture, tuple[float, float]]:
-    """Accuracy of each architecture at the owner's best learning rate, and at its own."""
+    """Accuracy of each architecture at the owner's best learning rate and at its own best rate."""
     accuracy = {(_architecture(run), _rate(run)): value for run, value in points}
     best = best_rates(points)
     return {a: (accuracy[a, best[owner]], accuracy[a, rate]) for a, rate in best.items()}
 
 
 def false_gaps(points: Sequence[Point]) -> float:
-    """Contrast: share of the pairs that a shared rate sets more than five points apart, and tuning does not.
+    """Contrast: share of the pairs that are more than five points apart with a shared rate, but not with tuned rates.
 
-    Shared and tuned as for `swapped_pairs`.
+    See `swapped_pairs` for shared and tuned rates.
     """
     shares = [share for _, share in false_gaps_by_owner(points)]
     return sum(shares) / len(shares)
 
 
 def false_gaps_by_owner(points: Sequence[Point]) -> list[tuple[Architecture, float]]:
-    """Share of the pairs that are apart for no other reason, by the architecture whose best rate all of them share."""
+    """Share of pairs that are apart only because of the shared rate, for each owner of the rate."""
     shares = []
     for owner in best_rates(points):
         pairs = list(itertools.combinations(shared_and_tuned(points, owner).values(), 2))
@@ -113,9 +114,9 @@ def false_gaps_by_owner(points: Sequence[Point]) -> list[tuple[Architecture, flo
 
 
 def swapped_by_sample(points: Sequence[Point]) -> float:
-    """Contrast: share of the pairs that change places between validation and test sample, everything tuned alike.
+    """Contrast: share of the pairs that are swapped between validation and test sample, with tuned rates.
 
-    What the samples alone do: the floor of `swapped_pairs`.
+    This is the noise level of `swapped_pairs`.
     """
     best = best_rates(points)
     tuned = [(run, value) for run, value in points if best[_architecture(run)] == _rate(run)]
@@ -125,7 +126,7 @@ def swapped_by_sample(points: Sequence[Point]) -> float:
 
 
 def best_rates(points: Sequence[Point]) -> dict[Architecture, float]:
-    """Learning rate of the best validation accuracy of each architecture; the smallest of equals."""
+    """Learning rate with the best validation accuracy of each architecture; the smallest one if several are equal."""
     best: dict[Architecture, tuple[float, float]] = {}
     for run, _ in sorted(points, key=lambda point: _rate(point[0])):
         architecture = _architecture(run)
@@ -135,7 +136,7 @@ def best_rates(points: Sequence[Point]) -> dict[Architecture, float]:
 
 
 def swapped_share(one: Mapping[Architecture, float], other: Mapping[Architecture, float]) -> float:
-    """Share of the pairs that are clearly in one order in the first table and clearly in the opposite in the second."""
+    """Share of the pairs whose order is clear in both tables and opposite."""
     pairs = list(itertools.combinations(one, 2))
     return sum(_order(one, *pair) * _order(other, *pair) < 0 for pair in pairs) / len(pairs)
 
@@ -158,6 +159,6 @@ def _rate(run: Run) -> float:
 
 
 def _validation(run: Run) -> float:
-    """Validation accuracy at the end; that of a diverged run does not count."""
+    """Validation accuracy at the end; 0 for a diverged run."""
     value = run["val/accuracy"]
     return value if run.status == "ok" and math.isfinite(value) else 0.0

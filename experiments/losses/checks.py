@@ -1,4 +1,4 @@
-"""Identities of softmax and cross-entropy, and where the squared distance goes wrong: pure functions of a seed."""
+"""Checks of softmax and cross-entropy identities, and of failures of the squared distance: pure functions of a seed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from torch import Tensor
 from lightning_modules.losses import Loss, build_loss
 
 DRAWS = 200
-# Each takes a likelihood of scipy's and three gradients.
+# Fewer than DRAWS, because each needs a likelihood from scipy and three gradients.
 SETS_OF_COUNTS = 40
 CLASSES = 10
-# Logits of the picture of overflow; e^z leaves float32 between 88 and 89.
+# Logits of the figure of overflow; e^z overflows float32 between 88 and 89.
 OVERFLOW_LOGITS = tuple(range(0, 121, 8))
-# How sure of itself the wrong output of the picture is.
+# Margins of the wrong output in the figure.
 MARGINS = tuple(range(0, 21))
 CLASS_COUNTS = (2, 10, 100)
 SCALES = torch.arange(0.0, 5.01, 0.25, dtype=torch.float64)
@@ -31,7 +31,7 @@ LOSSES: dict[str, Loss] = {
 
 
 def softmax_distribution(seed: int) -> dict[str, float]:
-    """Softmax is e^z / Σ e^z, positive, and sums to 1."""
+    """Compare softmax with e^z / Σ e^z, and verify that it is positive and sums to 1."""
     z = _logits(_generator(seed), scale=5.0)
     p = z.softmax(1)
     written = z.exp() / z.exp().sum(1, keepdim=True)
@@ -40,14 +40,14 @@ def softmax_distribution(seed: int) -> dict[str, float]:
 
 
 def softmax_ratio(seed: int) -> dict[str, float]:
-    """Two outputs of softmax are to each other as e to the difference of their logits."""
+    """Compare the ratio of two softmax outputs with e to the difference of their logits."""
     z = _logits(_generator(seed), scale=2.0)
     p = z.softmax(1)
     return _worst([(p[:, 0] / p[:, 1], (z[:, 0] - z[:, 1]).exp())])
 
 
 def softmax_scale(seed: int) -> dict[str, float]:
-    """The largest output of softmax never falls when all logits grow by a common factor, from 1/K on."""
+    """Verify that the largest softmax output starts at 1/K and never falls when all logits grow by a common factor."""
     z = _logits(_generator(seed), scale=2.0)
     largest = (SCALES[:, None, None] * z).softmax(2).amax(2)
     falls = (largest[:-1] - largest[1:]).clamp(min=0)
@@ -55,7 +55,7 @@ def softmax_scale(seed: int) -> dict[str, float]:
 
 
 def softmax_transcription(seed: int) -> dict[str, float]:
-    """With one letter for the output and for the sum, every term of the sum is the output's own: all would be 1/K."""
+    """Compare softmax with the transcribed formula, whose sum repeats the output's own term and gives 1/K."""
     z = _logits(_generator(seed), scale=1.0)
     literal = z.exp() / (z.shape[1] * z.exp())
     with_two_letters = z.exp() / z.exp().sum(1, keepdim=True)
@@ -64,7 +64,7 @@ def softmax_transcription(seed: int) -> dict[str, float]:
 
 
 def cross_entropy_identities(seed: int) -> dict[str, float]:
-    """Cross-entropy of a one-hot target is −log ŷ_k = −z_k + log Σ e^z."""
+    """Compare the cross-entropy of a one-hot target with −log ŷ_k and −z_k + log Σ e^z."""
     generator = _generator(seed)
     z, k = _logits(generator, scale=3.0), _labels(generator)
     mean = LOSSES["cross_entropy"].mean
@@ -81,17 +81,17 @@ def cross_entropy_identities(seed: int) -> dict[str, float]:
 
 
 def cross_entropy_gradient(seed: int) -> dict[str, float]:
-    """The gradient of cross-entropy in the logits is softmax minus the one-hot vector."""
+    """Compare the gradient of cross-entropy in the logits with softmax minus the one-hot vector."""
     generator = _generator(seed)
     z, k = _logits(generator, scale=3.0), _labels(generator)
     return _worst([(_gradient("cross_entropy", z, k), z.softmax(1) - torch.eye(CLASSES, dtype=z.dtype)[k])])
 
 
 def naive_overflow(seed: int) -> dict[str, float]:
-    """In float32, e^z / Σ e^z overflows from z = 89 on; −z_k + log Σ e^z with the largest logit taken out does not.
+    """Count the overflows of e^z / Σ e^z in float32, and compare the stable form with double precision.
 
-    Beside `error` of the stable form and the share of draws that overflow: `naive_088`, `stable_088`, the loss of a
-    single wrong logit of that size.
+    The stable form is −z_k + log Σ e^z after subtracting the largest logit. `naive_088` and `stable_088` are the losses
+    of a single wrong logit of 88.
     """
     generator = _generator(seed)
     z, k = _logits(generator, scale=60.0).float(), _labels(generator)
@@ -110,7 +110,7 @@ def naive_overflow(seed: int) -> dict[str, float]:
 
 
 def mean_over_outputs(seed: int) -> dict[str, float]:
-    """The mean over the K outputs, torch's default, makes the gradient of the squared distance K times smaller."""
+    """Verify that the mean over the K outputs, torch's default, divides the gradient of the squared distance by K."""
     generator = _generator(seed)
     z, k = _logits(generator, scale=2.0), _labels(generator)
     mean = _gradient_of(build_loss("one_hot_mse", "sigmoid", "mean"), z, k)
@@ -120,10 +120,10 @@ def mean_over_outputs(seed: int) -> dict[str, float]:
 
 
 def wrong_gradient(seed: int) -> dict[str, float]:
-    """The gradient at an output that is sure of itself and wrong, against its closed form.
+    """Compare the gradient for a confident wrong output with its closed form.
 
-    The wrong logit is m, the target's −m; the others are random for `error`, and 0 for `sigmoid_mse_m10` and the like:
-    the norm, over these two outputs, of the gradient at margin m = 10.
+    The wrong logit is m and the target's is −m; the other logits are random for `error`. With other logits of 0,
+    `sigmoid_mse_m10` and the like are the norm of the gradient over these two outputs at margin m = 10.
     """
     generator = _generator(seed)
     z, k = _logits(generator, scale=1.0), _labels(generator)
@@ -140,7 +140,7 @@ def wrong_gradient(seed: int) -> dict[str, float]:
 
 
 def closed_form(name: str, z: Tensor, labels: Tensor) -> Tensor:
-    """Gradient of each sample's loss in its logits, derived by hand: (n, K), (n,) to (n, K).
+    """Compute the gradient of each sample's loss in its logits from formulas: (n, K), (n,) to (n, K).
 
     Args:
         name: a key of `LOSSES`.
@@ -153,17 +153,17 @@ def closed_form(name: str, z: Tensor, labels: Tensor) -> Tensor:
     if name == "linear_mse":
         return 2 * (z - y)
     if name == "sigmoid_mse":
-        # σ(z) σ(−z) and not σ (1 − σ), which is 0 where σ rounds to 1.
+        # σ(z) σ(−z), because σ (1 − σ) is 0 where σ rounds to 1.
         return 2 * (z.sigmoid() - y) * z.sigmoid() * (-z).sigmoid()
     p = z.softmax(1)
     return 2 * p * ((p - y) - ((p - y) * p).sum(1, keepdim=True))
 
 
 def multinomial_likelihood(seed: int) -> dict[str, float]:
-    """N times the mean cross-entropy of free logits is the multinomial's −log likelihood without its coefficient.
+    """Compare N times the mean cross-entropy with the multinomial −log likelihood without its coefficient.
 
-    The coefficient does not depend on the logits, so both have their minimum at the same place: where softmax gives
-    the classes' frequencies. There the gradient is 0, and other logits have a larger loss.
+    The coefficient does not depend on the logits, so both have the same minimum, where softmax equals the class
+    frequencies. The check verifies that the gradient is 0 there and that other logits have a larger loss.
     """
     rng = np.random.default_rng(seed)
     pairs: list[tuple[Tensor, Tensor]] = []
@@ -186,10 +186,10 @@ def multinomial_likelihood(seed: int) -> dict[str, float]:
 
 
 def distance_and_argmax(seed: int) -> dict[str, float]:
-    """Of two outputs, the one nearer to the one-hot vector can be the one whose arg max is wrong.
+    """Verify that, of two outputs, the one nearer to the one-hot vector can have the wrong arg max.
 
-    The near one misses the target's place by a hair; the far one is right, with every other output just below.
-    `error` is 1 if any pair does not disagree so.
+    In the near output another class is slightly above the target; in the far output all classes are slightly below it.
+    `error` is 1 if distance and arg max agree for any pair.
     """
     generator = _generator(seed)
     failures = 0
@@ -210,11 +210,11 @@ def distance_and_argmax(seed: int) -> dict[str, float]:
 
 
 def gradient_share(seed: int) -> dict[str, float]:
-    """Share of the gradient in the logits, in absolute values, that the outputs beside the target get.
+    """Measure the share of the gradient in the logits, in absolute values, on the outputs other than the target.
 
-    Logits are standard normal, as a fresh network's would be, and only samples count whose arg max is right already.
-    `mse_share_010` is the mean share of sigmoid + MSE for K = 10, `mse_more_010` what it has more than cross-entropy;
-    the share of cross-entropy is ½ whatever the logits, of which `error` is the deviation.
+    Logits are standard normal, as in a new network, and the target is their arg max. `mse_share_010` is the mean share
+    of sigmoid + MSE for K = 10, and `mse_more_010` is that share minus the share of cross-entropy, which is always ½;
+    `error` is its deviation from ½.
     """
     generator = _generator(seed)
     found: dict[str, float] = {}
@@ -240,7 +240,7 @@ def _mean_cross_entropy(z: Tensor, labels: Tensor) -> Tensor:
 
 
 def _confidently_wrong(z: Tensor, labels: Tensor, margins: Tensor) -> Tensor:
-    """Give the target −m and the output before it m."""
+    """Set the logit of the target to −m and the logit of the previous class to m."""
     z = z.clone()
     z.scatter_(1, labels[:, None], -margins[:, None].to(z.dtype))
     return z.scatter_(1, ((labels - 1) % z.shape[1])[:, None], margins[:, None].to(z.dtype))
@@ -251,7 +251,7 @@ def _gradient(name: str, z: Tensor, labels: Tensor) -> Tensor:
 
 
 def _gradient_of(loss: Loss, z: Tensor, labels: Tensor) -> Tensor:
-    """Gradient of each sample's own loss: the mean over the batch divides by its size."""
+    """Compute the gradient of each sample's loss; the factor undoes the mean over the batch."""
     point = z.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(len(z) * loss.mean(point, labels), point)
     return gradient
@@ -270,6 +270,6 @@ def _labels(generator: torch.Generator) -> Tensor:
 
 
 def _worst(pairs: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
-    """Largest error of pairs (value, truth), relative to 1 + |truth|."""
+    """Compute the largest error of pairs (value, truth), relative to 1 + |truth|."""
     errors = [((value - truth).abs() / (1 + truth.abs())).max() for value, truth in pairs]
     return {"error": float(torch.stack([error.double() for error in errors]).max()), "draws": float(DRAWS)}

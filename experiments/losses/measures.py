@@ -1,4 +1,4 @@
-"""Numbers this experiment reads off a run: how many steps a loss takes to a validation accuracy, and contrasts."""
+"""Measures of a run: steps to a validation accuracy; and contrasts."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from experiments.core.grid.runs import Run
 
-# Every loss gets there from an ordinary start, and it is far from a guess.
+# Every loss reaches this validation accuracy from the default initialisation, and it is far above guessing.
 TARGET = 0.7
 
 
 def log10_steps_to_target(run: Run) -> float:
-    """log10 of the optimiser steps until the validation accuracy is 0.7; of all steps if it never is."""
+    """log10 of the optimiser steps until the validation accuracy first is 0.7; of all steps if it never is."""
     seen = run.series("val/accuracy")
     arrivals = [step for _, step, value in seen if value >= TARGET]
     last = [step for _, step, _ in seen][-1:]
@@ -20,7 +20,7 @@ def log10_steps_to_target(run: Run) -> float:
 
 
 def arrived(run: Run) -> float:
-    """1 if the validation accuracy is 0.7 at some look, else 0."""
+    """1 if the validation accuracy reaches 0.7 at some validation, else 0."""
     return float(any(value >= TARGET for *_, value in run.series("val/accuracy")))
 
 

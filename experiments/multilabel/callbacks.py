@@ -1,4 +1,4 @@
-"""Several labels a sample: the score above which a label is predicted, chosen on validation samples."""
+"""Several labels a sample: prediction thresholds chosen on the validation sample."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from experiments.core.callbacks.instrument import Instrument
 from lightning_modules.base import LectureModule
 from lightning_modules.label_losses import label_scores
 
-# The hundredths between 0 and 1.
+# Candidate thresholds: .01 to .99.
 THRESHOLDS = torch.arange(1, 100) / 100
 
 
 class LabelThreshold(Instrument):
-    """Tests again with the threshold that is best on validation samples, for each way of counting its own.
+    """Tests again with the threshold that is best on the validation sample, separately for each metric.
 
-    A loss that is compared with another must not lose by a rule that was made for the other. Scores are the sigmoid of
-    the outputs, or their softmax after `label_softmax`; a label is predicted where its score is above the threshold.
-    Recorded after the test: `test/exact_match/tuned` and `test/micro_f1/tuned`; `test/exact_match/labels=0` and so on,
-    the first among the test samples that have so many labels, where there are some; the thresholds,
+    This makes the comparison of losses independent of their default prediction rules. Scores are the sigmoid of the
+    outputs, or their softmax for `label_softmax`; a label is predicted if its score exceeds the threshold. Recorded
+    after the test: `test/exact_match/tuned` and `test/micro_f1/tuned`; `test/exact_match/labels=0` and so on, the exact
+    match among the test samples with that number of labels, if there are any; and the thresholds,
     `threshold/exact_match` and `threshold/micro_f1`. Slide "Multi-label".
     """
 
@@ -31,15 +31,15 @@ class LabelThreshold(Instrument):
         super().__init__()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Refuse a module that does not learn several labels a sample."""
+        """Refuse a module whose loss is not for several labels per sample."""
         if plain_modules(pl_module, self)[0].criterion.kind != "labels":
             raise ValueError("LabelThreshold needs a loss of several labels a sample, such as bce")
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Choose the thresholds, and record what they give."""
+        """Choose the thresholds, and record the test metrics with them."""
         pairs = zip(plain_modules(pl_module, self), data_of_each(trainer), strict=True)
         rows = [_tuned(module, data) for module, data in pairs]
-        # Not every test sample has samples of each number of labels.
+        # Not every seed has test samples with each number of labels.
         names = dict.fromkeys(name for row in rows for name in row)
         nothing = torch.tensor(torch.nan)
         values = [torch.stack([row.get(name, nothing).double() for row in rows]) for name in names]
@@ -72,12 +72,12 @@ def _tuned(module: LectureModule, data: Any) -> dict[str, Tensor]:
 
 
 def exact_match(predicted: Tensor, targets: Tensor) -> Tensor:
-    """Share of the samples all of whose labels are right: (n, labels) bool each."""
+    """Compute the share of the samples whose labels are all correct: two (n, labels) bool to ()."""
     return (predicted == targets).all(1).float().mean()
 
 
 def micro_f1(predicted: Tensor, targets: Tensor) -> Tensor:
-    """F1 over all labels of all samples, 0 where nothing is predicted and nothing there: (n, labels) bool each."""
+    """Compute F1 over all labels of all samples, 0 if no label is predicted or present: two (n, labels) bool to ()."""
     return 2 * (predicted & targets).sum() / (predicted.sum() + targets.sum()).clamp(min=1)
 
 
@@ -85,7 +85,7 @@ COUNTS = {"exact_match": exact_match, "micro_f1": micro_f1}
 
 
 def best_threshold(count: str, scores: Tensor, targets: Tensor) -> float:
-    """Of `THRESHOLDS`, find the one with the largest exact match or micro-F1; of several, the one in their middle."""
+    """Return the element of `THRESHOLDS` with the largest metric; the middle one if several are equal."""
     values = torch.stack([COUNTS[count](scores > threshold, targets) for threshold in THRESHOLDS])
     best = (values == values.max()).nonzero().flatten()
     return float(THRESHOLDS[best[len(best) // 2]])

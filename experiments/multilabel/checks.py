@@ -1,4 +1,4 @@
-"""Identities of the losses of several labels: pure functions of a seed that return the largest error of many draws."""
+"""Checks of losses for several labels: pure functions of a seed that return the largest error of many draws."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LABELS = 6
 
 
 def bce_is_bernoulli(seed: int) -> dict[str, float]:
-    """Binary cross-entropy of a sample is −log of the probability of its labels if they are independent."""
+    """Compare a sample's binary cross-entropy with −log of the probability of its labels, if they are independent."""
     outputs, targets = _draws(seed)
     loss = build_loss("bce", reduction="sum").mean
     value = torch.stack([loss(row[None], target[None]) for row, target in zip(outputs, targets, strict=True)])
@@ -22,7 +22,7 @@ def bce_is_bernoulli(seed: int) -> dict[str, float]:
 
 
 def softmax_predicts_something(seed: int) -> dict[str, float]:
-    """Softmax gives some label an equal share or more, and the rule after it always predicts one; sigmoids need not."""
+    """Verify that some softmax output is >= 1 / labels, and that its prediction rule always predicts a label."""
     outputs, _ = _draws(seed)
     highest = label_scores("label_softmax")(outputs).amax(1)
     lacking = (1 / LABELS - highest).clamp(min=0) + (~by_share(outputs).any(1)).double()
@@ -30,7 +30,7 @@ def softmax_predicts_something(seed: int) -> dict[str, float]:
 
 
 def as_transcribed(probability: Tensor, targets: Tensor) -> Tensor:
-    """Compute −Σ y log ŷ + (1 − y) log(1 − ŷ) with the minus before the first term only: (n, labels) to (n,)."""
+    """Compute −Σ y log ŷ + (1 − y) log(1 − ŷ), where the minus applies to the first term only: (n, labels) to (n,)."""
     return -(targets * probability.log()).sum(1) + ((1 - targets) * (1 - probability).log()).sum(1)
 
 
@@ -40,10 +40,10 @@ def with_parentheses(probability: Tensor, targets: Tensor) -> Tensor:
 
 
 def parentheses(seed: int) -> dict[str, float]:
-    """The minus must cover both terms: without parentheses the loss rewards what it should punish.
+    """Compare both readings of the formula, with and without parentheses, with the negative log-likelihood.
 
-    `counterexamples` are the draws where the formula as transcribed is not the negative log-likelihood: all whose
-    labels are not all there.
+    `counterexamples` counts the draws on which the transcribed formula, without parentheses, differs: all draws with an
+    absent label.
     """
     outputs, targets = _draws(seed)
     probability = torch.sigmoid(outputs)
@@ -53,13 +53,13 @@ def parentheses(seed: int) -> dict[str, float]:
 
 
 def _likelihood(probability: Tensor, targets: Tensor) -> Tensor:
-    """−log of the probability of a sample's labels, by torch's own law: (n, labels) to (n,)."""
+    """Compute −log of the probability of a sample's labels with `torch.distributions`: (n, labels) to (n,)."""
     log_probability: Tensor = Bernoulli(probability).log_prob(targets)  # type: ignore[no-untyped-call]
     return -log_probability.sum(1)
 
 
 def _draws(seed: int) -> tuple[Tensor, Tensor]:
-    """Logits and labels, (DRAWS, LABELS) each."""
+    """Draw logits and labels, (DRAWS, LABELS) each."""
     generator = torch.Generator().manual_seed(seed)
     outputs = 3 * torch.randn(DRAWS, LABELS, generator=generator, dtype=torch.float64)
     return outputs, torch.randint(2, (DRAWS, LABELS), generator=generator).double()

@@ -1,4 +1,4 @@
-"""Numbers of this experiment that the runs do not record themselves."""
+"""Measures of this experiment beyond the recorded ones."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from experiments.core.grid.runs import Run
 
 
 def test_exact_match_gain(run: Run) -> float:
-    """What a threshold chosen on validation samples adds to the exact match of the loss's own rule."""
+    """Exact match with the threshold chosen on the validation sample, minus exact match with the default rule."""
     return run["test/exact_match/tuned"] - run["test/exact_match"]

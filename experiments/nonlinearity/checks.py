@@ -1,4 +1,4 @@
-"""Identities about linear layers, the sign and biases: pure functions of a seed."""
+"""Checks of linear layers, the sign and biases: pure functions of a seed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 
 
 def collapse(seed: int) -> dict[str, float]:
-    """A stack of two to four linear layers computes what the one layer computes that its weights multiply to."""
+    """Compare a stack of two to four linear layers with the single layer of their multiplied weights."""
     rng, worst = np.random.default_rng(seed), 0.0
     for _ in range(DRAWS):
         features, classes, *hidden = (int(size) for size in rng.integers(1, 10, size=rng.integers(3, 6)))
@@ -29,7 +29,7 @@ def collapse(seed: int) -> dict[str, float]:
 
 
 def expansion(seed: int) -> dict[str, float]:
-    """The lecture's f3 written out is the network's; with the weight w21 in the place of the bias w01 it is not."""
+    """Compare the lecture's expanded f3 with the network, correct and with w21 instead of the bias w01."""
     rng, worst, wrong = np.random.default_rng(seed), 0.0, 0
     for _ in range(DRAWS):
         network = FullyConnectedNetwork(2, 1, [2], seed=int(rng.integers(2**31)), activation="identity").double()
@@ -37,7 +37,7 @@ def expansion(seed: int) -> dict[str, float]:
         with torch.no_grad():
             truth = network(torch.from_numpy(x))[:, 0].numpy()
         state = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
-        # weight[j, i] is from input i to unit j: the slide's w_ij.
+        # weight[j, i], from input i to unit j, is the slide's w_ij.
         w1, b1 = state["hidden.0.linear.weight"], state["hidden.0.linear.bias"]
         w2, b2 = state["output.weight"][0], state["output.bias"][0]
         right, as_transcribed = _expanded(x, w1, b1, w2, b2), _expanded(x, w1, b1, w2, w2[1])
@@ -47,7 +47,7 @@ def expansion(seed: int) -> dict[str, float]:
 
 
 def sign_gradient(seed: int) -> dict[str, float]:
-    """Below a sign, autograd's gradient is exactly 0 for every weight; below a tanh or a sigmoid it is not."""
+    """Verify that the gradient of the weights before a sign is exactly 0, and not 0 before a tanh or a sigmoid."""
     generator, worst = torch.Generator().manual_seed(seed), 0.0
     for draw in range(DRAWS):
         x = torch.randn(20, 2, generator=generator, dtype=torch.float64)
@@ -59,7 +59,7 @@ def sign_gradient(seed: int) -> dict[str, float]:
 
 
 def odd_without_bias(seed: int) -> dict[str, float]:
-    """Without biases a tanh network is odd, f(−x) = −f(x), and so it cannot be XOR, for which f(−x) = f(x)."""
+    """Verify that a tanh network without biases is odd, f(−x) = −f(x), and so cannot be XOR, where f(−x) = f(x)."""
     generator, worst = torch.Generator().manual_seed(seed), 0.0
     points = torch.tensor([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]], dtype=torch.float64)
     labels = torch.tensor([0, 1, 1, 0])
@@ -73,7 +73,7 @@ def odd_without_bias(seed: int) -> dict[str, float]:
 
 
 def _expanded(x: Floats, w1: Floats, b1: Floats, w2: Floats, b2: Floats) -> Floats:
-    """Collect the terms of x1, of x2 and the constant, as on the slide "Combinons deux neurones"."""
+    """Sum the terms of x1, of x2 and the constant, as on the slide "Combinons deux neurones"."""
     of_x1 = w2[0] * w1[0, 0] + w2[1] * w1[1, 0]
     of_x2 = w2[0] * w1[0, 1] + w2[1] * w1[1, 1]
     constant = b2 + w2[0] * b1[0] + w2[1] * b1[1]
@@ -81,7 +81,7 @@ def _expanded(x: Floats, w1: Floats, b1: Floats, w2: Floats, b2: Floats) -> Floa
 
 
 def _first_gradient(name: str, seed: int, x: torch.Tensor, labels: torch.Tensor) -> float:
-    """Largest gradient of a weight or bias of the first layer."""
+    """Compute the largest gradient of a weight or bias of the first layer."""
     network = FullyConnectedNetwork(2, 2, [8], seed=seed, activation=name).double()
     loss = torch.nn.functional.cross_entropy(network(x), labels)
     gradients = torch.autograd.grad(loss, list(network.hidden[0].parameters()))

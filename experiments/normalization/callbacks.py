@@ -1,4 +1,4 @@
-"""How predictable the loss is along its own gradient, and how far training mode is from evaluation mode."""
+"""Callbacks that measure how predictable the loss is along its gradient, and how training and evaluation differ."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from lightning_modules.stack import Stack, StackedNetwork
 
 
 class Landscape(Instrument):
-    """Records how loss and gradient change where the gradient points (Santurkar et al. 2018, section 3.2).
+    """Records how loss and gradient change along the gradient (Santurkar et al. 2018, section 3.2).
 
-    On a recorded step the batch that is about to be learnt gives its loss L and gradient g. The parameters then move to
-    w - m·lr·g for every m of `moves`, lr being the learning rate of that step, and the same batch gives L' and g'
-    there: `landscape/loss` is L; `landscape/loss_range` the largest minus the smallest of L and all L';
-    `landscape/gradient_change/<m>` the length of g' - g over that of g; `landscape/gradient_norm` the length of g. The
-    loss is the data's, without penalty. All moves see the same dropout masks. Parameters, buffers, gradients and
-    random numbers of the training are not touched: the network is evaluated on copies of the first two.
+    Before a recorded step, the loss L and the gradient g of its batch are computed, and for every m of `moves` the loss
+    L' and the gradient g' at the parameters w - m·lr·g, where lr is the learning rate of the step. `landscape/loss` is
+    L; `landscape/loss_range` is the largest minus the smallest of L and all L'; `landscape/gradient_change/<m>` is the
+    norm of g' - g divided by the norm of g; `landscape/gradient_norm` is the norm of g. The loss does not include
+    penalties. All moves use the same dropout masks. The callback works on copies and does not change parameters,
+    buffers, gradients or random numbers of the training.
 
     Slide "Topologie de l'espace de recherche & gradient".
 
     Args:
-        every_n_steps: optimiser steps between two records, beginning with step 0.
-        moves: lengths of the moves in units of the learning rate, each > 0; [0.5, 1, 2, 4] if not given.
+        every_n_steps: optimiser steps between two records, starting at step 0.
+        moves: lengths of the moves in units of the learning rate, each > 0. Default: [0.5, 1, 2, 4].
     """
 
     stackable = LAYERWISE
@@ -43,22 +43,22 @@ class Landscape(Instrument):
             raise ValueError(f"moves must be positive numbers, at least one; they are {self.moves}")
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Refuse a module that does not say what it learns from."""
+        """Refuse modules other than `LectureModule` and `Stack`."""
         if not isinstance(pl_module, LectureModule | Stack):
             raise ValueError(f"Landscape needs a network with inputs and targets, not {type(pl_module).__name__}")
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Look ahead from a recorded step, and from no other."""
+        """Measure before each recorded step."""
         if not (self.is_due(trainer) and ends_step(trainer, batch_idx)):
             return
-        assert isinstance(pl_module, LectureModule | Stack)  # `setup` lets no other pass
+        assert isinstance(pl_module, LectureModule | Stack)  # validated in `setup`
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         start = {name: p.detach() for name, p in pl_module.network.named_parameters() if p.requires_grad}
-        loss, gradient = _look(pl_module, start, batch)
+        loss, gradient = _evaluate_at(pl_module, start, batch)
         length, losses, changes = _lengths(gradient, len(loss)), [loss], []
         for move in self.moves:
             moved = {name: p - move * rate * g for (name, p), g in zip(start.items(), gradient, strict=True)}
-            loss_there, gradient_there = _look(pl_module, moved, batch)
+            loss_there, gradient_there = _evaluate_at(pl_module, moved, batch)
             losses.append(loss_there)
             difference = [b - a for a, b in zip(gradient, gradient_there, strict=True)]
             changes.append(_lengths(difference, len(loss)) / length)
@@ -69,10 +69,10 @@ class Landscape(Instrument):
         self.record(trainer, names, values)
 
 
-def _look(
+def _evaluate_at(
     module: LectureModule | Stack, parameters: dict[str, Tensor], batch: Sequence[Tensor]
 ) -> tuple[Tensor, list[Tensor]]:
-    """Losses, (networks,), and gradients at other parameters, in training mode, with the random numbers to come."""
+    """Compute losses, (networks,), and gradients at given parameters, with the random numbers of the next step."""
     inputs, targets = batch
     point = {name: value.clone().requires_grad_() for name, value in parameters.items()}
     buffers = {name: buffer.clone() for name, buffer in module.network.named_buffers()}
@@ -84,36 +84,35 @@ def _look(
 
 
 def _lengths(vectors: Sequence[Tensor], networks: int) -> Tensor:
-    """Euclidean length of each network's entries, (networks,), in float64: small squares underflow in float32."""
+    """Compute each network's norm, (networks,), in float64 because small squares underflow in float32."""
     return torch.stack([vector.double().square().reshape(networks, -1).sum(1) for vector in vectors]).sum(0).sqrt()
 
 
 class TrainEvalGap(Instrument):
-    """Records how the outputs for one batch differ between training mode and evaluation mode, at equal parameters.
+    """Records how the outputs for a batch differ between training mode and evaluation mode, at equal parameters.
 
-    Only modules that behave differently in the two modes can open a gap: BatchNorm, which estimates mean and variance
-    on the mini-batch in training and takes running averages in evaluation, and dropout. On a recorded step, for the
-    batch that is about to be learnt: `modes/changed` is the share of samples whose largest output is another one;
-    `modes/output_change` the root mean square of the difference of the outputs over that of the outputs in evaluation;
-    `modes/loss_gap` the loss in evaluation minus that in training. Buffers and random numbers of the training are not
-    touched. Slide "Topologie de l'espace de recherche & gradient".
+    The modes differ for BatchNorm, which uses statistics of the mini-batch in training and running averages in
+    evaluation, and for dropout. Before a recorded step, for its batch: `modes/changed` is the share of samples whose
+    arg max differs; `modes/output_change` is the root mean square of the output difference divided by that of the
+    outputs in evaluation; `modes/loss_gap` is the loss in evaluation minus the loss in training. The callback does not
+    change buffers or random numbers of the training. Slide "Topologie de l'espace de recherche & gradient".
 
     Args:
-        every_n_steps: optimiser steps between two records, beginning with step 0.
+        every_n_steps: optimiser steps between two records, starting at step 0.
     """
 
     stackable = LAYERWISE
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Refuse a module that does not say what it learns from."""
+        """Refuse modules other than `LectureModule` and `Stack`."""
         if not isinstance(pl_module, LectureModule | Stack):
             raise ValueError(f"TrainEvalGap needs a network with inputs and targets, not {type(pl_module).__name__}")
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Compare the modes before a recorded step, and before no other."""
+        """Compare the modes before each recorded step."""
         if not (self.is_due(trainer) and ends_step(trainer, batch_idx)):
             return
-        assert isinstance(pl_module, LectureModule | Stack)  # `setup` lets no other pass
+        assert isinstance(pl_module, LectureModule | Stack)  # validated in `setup`
         inputs, targets = batch
         training, evaluation = (_outputs(pl_module, inputs, training) for training in (True, False))
         before, after = (pl_module.criterion.mean(outputs, targets).reshape(-1) for outputs in (training, evaluation))

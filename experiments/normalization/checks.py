@@ -1,4 +1,4 @@
-"""What the two normalisations compute beside the formulas themselves: modes, batches of two, other samples."""
+"""Checks of BatchNorm and LayerNorm: evaluation mode, batches of two, dependence on other samples."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from lightning_modules.layers.normalization import normalization
 
 DRAWS = 200
 FEATURES = 5
-# Of `mode_gap_slope`: enough of them that a slope is known to a hundredth.
+# Units in `mode_gap_slope`, enough to determine the slope to a hundredth.
 UNITS = 2000
 MOMENTUM, EPSILON = 0.1, 1e-5
-# Also: below, the formula is not yet near.
+# Batch sizes in `mode_gap_slope`; the formula is inaccurate for smaller ones.
 BATCH_SIZES = (16, 32, 64, 128, 256)
 
 
 def running_averages(seed: int) -> dict[str, float]:
-    """In evaluation BatchNorm uses running averages: each batch counts .9 times as much as the next one.
+    """Compare BatchNorm in evaluation with running averages in which each batch has .9 times the weight of the next.
 
-    Mean from 0, variance (divided by n - 1) from 1, weight .1 for the newest batch.
+    The mean starts at 0 and the variance (divided by n - 1) at 1; the newest batch has the weight .1.
     """
     generator, errors = _generator(seed), []
     for _ in range(DRAWS):
@@ -40,7 +40,7 @@ def running_averages(seed: int) -> dict[str, float]:
 
 
 def batch_of_two(seed: int) -> dict[str, float]:
-    """Of two samples BatchNorm leaves only which is the larger: +1 and -1, however far apart (here at least 1)."""
+    """Verify that BatchNorm maps two samples to +1 and -1, whatever their distance (at least 1 here)."""
     generator, errors = _generator(seed), []
     for _ in range(DRAWS):
         one = _samples(generator, 1)
@@ -52,7 +52,7 @@ def batch_of_two(seed: int) -> dict[str, float]:
 
 
 def sample_alone(seed: int) -> dict[str, float]:
-    """LayerNorm gives a sample the same output alone or among others, in training or in evaluation."""
+    """Verify that LayerNorm's output for a sample does not depend on other samples or on the mode."""
     generator, errors = _generator(seed), []
     for _ in range(DRAWS):
         layer, samples = _layer("layer"), _samples(generator, 6)
@@ -63,10 +63,10 @@ def sample_alone(seed: int) -> dict[str, float]:
 
 
 def mode_gap_slope(seed: int) -> dict[str, float]:
-    """Slope of log gap over log batch size, plus ½; the gap is that of BatchNorm's outputs between its two modes.
+    """Measure the slope of log gap against log batch size, plus ½, for the gap of BatchNorm between its two modes.
 
-    The samples are standard normal, and evaluation takes mean 0 and variance 1, which are theirs. Theory for large n:
-    batch mean and deviation are off by variances of 1/n and 1/(2n), so that the gap is √(3 / 2n).
+    The samples are standard normal, and evaluation uses their true mean 0 and variance 1. In theory, for large n, batch
+    mean and deviation have variances of 1/n and 1/(2n), so the gap is √(3 / 2n).
     """
     generator, gaps = _generator(seed), []
     for n in BATCH_SIZES:

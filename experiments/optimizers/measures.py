@@ -1,4 +1,4 @@
-"""Where a training ends, how soon it gets to a loss, and how many variants are ahead of plain gradient descent."""
+"""Measures of a run: final loss and steps to a target; and contrasts with plain gradient descent."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ def final_loss(run: Run) -> float:
 
 
 def decades_to_target(run: Run) -> float:
-    """log10 of the steps until that loss was first at or below the target; of all its steps if it never was."""
+    """log10 of the steps until the loss of `final_loss` first reached the target; of all steps if it never did."""
     steps = run["target/steps"]
     return math.log10(steps) if steps > 0 else math.nan
 
 
 def arrived(run: Run) -> float:
-    """1 if that loss was ever at or below the target, else 0; a run that diverged counts as one that was not."""
+    """1 if the loss of `final_loss` ever reached the target, else 0; a diverged run counts as 0."""
     return float(run.status == "ok" and run["target/arrived"] == 1)
 
 
 def variants_ahead(points: Sequence[tuple[Run, float]]) -> float:
-    """Contrast: how many of the later conditions have a loss more than LEAD below that of the first."""
+    """Contrast: number of later conditions whose loss is more than LEAD below that of the first."""
     (_, plain), *variants = points
     return float(sum(loss < plain - LEAD for _, loss in variants))
 
 
 def spread_minus_gain(points: Sequence[tuple[Run, float]]) -> float:
-    """Contrast: largest minus smallest of the later conditions, minus by how much their mean is below the first."""
+    """Contrast: range of the later conditions' losses, minus the gain (first loss minus mean of the later losses)."""
     (_, plain), *variants = points
     losses = [loss for _, loss in variants]
     return (max(losses) - min(losses)) - (plain - sum(losses) / len(losses))

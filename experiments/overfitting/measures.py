@@ -1,4 +1,4 @@
-"""Numbers this experiment reads off a run. Accuracies are shares, losses cross-entropies in nats."""
+"""Measures of a run, and contrasts. Accuracies are shares; losses are cross-entropies in nats."""
 
 from __future__ import annotations
 
@@ -9,45 +9,45 @@ import numpy as np
 
 from experiments.core.grid.runs import Run
 
-# With a fifth of the labels drawn at random, a network that knows only the true classes pays 0.87 nats at best: below
-# that it learns wrong labels by heart.
+# With a fifth of the labels drawn at random, a network that knows only the true classes has a loss of at least 0.87
+# nats; below that it memorises wrong labels.
 LEARNED = 0.5
-# A training accuracy that a network reaches only by knowing its samples one by one.
+# A training accuracy that requires memorising the samples.
 BY_HEART = 0.95
 
 
 def test_loss_excess(run: Run) -> float:
-    """Test loss of the last weights minus that of the weights that validation found best: what training on cost."""
+    """Test loss of the last weights minus that of the best weights on the validation sample."""
     return run["final_test/loss"] - run["test/loss"]
 
 
 def test_accuracy_excess(run: Run) -> float:
-    """Test accuracy of the last weights minus that of the best: negative where training on cost accuracy."""
+    """Test accuracy of the last weights minus that of the best weights; negative if further training cost accuracy."""
     return run["final_test/accuracy"] - run["test/accuracy"]
 
 
 def best_val_loss(run: Run) -> float:
-    """The smallest validation loss of all looks."""
+    """Smallest validation loss of the run."""
     seen = [value for *_, value in run.series("val/loss") if math.isfinite(value)]
     return min(seen, default=math.nan)
 
 
 def best_val_loss_if_learned(run: Run) -> float:
-    """The smallest validation loss, infinite for a learning rate that is too small to learn the training samples."""
+    """Smallest validation loss; infinite if the training loss never falls to 0.5 (learning rate too small)."""
     learned = any(value <= LEARNED for *_, value in run.series("train/loss"))
     return best_val_loss(run) if learned else math.inf
 
 
 def best_epoch(run: Run) -> float:
-    """The epoch, counted from 1, with the smallest validation loss."""
+    """Epoch, counted from 1, with the smallest validation loss."""
     seen = [(value, epoch) for epoch, _, value in run.series("val/loss") if math.isfinite(value)]
     return float(min(seen)[1] + 1) if seen else math.nan
 
 
 def val_loss_excess_when_learned(run: Run) -> float:
-    """Validation loss minus its smallest value when the training loss first is at most 0.5; at the end if it never is.
+    """Validation loss minus its minimum when the training loss first is at most 0.5; at the end if it never is.
 
-    Between two looks the validation loss is interpolated.
+    The validation loss is interpolated between validations.
     """
     seen = run.series("val/loss")
     learned = [epoch for epoch, _, value in run.series("train/loss") if value <= LEARNED]
@@ -59,13 +59,13 @@ def val_loss_excess_when_learned(run: Run) -> float:
 
 
 def learned_epoch(run: Run) -> float:
-    """The epoch, counted from 1, in which the training loss first is at most 0.5; the last one if it never is."""
+    """Epoch, counted from 1, in which the training loss first is at most 0.5; the last one if it never is."""
     trained = run.series("train/loss")
     return _first_epoch([(epoch, value <= LEARNED) for epoch, _, value in trained])
 
 
 def by_heart_epoch(run: Run) -> float:
-    """The epoch, counted from 1, in which the training accuracy first is 95 %; the last one if it never is."""
+    """Epoch, counted from 1, in which the training accuracy first is 95 %; the last one if it never is."""
     trained = run.series("train/accuracy")
     return _first_epoch([(epoch, value >= BY_HEART) for epoch, _, value in trained])
 
@@ -76,12 +76,12 @@ def by_heart(run: Run) -> float:
 
 
 def test_accuracy_over_chance(run: Run) -> float:
-    """Test accuracy of the last weights minus that of a guess among ten classes."""
+    """Test accuracy of the last weights minus that of guessing among ten classes."""
     return run["final_test/accuracy"] - 0.1
 
 
 def slope_per_layer(points: Sequence[tuple[Run, float]]) -> float:
-    """Contrast: slope of the least-squares line through the values against the number of hidden layers."""
+    """Contrast: slope of the least-squares line of the measure against the number of hidden layers."""
     depths = [float(run.settings["depth"]) for run, _ in points]
     return float(np.polyfit(depths, [value for _, value in points], 1)[0])
 

@@ -1,4 +1,4 @@
-"""What the perceptron's algorithm does, and what is known about it: pure functions of a seed."""
+"""Checks of the perceptron, its cost and its algorithm: pure functions of a seed."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from experiments.perceptron.algorithm import Floats, learn, linearly_separable, 
 from lightning_modules.perceptron import PerceptronNetwork, novikoff_bound, perceptron_cost
 
 DRAWS = 50
-# Orders of the samples drawn for each data set.
+# Number of random sample orders for each data set.
 ORDERS = 4
 MOST_EPOCHS = 1000
-# Data that no plane separates would go on for ever; each epoch of XOR has at least one update.
+# Limit for data that may not be separable, where the algorithm never stops.
 CAPPED_EPOCHS = 100
-# The passes over the training samples that the accuracies are about.
+# Epochs of training before an accuracy is measured.
 PASSES = 20
-# The class that is told from all others, as −1 and 1.
+# Data set, options, and the class that is separated from all others.
 SEPARABLE: dict[str, tuple[Any, dict[str, Any], int]] = {
     "and": (Boolean, {"function": "and"}, 1),
     "setosa": (Iris, {}, 0),
@@ -39,13 +39,13 @@ LIMITED: dict[str, tuple[Any, dict[str, Any]]] = {
     "xor": (Boolean, {"function": "xor", "noise": 0.4}),
     "circles": (Circles, {}),
 }
-# The share that the best of all lines gets right without noise: three of XOR's four points; of the circles the inner
-# one and the third of the outer one that a line beside the inner one, at half the radius, cuts off.
+# Accuracy of the best line without noise. XOR: three of four points. Circles: the inner circle, and the third of the
+# outer one beyond a line that touches the inner one, at half the radius.
 BEST_LINE = {"xor": 3 / 4, "circles": 2 / 3}
 
 
 def linear_function(seed: int) -> dict[str, float]:
-    """The network's f(x) is w0 + ⟨w, x⟩ summed by hand, and its decision the sign of that."""
+    """Compare the network's f(x) and its sign with w0 + ⟨w, x⟩ summed by hand."""
     rng, worst = np.random.default_rng(seed), 0.0
     for _ in range(DRAWS):
         d = int(rng.integers(1, 20))
@@ -59,7 +59,7 @@ def linear_function(seed: int) -> dict[str, float]:
 
 
 def cost_direction(seed: int) -> dict[str, float]:
-    """Down the gradient of the cost no mistake is left; up the gradient more than half of the decisions are wrong."""
+    """Verify that descent of the cost leaves no mistake, and count how often ascent has an error above one half."""
     rng, rows = np.random.default_rng(seed), _rows(Iris(batch_size=1, seed=seed), 0)
     down = [_error(rows, learn(rows, rng, MOST_EPOCHS).weights) for _ in range(DRAWS)]
     up = [_error(rows, learn(rows, rng, 2, ascent=True).weights) for _ in range(DRAWS)]
@@ -72,7 +72,7 @@ def cost_direction(seed: int) -> dict[str, float]:
 
 
 def strict_start(seed: int) -> dict[str, float]:
-    """From w = 0, y f(x) <= 0 learns without a mistake left; y f(x) < 0 ends at once, with nothing learned."""
+    """Compare, from w = 0, the rule y f(x) <= 0, which leaves no mistake, with y f(x) < 0, which never updates."""
     rng, rows = np.random.default_rng(seed), _rows(Iris(batch_size=1, seed=seed), 0)
     loose = [learn(rows, rng, MOST_EPOCHS) for _ in range(DRAWS)]
     strict = [learn(rows, rng, MOST_EPOCHS, strict=True) for _ in range(DRAWS)]
@@ -84,7 +84,7 @@ def strict_start(seed: int) -> dict[str, float]:
 
 
 def update_is_gradient(seed: int) -> dict[str, float]:
-    """The update of one sample is minus the gradient, by autograd, of max(0, −y f(x)); and the cost is that one."""
+    """Compare the update of one sample with minus autograd's gradient of max(0, −y f(x)), and the costs."""
     generator, worst = torch.Generator().manual_seed(seed), 0.0
     for _ in range(DRAWS):
         x, w = (torch.randn(5, generator=generator, dtype=torch.float64) for _ in range(2))
@@ -101,7 +101,7 @@ def update_is_gradient(seed: int) -> dict[str, float]:
 
 
 def step_size(seed: int) -> dict[str, float]:
-    """From w = 0 the step only stretches w: the mistakes, the number of updates and w/ε stay the same."""
+    """Verify that, from w = 0, the step size ε only scales w: the number of updates and w/ε do not change."""
     rng, worst = np.random.default_rng(seed), 0.0
     rows = _rows(Separable(batch_size=1, seed=seed, dimension=5), 1)
     for draw in range(DRAWS):
@@ -114,7 +114,7 @@ def step_size(seed: int) -> dict[str, float]:
 
 
 def separable_data(seed: int) -> dict[str, float]:
-    """Updates until an epoch has no mistake, and Novikoff's bound on them, for every separable data set."""
+    """Count the updates until an epoch has no mistake, and compute Novikoff's bound, for every separable data set."""
     numbers: dict[str, float] = {}
     for name, (data_set, options, wanted) in SEPARABLE.items():
         data = data_set(batch_size=1, seed=seed, **options)
@@ -131,7 +131,7 @@ def separable_data(seed: int) -> dict[str, float]:
 
 
 def inseparable_data(seed: int) -> dict[str, float]:
-    """Whether the algorithm ends within a cap where no plane separates: 0 or 1 for each data set."""
+    """Test whether the algorithm stops within the limit on data that are not separable: 0 or 1 for each data set."""
     numbers: dict[str, float] = {}
     for name, (data_set, options, wanted) in INSEPARABLE.items():
         rows = _rows(data_set(batch_size=1, seed=seed, **options), wanted)
@@ -141,7 +141,7 @@ def inseparable_data(seed: int) -> dict[str, float]:
 
 
 def limited_data(seed: int) -> dict[str, float]:
-    """Test accuracy of the perceptron where no line separates, and what it is above that of the best line."""
+    """Measure the test accuracy on data that are not separable, and subtract that of the best line."""
     numbers: dict[str, float] = {}
     for name, (data_set, options) in LIMITED.items():
         data = data_set(batch_size=1, seed=seed, **options)
@@ -154,22 +154,22 @@ def limited_data(seed: int) -> dict[str, float]:
 
 
 def functions_of_two(seed: int) -> dict[str, float]:
-    """Of the 16 boolean functions of two inputs the perceptron learns 14: those that a line separates."""
+    """Verify that the perceptron learns 14 of the 16 boolean functions of two inputs, those that a line separates."""
     return _learned_functions(seed, inputs=2, bias=True, known=14, orders=2)
 
 
 def functions_of_two_without_bias(seed: int) -> dict[str, float]:
-    """Without w0 it learns 4 of them: those that a line through the origin separates."""
+    """Verify that, without w0, it learns 4 of the 16, those that a line through the origin separates."""
     return _learned_functions(seed, inputs=2, bias=False, known=4, orders=2)
 
 
 def functions_of_three(seed: int) -> dict[str, float]:
-    """Of the 256 boolean functions of three inputs it learns 104."""
+    """Verify that the perceptron learns 104 of the 256 boolean functions of three inputs."""
     return _learned_functions(seed, inputs=3, bias=True, known=104, orders=1)
 
 
 def trivial_minimum(seed: int) -> dict[str, float]:
-    """The cost is nowhere below its value at w = 0, which is 0; shrinking w shrinks it and changes no decision."""
+    """Verify that the cost is >= 0, is 0 at w = 0, and that scaling w scales it but changes no decision."""
     generator, worst = torch.Generator().manual_seed(seed), 0.0
     for _ in range(DRAWS):
         x = torch.randn(30, 4, generator=generator, dtype=torch.float64)
@@ -183,9 +183,9 @@ def trivial_minimum(seed: int) -> dict[str, float]:
 
 
 def truth_tables(inputs: int) -> Iterator[tuple[Floats, Floats]]:
-    """All boolean functions of so many inputs, as points (2^inputs, inputs) and values, both −1 or 1.
+    """Yield all boolean functions of a number of inputs, as points (2^inputs, inputs) and values, both −1 or 1.
 
-    Bit i of a function's place is its value where the inputs, read as a binary number, are i.
+    Bit i of a function's index is its value for the inputs that are i in binary.
     """
     points = np.array(list(itertools.product([-1.0, 1.0], repeat=inputs)))
     for number in range(2 ** len(points)):
@@ -193,9 +193,10 @@ def truth_tables(inputs: int) -> Iterator[tuple[Floats, Floats]]:
 
 
 def _learned_functions(seed: int, inputs: int, bias: bool, known: int, orders: int) -> dict[str, float]:
-    """Let the algorithm try every boolean function, in some random orders of the points.
+    """Run the algorithm on every boolean function, in several random orders of the points.
 
-    A function is learned if it is in every order; the weights of the last are kept for the figure of two inputs.
+    A function is learned if every order ends without a mistake. For two inputs, the last weights are returned for the
+    figure.
     """
     numbers: dict[str, float] = {}
     wrong = 0
@@ -214,7 +215,7 @@ def _learned_functions(seed: int, inputs: int, bias: bool, known: int, orders: i
 
 
 def _rows(data: InMemoryDataModule, wanted: int) -> Floats:
-    """Signed training samples of one class against all others."""
+    """Return the signed training samples of one class against all others."""
     data.setup()
     x, y = data.train
     return signed_rows(x.flatten(1).double().numpy(), _signs(y.numpy() == wanted))
@@ -225,5 +226,5 @@ def _signs(true: np.ndarray) -> Floats:
 
 
 def _error(rows: Floats, weights: Floats) -> float:
-    """Share of samples that are decided wrongly, or not at all."""
+    """Compute the share of samples with a wrong or undecided class."""
     return float(np.mean(rows @ weights <= 0))

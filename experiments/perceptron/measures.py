@@ -1,1 +1,1 @@
-"""Nothing is read off runs here: the perceptron's algorithm runs inside the checks, whose numbers the claims use."""
+"""This experiment has no measures: the claims use the numbers of its checks, which run the perceptron's algorithm."""

@@ -1,4 +1,4 @@
-"""Least squares without training: likelihoods, the mean against the median on made-up samples, the slide's network."""
+"""Checks without training: least squares and likelihood, mean and median of drawn samples, the slide's network."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ from experiments.regression import theory
 from lightning_modules.two_layer import TwoLayer
 
 DRAWS = 200
-# Samples that an estimate is made of, all odd: there the median is one of them. The larger contain the smaller.
+# Sample sizes, odd so that the median is one of the samples. Larger samples contain the smaller ones.
 SIZES = (5, 21, 51, 101, 201)
-# Estimates that a variance is taken over: the ratio of two is then known to about 2 %.
+# Number of estimates per variance; the ratio of two variances is then accurate to about 2 %.
 REPETITIONS = 4000
 
 
 def squared_error(prediction: Tensor, y: Tensor) -> Tensor:
-    """Compute the lecture's cost of each sample."""
+    """Compute the squared error of each sample, the lecture's cost."""
     return (prediction - y).square()
 
 
 def absolute_error(prediction: Tensor, y: Tensor) -> Tensor:
-    """Compute the cost that the median minimises, of each sample."""
+    """Compute the absolute error of each sample, which the median minimises."""
     return (prediction - y).abs()
 
 
 def least_squares_is_likelihood(seed: int) -> dict[str, float]:
-    """−log N(y; ŷ, σ²) and (ŷ − y)² / 2σ² have the same slope in ŷ, and so the same minimum, whatever σ.
+    """Compare the slopes in ŷ of −log N(y; ŷ, σ²) and (ŷ − y)² / 2σ², which have the same minimum for every σ.
 
-    So do −log Laplace(y; ŷ, b) and |ŷ − y| / b. Against `torch.distributions` and autograd.
+    The same for −log Laplace(y; ŷ, b) and |ŷ − y| / b. Likelihoods come from `torch.distributions`, slopes from
+    autograd.
     """
     prediction, y, log_scale = torch.randn(3, DRAWS, generator=_generator(seed), dtype=torch.float64)
     scale = log_scale.exp()
@@ -49,11 +50,11 @@ def least_squares_is_likelihood(seed: int) -> dict[str, float]:
 
 
 def mean_against_median(seed: int) -> dict[str, float]:
-    """Variance of the mean over that of the median of n samples of each noise law, by simulation.
+    """Simulate the variance of the mean divided by that of the median, for n samples of each noise distribution.
 
     Returns:
-        `<law>/ratio/<n>` at every size; at the largest, `<law>/doublings`: log2 of the ratio; `<law>/theory_error`:
-        the ratio over its limit for n → ∞, minus 1, where that is finite.
+        `<law>/ratio/<n>` for every size. For the largest size, `<law>/doublings`: log2 of the ratio, and
+        `<law>/theory_error`: the ratio divided by its limit for n → ∞, minus 1, if the limit is finite.
     """
     numbers = {}
     for law, noise in NOISES.items():
@@ -68,7 +69,7 @@ def mean_against_median(seed: int) -> dict[str, float]:
 
 
 class AsOnTheSlide(nn.Module):
-    """The lecture's example of a module: five units between two linear layers."""
+    """The lecture's example of a module: two linear layers with five tanh units between them."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -83,13 +84,13 @@ class AsOnTheSlide(nn.Module):
 
 
 def two_layer_network(seed: int) -> dict[str, float]:
-    """`TwoLayer` with the slide's module's weights computes what that computes."""
+    """Compare `TwoLayer` with the slide's module at equal weights."""
     features = 10
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         slide = AsOnTheSlide(features).double()
     network = TwoLayer(num_features=features, num_classes=1, seed=seed).network.double()
-    # Both list their parameters from the input on: weight and bias of one layer, then of the other.
+    # Both have their parameters in the same order: weight and bias of the first layer, then of the second.
     network.load_state_dict(dict(zip(network.state_dict(), slide.state_dict().values(), strict=True)))
     inputs = torch.randn(DRAWS, features, generator=_generator(seed), dtype=torch.float64)
     with torch.no_grad():

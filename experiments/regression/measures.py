@@ -1,4 +1,4 @@
-"""Numbers this experiment reads off a run, beside those of least squares in closed form on the same split."""
+"""Measures of a run, and scores of closed-form least squares on the same split."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from experiments.core.training.scikit import fitted_score
 
 
 def test_ols_r2(run: Run) -> float:
-    """R² on the test sample of the least squares solution of the training split."""
+    """Test R² of the least squares solution on the training split."""
     return fitted_score(run, "least squares", _least_squares)
 
 
 def test_r2_minus_ols(run: Run) -> float:
-    """R² of the last step's weights on the test sample, minus that of least squares."""
+    """Test R² of the last weights, minus that of least squares."""
     return run["final_test/r2"] - test_ols_r2(run)
 
 
 def diverged(run: Run) -> float:
-    """1 if the loss stopped being a number, else 0."""
+    """1 if the run diverged (its loss became NaN or infinite), else 0."""
     return float(run.status == "diverged")
 
 

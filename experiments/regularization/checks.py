@@ -1,4 +1,4 @@
-"""What dropout computes: pure functions of a seed, compared with networks that really lack the units."""
+"""Checks of dropout against networks without the dropped units, and against theory: pure functions of a seed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MASKS, WIDE = 20_000, 64
 
 
 def thinned_networks(seed: int) -> dict[str, float]:
-    """A training iteration under dropout against the network without the removed units, sample by sample."""
+    """Compare a training iteration with dropout with the network without the removed units, sample by sample."""
     generator = torch.Generator().manual_seed(seed)
     errors, draws = [], 0
     for mask, index in itertools.product(DROPOUT_MASKS, range(NETWORKS)):
@@ -45,8 +45,8 @@ def iteration(network: FullyConnectedNetwork, x: Tensor, seed: int) -> tuple[Ten
     """Run a forward pass in training mode.
 
     Returns:
-        The outputs, (batch, outputs), and which units each hidden layer kept for each sample, (batch, units) each. A
-        unit counts as removed where its output is 0, which the activation must not give by itself.
+        The outputs, (batch, outputs), and the units that each hidden layer kept for each sample, (batch, units) each. A
+        unit counts as removed if its output is 0, so the activation must not return 0 itself.
     """
     kept: list[Tensor] = []
 
@@ -63,13 +63,13 @@ def iteration(network: FullyConnectedNetwork, x: Tensor, seed: int) -> tuple[Ten
 
 
 def without_units(network: FullyConnectedNetwork, x: Tensor, kept: list[Tensor], p: float) -> Tensor:
-    """Compute the outputs, (outputs,), for one sample from the weights that are left when units are taken out.
+    """Compute the outputs, (outputs,), for one sample in a network from which units are removed.
 
     Args:
-        network: with tanh.
+        network: a tanh network.
         x: the sample, (features,).
-        kept: which units of each hidden layer are left, (units,) bool.
-        p: what was divided by 1 − p.
+        kept: units of each hidden layer that remain, (units,) bool.
+        p: dropout probability; outputs of hidden units are divided by 1 − p.
     """
     z, left = x, torch.ones(len(x)).bool()
     for layer, stays in zip(network.hidden, kept, strict=True):
@@ -79,7 +79,7 @@ def without_units(network: FullyConnectedNetwork, x: Tensor, kept: list[Tensor],
 
 
 def moments_over_all_masks(seed: int) -> dict[str, float]:
-    """Mean and variance of w·z under dropout from all masks with their probabilities, against the closed form."""
+    """Compare mean and variance of w·z under dropout, summed over all masks, with the closed form."""
     generator = torch.Generator().manual_seed(seed)
     masks = torch.tensor(list(itertools.product((0.0, 1.0), repeat=UNITS)), dtype=torch.float64)
     errors = []
@@ -96,19 +96,19 @@ def moments_over_all_masks(seed: int) -> dict[str, float]:
 
 
 def added_variance(w: Tensor, z: Tensor, p: float) -> Tensor:
-    """Variance that dropout gives to w·z: p / (1 − p) · Σ (w z)²."""
+    """Compute the variance of w·z under dropout, p / (1 − p) · Σ (w z)²."""
     return p / (1 - p) * (w * z).square().sum()
 
 
 def drawn_moments(seed: int) -> dict[str, float]:
-    """Mean and variance of w·z over masks that the dropout of a network draws, by p, over what theory says.
+    """Measure mean and variance of w·z over masks drawn by a dropout module, for several p.
 
     Returns:
-        `mean/p=0.1` … over w·z; `variance/p=0.1` … over Σ (w z)², whose theory is p / (1 − p); `variance_error`: mean
-        over p of measured over predicted variance, minus 1.
+        `mean/p=0.1` …, divided by w·z; `variance/p=0.1` …, divided by Σ (w z)², in theory p / (1 − p);
+        `variance_error`: mean over p of measured / predicted variance, minus 1.
     """
     generator = torch.Generator().manual_seed(seed)
-    # Positive, so that w·z is not near 0.
+    # Positive numbers, so that w·z is not close to 0.
     w, z = torch.rand(2, WIDE, generator=generator, dtype=torch.float64)
     found: dict[str, float] = {}
     ratios = []

@@ -1,4 +1,4 @@
-"""Numbers this experiment reads off a run."""
+"""Measures of a run."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from experiments.core.grid.runs import Run
 
 
 def gap(run: Run) -> float:
-    """Test loss minus the loss on the training samples, both in evaluation mode and on unchanged images."""
+    """Test loss minus training loss, both in evaluation mode and without augmentation."""
     return run["test/loss"] - run["training_test/loss"]
 
 
 def norm_decades(run: Run) -> float:
-    """log10 of the norm of all weights together."""
+    """log10 of the norm of all weights."""
     norm = run["weight/norm"]
     return math.log10(norm) if norm > 0 else math.nan

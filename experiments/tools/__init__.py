@@ -1,1 +1,1 @@
-"""The tools around training, and a gallery of common mistakes with their symptoms."""
+"""Tools for training, and a gallery of common mistakes with their symptoms."""

@@ -1,4 +1,4 @@
-"""All checks of this experiment, by the names that its claims give them."""
+"""All checks of this experiment, by the names used in its claims."""
 
 from experiments.tools.pitfalls import (
     batch_means,

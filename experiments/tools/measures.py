@@ -1,4 +1,4 @@
-"""Numbers this experiment reads off a run, and off two of them."""
+"""Measures of a run, and a contrast of two runs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def weight_norm(run: Run) -> float:
 
 
 def weight_difference(points: Sequence[tuple[Run, float]]) -> float:
-    """Contrast: the largest difference of any parameter between two runs' last checkpoints; 0 if all bits agree."""
+    """Contrast: largest difference of any parameter between two runs' last checkpoints; 0 if they are equal."""
     (one, _), (other, _) = points
     theirs = _weights(other)
     return max(float((tensor - theirs[name]).abs().max()) for name, tensor in _weights(one).items())

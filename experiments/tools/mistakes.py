@@ -1,4 +1,4 @@
-"""Mistakes to be seen and an interruption to be survived, as callbacks and a data module of this lesson only."""
+"""Callbacks and a data module that make common mistakes or interrupt the training, for this experiment only."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ from datamodules.loader import OrderedLoader
 
 
 class KeptGradients(Callback):
-    """Training without `zero_grad`: each step is made on the sum of all gradients so far."""
+    """Trains without `zero_grad`: each step uses the sum of all gradients so far."""
 
     def __init__(self) -> None:
         self._kept: dict[nn.Parameter, Tensor] = {}
 
     def on_before_zero_grad(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        """Keep what is about to be reset."""
+        """Save the gradients before they are reset."""
         self._kept = {p: p.grad.clone() for p in pl_module.parameters() if p.grad is not None}
 
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Add what would still be there."""
+        """Add the saved gradients."""
         for parameter, gradient in self._kept.items():
             if parameter.grad is not None:
                 parameter.grad += gradient
 
 
 class RectifiedLogits(Callback):
-    """Puts a ReLU behind the last layer, whose outputs the cross-entropy takes for logits all the same."""
+    """Applies a ReLU to the outputs, which the cross-entropy uses as logits."""
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Change the outputs of the network from now on, also when it is validated and tested."""
+        """Change the outputs of the network in training, validation and test."""
         network = pl_module.network
         assert isinstance(network, nn.Module)
         network.register_forward_hook(lambda _module, _inputs, outputs: torch.relu(outputs))
 
 
 class Interruption(Callback):
-    """Stops training for a moment: saves a checkpoint, loses everything, and goes on from the file.
+    """Interrupts the training: saves a checkpoint, erases weights and optimiser state, and resumes from the file.
 
     Args:
-        epoch: before which epoch, counted from 0.
-        optimizer_state: whether the optimiser's state is read back, and not only the weights.
+        epoch: epoch, counted from 0, before which the training is interrupted.
+        optimizer_state: whether the optimiser's state is restored too.
     """
 
     def __init__(self, epoch: int, optimizer_state: bool) -> None:
@@ -58,13 +58,13 @@ class Interruption(Callback):
         self.optimizer_state = optimizer_state
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Be interrupted."""
+        """Interrupt and resume the training."""
         if trainer.current_epoch != self.epoch:
             return
         path = Path(trainer.default_root_dir) / "checkpoints" / "interrupted.ckpt"
         trainer.save_checkpoint(path)
         (optimizer,) = trainer.optimizers
-        # As in a new process: random weights, and an optimiser that has seen no gradient.
+        # As in a new process: random weights and an empty optimiser state.
         with torch.no_grad():
             for parameter in pl_module.parameters():
                 parameter.normal_(generator=torch.Generator().manual_seed(0))
@@ -77,16 +77,16 @@ class Interruption(Callback):
 
 @dataclass(kw_only=True, eq=False)
 class OrderedDigits(Digits):
-    """Digits whose training samples come in a new order every epoch, or sorted by class in every epoch.
+    """Digits whose training samples are shuffled in every epoch, or sorted by class.
 
     Args:
-        order: shuffled, or by_class: all zeros, then all ones, and so on.
+        order: shuffled, or by_class (all zeros, then all ones, and so on).
     """
 
     order: Literal["shuffled", "by_class"] = "shuffled"
 
     def train_dataloader(self) -> OrderedLoader:
-        """Batches of the training split in the order of the seed and the epoch, or by class."""
+        """Return the batches of the training split, shuffled by seed and epoch, or by class."""
         if self.order == "by_class":
             x, y = self.train
             rank = y.argsort(stable=True)

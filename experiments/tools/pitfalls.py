@@ -1,7 +1,7 @@
-"""Mistakes whose symptom needs no training: pure functions of a seed.
+"""Checks of mistakes whose symptom needs no training: pure functions of a seed.
 
-`error` is about the right way; `counterexamples` counts the draws on which the mistake shows. `right` and `wrong` are
-one number for the gallery.
+`error` is the error of the correct code; `counterexamples` counts the draws on which the mistake has a symptom. `right`
+and `wrong` are the same number for correct code and for the mistake, for the gallery.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from lightning_modules.metrics import MeanLoss
 
 DRAWS = 20
 CLASSES = 10
-# Seconds since 1970 between which log directories are named: 2020 to 2030.
+# Range of times for names of log directories, 2020 to 2030, in seconds since 1970.
 TIMES = (1_577_836_800, 1_893_456_000)
-# A difference of less than this, relative to the truth, is no symptom.
+# A relative difference must exceed this to count as a symptom.
 VISIBLE = 0.01
 
 
 def column_against_row(seed: int) -> dict[str, float]:
-    """Outputs (n, 1) against targets (n,): the squared error of all n² pairs.
+    """Broadcast outputs (n, 1) against targets (n,), which gives the squared error of all n² pairs.
 
-    `right` and `wrong` are R² of the straight line that makes each loss smallest, by least squares; minimising over all
-    pairs, every target pulls at every output, and the best line is the mean of the targets.
+    `right` and `wrong` are R² of the line that minimises each loss. Over all pairs, the best line is the mean of the
+    targets, because every target acts on every output.
     """
     generator, errors, shown, scores = Generator().manual_seed(seed), [], 0, []
     for _ in range(DRAWS):
@@ -40,7 +40,7 @@ def column_against_row(seed: int) -> dict[str, float]:
         y, outputs = x + 0.5 * noise, _normal(generator, n, 1)
         truth = float(sum((float(o) - float(t)) ** 2 for o, t in zip(outputs, y, strict=True)) / n)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch does warn: that is how to recognise it
+            warnings.simplefilter("ignore")  # torch warns about the broadcast
             wrong = float(F.mse_loss(outputs, y))
         errors.append(_error(float(F.mse_loss(outputs.view(-1), y)), truth))
         shown += _error(wrong, truth) > VISIBLE
@@ -51,10 +51,10 @@ def column_against_row(seed: int) -> dict[str, float]:
 
 
 def softmax_twice(seed: int) -> dict[str, float]:
-    """Softmax before the cross-entropy, which has its own: the loss cannot fall below log(1 + (K − 1)/e).
+    """Apply softmax before the cross-entropy, which includes it: the loss cannot fall below log(1 + (K − 1)/e).
 
-    Sure and right predictions of K = 10 classes; `right` and `wrong` are the mean loss. The floor is the loss of a
-    perfect prediction: its logits are then 1 and 0.
+    The predictions of K = 10 classes are confident and correct; `right` and `wrong` are the mean loss. The bound is the
+    loss of a perfect prediction, whose softmax outputs 1 and 0 are used as logits.
     """
     generator, errors, losses = Generator().manual_seed(seed), [], []
     floor = math.log(1 + (CLASSES - 1) / math.e)
@@ -72,9 +72,9 @@ def softmax_twice(seed: int) -> dict[str, float]:
 
 
 def evaluation_mode(seed: int) -> dict[str, float]:
-    """The same samples predicted in the company of others: `right` and `wrong` are how often a class changes.
+    """Predict samples together with other samples, in evaluation mode and, by mistake, in training mode.
 
-    A network with BatchNorm and dropout, in evaluation mode and, by mistake, in training mode.
+    The network has BatchNorm and dropout; `right` and `wrong` are the shares of predictions whose class changes.
     """
     generator = Generator().manual_seed(seed)
     network = FullyConnected(
@@ -82,24 +82,24 @@ def evaluation_mode(seed: int) -> dict[str, float]:
     ).double()
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
-        for _ in range(5):  # running statistics a little like those of the data
+        for _ in range(5):  # moves the running statistics towards those of the data
             network.train()(_normal(generator, 64, 8))
         samples = _normal(generator, DRAWS, 8)
         batches = [torch.cat([samples, _normal(generator, 12, 8)]) for _ in range(10)]
         right, wrong = (
             torch.stack([network.train(training)(batch)[:DRAWS] for batch in batches]) for training in (False, True)
         )
-    # Share of the batches in which a sample's class is not its usual one, (samples,).
+    # Share of the batches in which a sample's class differs from its most frequent one, (samples,).
     changed = [(o.argmax(2) != o.argmax(2).mode(0).values).double().mean(0) for o in (right, wrong)]
     errors = [float((right - right[0]).abs().max() / (1 + right.abs().max()))]
     return _gallery(errors, int((changed[1] > 0).sum()), *(float(share.mean()) for share in changed))
 
 
 def batch_means(seed: int) -> dict[str, float]:
-    """The mean of batch means is not the epoch's mean where the last batch is smaller.
+    """Average batch means, which is not the epoch's mean if the last batch is smaller.
 
-    `right` and `wrong` are the mean absolute error in per cent of the true mean, for 65 samples in batches of 64: the
-    last sample alone counts as much as all others.
+    `right` and `wrong` are the errors in per cent of the true mean, for 65 samples in batches of 64: the last sample
+    has as much weight as all others together.
     """
     generator, errors, off = Generator().manual_seed(seed), [], []
     for _ in range(DRAWS):
@@ -113,7 +113,7 @@ def batch_means(seed: int) -> dict[str, float]:
 
 
 def list_in_sequential(seed: int) -> dict[str, float]:
-    """`nn.Sequential` takes layers, not a list of them; `right` and `wrong` are the share of networks built."""
+    """Pass a list to `nn.Sequential`, which takes layers; `right` and `wrong` are the shares of networks built."""
     generator, errors, shown = Generator().manual_seed(seed), [], 0
     for _ in range(DRAWS):
         sizes = torch.randint(1, 9, (3,), generator=generator).tolist()
@@ -128,10 +128,10 @@ def list_in_sequential(seed: int) -> dict[str, float]:
 
 
 def log_path(seed: int) -> dict[str, float]:
-    """A log directory called after `time.asctime()`, against one called after the year, month, day and so on.
+    """Name log directories by `time.asctime()` instead of year, month, day and so on.
 
-    A shell takes a name with spaces for several, Windows allows no ':', and the names should be in the order of time:
-    `right` and `wrong` are the share of pairs of directories whose names are.
+    A name with spaces is several words in a shell, Windows does not allow ':', and names should sort by time: `right`
+    and `wrong` are the shares of pairs of directories whose names do.
     """
     generator, errors, shown, ordered = Generator().manual_seed(seed), [], 0, []
     for _ in range(DRAWS):
@@ -150,9 +150,9 @@ def log_path(seed: int) -> dict[str, float]:
 
 
 def view_of_several_outputs(seed: int) -> dict[str, float]:
-    """`.view(-1)` fits one output only: of several outputs it makes one long row that no longer fits the targets.
+    """Apply `.view(-1)` to several outputs, which gives one long row that does not match the targets.
 
-    `right` and `wrong` are the share of batches whose loss can be computed.
+    `right` and `wrong` are the shares of batches whose loss can be computed.
     """
     generator, errors, shown = Generator().manual_seed(seed), [], 0
     for _ in range(DRAWS):
@@ -169,11 +169,11 @@ def view_of_several_outputs(seed: int) -> dict[str, float]:
 
 
 def leaked_selection(seed: int) -> dict[str, float]:
-    """Pure noise with labels drawn by lot: features chosen with the test labels known, and without.
+    """Select features of pure noise with the training labels only and, by mistake, with the test labels too.
 
-    100 samples, half of them for testing, 1,000 features of which the 20 that go best with the labels are kept, and the
-    nearest of two means as the classifier. `right` and `wrong` are the accuracy on the test half; it should be ½.
-    Sources: Ambroise & McLachlan 2002.
+    Of 1,000 features of 100 samples, half of them for testing, the 20 that separate the labels best are kept; the
+    classifier is the nearest class mean. `right` and `wrong` are the accuracies on the test half, which should be ½.
+    Source: Ambroise & McLachlan 2002.
     """
     generator, scores = Generator().manual_seed(seed), []
     for _ in range(DRAWS):
@@ -204,7 +204,7 @@ def _error(value: float, truth: float) -> float:
 
 
 def _r2(x: Tensor, y: Tensor, test_x: Tensor, test_y: Tensor) -> float:
-    """R² on (test_x, test_y) of the straight line through (x, y) by least squares; all (n,)."""
+    """Compute R² on (test_x, test_y) of the least-squares line through (x, y); all are (n,)."""
     slope = ((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum()
     residual = test_y - (y.mean() + slope * (test_x - x.mean()))
     return float(1 - residual.square().sum() / (test_y - test_y.mean()).square().sum())
@@ -219,7 +219,7 @@ def _is_one_safe_word(name: str) -> bool:
 
 
 def _noise_accuracy(x: Tensor, y: Tensor, chosen_on: Tensor, train: Tensor, test: Tensor) -> float:
-    """Accuracy on `test` of the nearest class mean of `train`, over the 20 features chosen on some samples."""
+    """Compute the accuracy on `test` of the nearest class mean of `train`, with 20 features selected on `chosen_on`."""
     apart = x[chosen_on][y[chosen_on] == 1].mean(0) - x[chosen_on][y[chosen_on] == 0].mean(0)
     kept = x[:, apart.abs().topk(20).indices]
     means = torch.stack([kept[train][y[train] == label].mean(0) for label in (0, 1)])

@@ -1,4 +1,4 @@
-"""Tools whose promise can be tested: pure functions of a seed."""
+"""Checks of what tools promise: pure functions of a seed."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from torch import Generator, Tensor
 from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.tensorboard import SummaryWriter
 
-from datamodules.loader import Order, OrderedLoader, Samples, ordered
+from datamodules.loader import Order, OrderedLoader, Samples, ordered_loader
 
 DRAWS = 20
 
 
 def data_loader(seed: int) -> dict[str, float]:
-    """In every epoch each sample comes exactly once, in a new order, by torch's DataLoader and by tensors in memory.
+    """Verify that torch's DataLoader and tensors in memory return each sample once per epoch, in a new order.
 
-    Given the same order, both make the same batches. `calls` and `preloaded_calls` are the reads of one epoch of 1,200
-    samples in batches of 64.
+    With the same order, both return the same batches. `calls` and `preloaded_calls` are the numbers of reads in an
+    epoch of 1,200 samples in batches of 64.
     """
     generator, errors = Generator().manual_seed(seed), []
     for _ in range(DRAWS):
         n, size = (int(torch.randint(*ends, (), generator=generator)) for ends in ((10, 60), (2, 10)))
-        # The first number of a sample is its place.
+        # The first number of a sample is its index.
         data = (torch.arange(float(n))[:, None] + torch.zeros(n, 3), torch.arange(n))
         theirs = DataLoader(TensorDataset(*data), batch_size=size, shuffle=True, generator=generator)
-        ours = ordered(Samples(data), Order(n, batch_size=size, seed=seed))
+        ours = ordered_loader(Samples(data), Order(n, batch_size=size, seed=seed))
         for loader in (theirs, ours):
             orders = []
             for epoch in range(2):
@@ -51,7 +51,7 @@ def data_loader(seed: int) -> dict[str, float]:
 
 
 def logged_scalars(seed: int) -> dict[str, float]:
-    """What TensorBoard reads from the disk is what was logged, in single precision, at the same steps."""
+    """Verify that TensorBoard reads the logged values back, in single precision and at the same steps."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     generator = Generator().manual_seed(seed)
@@ -69,7 +69,7 @@ def logged_scalars(seed: int) -> dict[str, float]:
 
 
 def _reads(n: int, size: int) -> tuple[float, float]:
-    """How often one epoch reads from the data: by DataLoader, sample by sample, and by tensors, batch by batch."""
+    """Count the reads of an epoch: by DataLoader, sample by sample, and by tensors in memory, batch by batch."""
     reads = 0
 
     class Counted(TensorDataset):
@@ -80,4 +80,6 @@ def _reads(n: int, size: int) -> tuple[float, float]:
 
     for _ in DataLoader(Counted(torch.zeros(n, 1)), batch_size=size):
         pass
-    return float(reads), float(sum(1 for _ in ordered(Samples([torch.zeros(n, 1)]), Order(n, batch_size=size, seed=0))))
+    return float(reads), float(
+        sum(1 for _ in ordered_loader(Samples([torch.zeros(n, 1)]), Order(n, batch_size=size, seed=0)))
+    )

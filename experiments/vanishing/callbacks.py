@@ -1,4 +1,4 @@
-"""Unit by unit: does the gradient shrink with |a| as the derivative of the non-linearity says?"""
+"""A callback that measures, unit by unit, whether the gradient shrinks with |a| like the derivative of g."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from experiments.core.callbacks.instrument import (
     watch_inputs,
 )
 
-# Bins of |a|. In float32 sigmoid'(8) still has five correct digits; at 17 it is exactly zero.
+# Edges of the bins of |a|. In float32, sigmoid'(8) has five correct digits; sigmoid'(17) is exactly zero.
 EDGES = (0.0, 1.0, 2.0, 4.0, 6.0, 8.0)
 
 
 class GradientBySaturation(LayerInstrument):
-    """Records the gradient of the units of each degree of saturation, and what the derivative predicts for it.
+    """Records the gradient of units in bins of |a|, and the derivative of the non-linearity in each bin.
 
-    For the bins 0–1, 1–2, 2–4, 4–6 and 6–8 of |a|, pooled over hidden layers and samples and only where g'(a) is not
-    zero (for ReLU: the active units): `saturation/delta_a/6-8` is the root mean square of delta_a (per-sample loss,
-    see `GradientFlow`), `saturation/derivative/6-8` that of g'(a), `saturation/share/6-8` the share of entries. If the
-    gradient that arrives from above does not depend on |a|, the first two fall in proportion. A bin without entries
-    is recorded as nan. Slide "Gradient vanishing": "in saturated sigmoids".
+    The bins are 0–1, 1–2, 2–4, 4–6 and 6–8; entries are pooled over hidden layers and samples, without those where
+    g'(a) is zero (inactive ReLU units). `saturation/delta_a/6-8` is the root mean square of delta_a (per-sample loss,
+    see `GradientFlow`), `saturation/derivative/6-8` that of g'(a), and `saturation/share/6-8` the share of entries. If
+    the gradient from the next layer does not depend on |a|, the first two are proportional. A bin without entries is
+    nan. Slide "Gradient vanishing": "in saturated sigmoids".
 
     Args:
-        every_n_steps: optimiser steps between two records, beginning with step 0.
+        every_n_steps: optimiser steps between two records, starting at step 0.
     """
 
     def __init__(self, every_n_steps: int = 10) -> None:
@@ -40,7 +40,7 @@ class GradientBySaturation(LayerInstrument):
         self._deltas = Seen()
 
     def watch(self, pl_module: LightningModule, batches: int) -> list[RemovableHandle]:
-        """Watch forward and backward pass."""
+        """Register hooks for the forward and the backward pass."""
         layers = observed_layers(pl_module)
         return [
             *watch_inputs(pl_module, layers, self._activations),
@@ -48,7 +48,7 @@ class GradientBySaturation(LayerInstrument):
         ]
 
     def measure(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Sort the gradients of this step into the bins."""
+        """Record the bins of this step."""
         layers = observed_layers(pl_module)
         activations, deltas = self._activations.collect(), self._deltas.collect()
         a = torch.cat([activations[name].flatten(1) for name in deltas], dim=1)
@@ -69,7 +69,7 @@ class GradientBySaturation(LayerInstrument):
 
 
 def derivative(activation: nn.Module, a: Tensor) -> Tensor:
-    """g'(a) of an elementwise activation module, by automatic differentiation; same shape as `a`."""
+    """Compute g'(a) of an elementwise activation module by autograd, in the shape of `a`."""
     with torch.enable_grad():
         point = a.detach().requires_grad_()
         (slope,) = torch.autograd.grad(activation(point).sum(), point)

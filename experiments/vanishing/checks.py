@@ -1,4 +1,4 @@
-"""Identities this experiment rests on: pure functions of a seed that return the largest error of many draws."""
+"""Checks of identities: pure functions of a seed that return the largest error of many draws."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ DRAWS = 1000
 
 
 def active_relu_derivative(seed: int) -> dict[str, float]:
-    """ReLU's derivative is exactly 1 where the unit is active and exactly 0 where it is not."""
+    """Verify that ReLU's derivative is exactly 1 where the unit is active and exactly 0 elsewhere."""
     a = _draws(seed, scale=10.0)
     return _error(_slope("relu", a), (a > 0).double())
 
 
 def sigmoid_identities(seed: int) -> dict[str, float]:
-    """σ(x) = 1 - σ(-x) = e^x / (e^x + 1), σ(0) = ½, σ' = σ(1 - σ), never above ¼."""
+    """Verify σ(x) = 1 - σ(-x) = e^x / (e^x + 1), σ(0) = ½, σ' = σ(1 - σ) and σ' <= ¼."""
     x = _draws(seed, scale=10.0)
     sigmoid = activation("sigmoid")
     s, slope = sigmoid(x), _slope("sigmoid", x)

@@ -1,4 +1,4 @@
-"""Numbers this experiment reads off a run. Decades are powers of ten: -1 means ten times smaller."""
+"""Measures of a run. Decades are powers of ten: -1 means ten times smaller."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def delta_decades_per_layer(run: Run) -> float:
 
 
 def weight_decades_per_layer(run: Run) -> float:
-    """The same for the gradient of the weights, which depends on the forward signal as well."""
+    """log10 of the factor by which the weights' gradient changes per layer; it also depends on the forward signal."""
     gradient = _by_layer(run, "initial/gradient/weight")
     return _decades(gradient[0], gradient[-1]) / (len(gradient) - 1) if len(gradient) > 1 else math.nan
 
 
 def decay_drift(run: Run) -> float:
-    """Decades per layer in the half near the input minus those in the half near the output: 0 if exponential."""
+    """Decades per layer in the half near the input minus those near the output; 0 if the decay is exponential."""
     delta = _by_layer(run, "initial/gradient/delta_a")
     middle = len(delta) // 2
     if middle < 2:
@@ -32,7 +32,7 @@ def decay_drift(run: Run) -> float:
 
 
 def predicted_decades_per_layer(run: Run) -> float:
-    """What mean-field theory predicts for `delta_decades_per_layer`, from the measured variance of the first layer."""
+    """Mean-field prediction of `delta_decades_per_layer`, from the measured variance of the first layer."""
     settings = run.settings
     known = settings["activation"] in theory.FUNCTIONS and settings["initialization"] in theory.N_VAR_W
     plain = known and settings["normalization"] == "none" and not settings["residual"]
@@ -55,32 +55,32 @@ def predicted_decades_per_layer(run: Run) -> float:
 
 
 def decay_rate_error(run: Run) -> float:
-    """Measured factor per layer over the predicted one, minus 1."""
+    """Measured factor per layer divided by the predicted one, minus 1."""
     return float(10 ** (delta_decades_per_layer(run) - predicted_decades_per_layer(run)) - 1)
 
 
 def saturated_gradient_decades(run: Run) -> float:
-    """log10 of delta_a where 6 <= |a| < 8 over delta_a where |a| < 1: what saturation costs a unit."""
+    """log10 of delta_a for 6 <= |a| < 8 divided by delta_a for |a| < 1, the effect of saturation."""
     return _decades(run["initial/saturation/delta_a/6-8"], run["initial/saturation/delta_a/0-1"])
 
 
 def saturated_derivative_decades(run: Run) -> float:
-    """The same for g'(a): what the derivative predicts."""
+    """log10 of g'(a) for 6 <= |a| < 8 divided by g'(a) for |a| < 1, the predicted effect of saturation."""
     return _decades(run["initial/saturation/derivative/6-8"], run["initial/saturation/derivative/0-1"])
 
 
 def saturation_error(run: Run) -> float:
-    """Measured minus predicted, in decades."""
+    """Measured minus predicted effect of saturation, in decades."""
     return saturated_gradient_decades(run) - saturated_derivative_decades(run)
 
 
 def left_plateau(run: Run) -> float:
-    """1 if the network classifies more than half of its training samples right in the last epoch, else 0."""
+    """1 if the training accuracy of the last epoch exceeds one half, else 0."""
     return float(run["train/accuracy"] > PLATEAU_ACCURACY)
 
 
 def dead_units(run: Run) -> float:
-    """Share of ReLU units that no validation sample activates, at the end of training."""
+    """Share of ReLU units that no validation sample activates at the end of training."""
     shares = _by_layer(run, "activation/dead")
     return sum(shares) / len(shares) if shares else math.nan
 

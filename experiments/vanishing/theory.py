@@ -1,4 +1,4 @@
-"""Mean-field theory of an infinitely wide network at initialisation: by which factor a layer changes the gradient.
+"""Mean-field theory of infinitely wide networks at initialisation: the factor by which a layer changes the gradient.
 
 Sources: Poole et al. 2016 and Schoenholz et al. 2017 for the recursion; Glorot & Bengio 2010 and He et al. 2015 for the
 initialisations. Everything is a closed form or a one-dimensional Gaussian integral.
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-# Midpoints, none of them at 0: a step such as ReLU's derivative is then integrated without bias, where Gauss–Hermite
-# nodes of odd number are off by several per cent.
+# Midpoints, none of them at 0, so that a step such as ReLU's derivative is integrated without bias. An odd number of
+# Gauss–Hermite nodes has an error of several per cent.
 _STEP = 0.005
 _NODES: Array = np.arange(-10.0, 10.0, _STEP) + _STEP / 2
 _WEIGHTS: Array = np.exp(-(_NODES**2) / 2) * _STEP / math.sqrt(2 * math.pi)
@@ -39,28 +39,28 @@ N_VAR_W = {"default": 1 / 3, "xavier": 1.0, "he": 2.0}
 
 
 def gaussian_mean(function: Callable[[Array], Array], variance: float) -> float:
-    """E[f(x)] for x normal with mean 0 and this variance."""
+    """Compute E[f(x)] for normal x with mean 0 and a given variance."""
     return float(np.sum(_WEIGHTS * function(math.sqrt(variance) * _NODES)))
 
 
 def weight_variance(initialization: str, gain: float) -> float:
-    """n·Var(w) of a square layer: 1/3 for PyTorch's default, 1 for Xavier, 2 for He; times the square of the gain."""
+    """Return n·Var(w) of a square layer: gain² times 1/3 for PyTorch's default, 1 for Xavier, 2 for He."""
     return N_VAR_W[initialization] * gain**2
 
 
 def bias_variance(initialization: str, gain: float, width: int) -> float:
-    """Var(b): PyTorch's default draws the biases like the weights, the others start them at zero."""
+    """Return Var(b): PyTorch's default draws biases like weights; other initialisations set them to zero."""
     return gain**2 / (3 * width) if initialization == "default" else 0.0
 
 
 def decay_factor(activation: str, n_var_w: float, var_b: float, first_variance: float, depth: int) -> float:
-    """Predicted factor by which delta_a changes from one layer to the one below it, averaged over the network.
+    """Predict the factor by which delta_a changes from a layer to the previous one, averaged over the network.
 
     Args:
         activation: name of the non-linearity.
         n_var_w: n·Var(w) of the hidden layers.
         var_b: variance of the biases.
-        first_variance: mean square of the first layer's pre-activations, measured.
+        first_variance: measured mean square of the first layer's pre-activations.
         depth: number of hidden layers, at least 2.
 
     Returns:

@@ -1,8 +1,8 @@
-"""The lecture's modules M^k written by hand, with torch as a calculator: no derivative is taken by autograd.
+"""The lecture's modules M^k written by hand, without autograd.
 
-A module turns z^(k-1) into z^k (`forward`) and stores what it will need; given delta^k, the gradient of the loss with
-respect to z^k, it gives delta^(k-1) and leaves the gradient of its parameters in their `.grad` (`backward`);
-`update(lr)` makes a step of gradient descent. A cost takes outputs and targets, and begins the way back.
+`forward` computes z^k from z^(k-1) and stores the tensors that `backward` needs. `backward` computes delta^(k-1) from
+delta^k, the gradient of the loss with respect to z^k, and adds the gradients of the parameters to their `.grad`.
+`update(lr)` makes a step of gradient descent. A cost takes outputs and targets; its `backward` returns the last delta.
 
     network = ModularNetwork([Linear(w1, b1), Tanh(), Linear(w2, b2)])
     cost = MSE()

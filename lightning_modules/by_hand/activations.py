@@ -1,4 +1,4 @@
-"""Activation modules: no parameters, so nothing to learn; they turn ∂L/∂z into ∂L/∂a.
+"""Activation modules, which have no parameters; their backward pass maps ∂L/∂z to ∂L/∂a.
 
 Slides "Type usuel de modules" (∅ parameters) and "Apprentissage du réseau" (constant parameters).
 """
@@ -53,12 +53,12 @@ class ReLU(Module):
     def backward(self, delta: Tensor) -> Tensor:
         """(batch, units) to (batch, units)."""
         (z,) = self.stored
-        # Selected and not multiplied: 0 · inf is not 0.
+        # `where`, because 0 · inf is NaN.
         return delta.where(z > 0, 0.0)
 
 
 def softmax(z: Tensor) -> Tensor:
-    """Compute e^(z_i) / Σ_j e^(z_j) in each row; with the row's largest z taken out of both, nothing overflows."""
+    """Compute e^(z_i) / Σ_j e^(z_j) in each row; subtracting the row's largest z prevents overflow."""
     exponentials = (z - z.detach().amax(1, keepdim=True)).exp()
     return exponentials / exponentials.sum(1, keepdim=True)
 

@@ -6,18 +6,18 @@ import torch
 from torch import Tensor
 
 from lightning_modules.by_hand.module import Module
-from lightning_modules.layers import check_number
+from lightning_modules.layers import validate_number
 
 
 class Dropout(Module):
-    """z^k = m · z^(k-1), with m = 0 with the given probability, else 1 / (1 − p); delta^(k-1) = m · delta^k.
+    """z^k = m · z^(k-1), where m is 0 with probability p, else 1 / (1 − p); delta^(k-1) = m · delta^k.
 
-    Slide "Lutter contre le sur-apprentissage". Inverted, as in torch: what is kept is enlarged in training, so that
-    evaluation passes everything on unchanged. One draw a sample and unit, from torch's global generator: on the CPU
-    the very draw that `nn.Dropout` makes.
+    Slide "Lutter contre le sur-apprentissage". Inverted dropout, as in torch: training scales the remaining outputs, so
+    that evaluation is the identity. The mask is drawn per sample and unit from torch's global generator; on the CPU it
+    equals that of `nn.Dropout`.
 
     Args:
-        probability: of a unit's output to be dropped, in [0, 1).
+        probability: probability p that a unit's output is dropped, in [0, 1).
 
     Raises:
         ValueError: a probability out of range.
@@ -25,13 +25,13 @@ class Dropout(Module):
 
     def __init__(self, probability: float) -> None:
         super().__init__()
-        check_number("dropout", probability, minimum=0, below=1)
+        validate_number("dropout", probability, minimum=0, below=1)
         self.probability = probability
 
     def forward(self, z: Tensor) -> Tensor:
         """(batch, units) to (batch, units)."""
         kept = 1 - self.probability
-        # Without a draw where nothing is dropped: the generator stays where nn.Dropout leaves it.
+        # No draw if nothing is dropped, so that the generator has the same state as after nn.Dropout.
         draws = self.training and self.probability > 0
         mask = torch.empty_like(z).bernoulli_(kept) / kept if draws else torch.ones_like(z)
         self.store(mask)

@@ -11,16 +11,16 @@ from lightning_modules.by_hand.module import Module, accumulate
 class Linear(Module):
     """z^k = W^t z^(k-1) + b; delta_j^(k-1) = Σ_n delta_n^k w_jn; ∂L/∂w_jn = Σ_batch delta_n^k z_j^(k-1).
 
-    Slides "Type usuel de modules" and "Zoom sur le module k: forward / backward". Each w_jn acts on one output only,
-    each z_j on all of them: hence the sum over n in the delta. The lecture's W is (inputs, outputs); `weight` is its
+    Slides "Type usuel de modules" and "Zoom sur le module k: forward / backward". Each w_jn acts on one output and each
+    z_j on all outputs, hence the sum over n in the delta. The lecture's W is (inputs, outputs); `weight` is its
     transpose, as in torch.
 
     Args:
-        weight: W^t at the start, (outputs, inputs).
-        bias: b at the start, (outputs,), or None for a module without.
+        weight: initial W^t, (outputs, inputs).
+        bias: initial b, (outputs,), or None for no bias.
 
     Raises:
-        ValueError: shapes that do not fit.
+        ValueError: shapes that do not match.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What a module M^k is: forward with stored z, backward with delta, update."""
+"""The module M^k: forward with stored z, backward with delta, update."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 
-class Storing(nn.Module):
-    """Holds what `forward` leaves for `backward`. Slide "Architecture modulaire": + Stockage des z^k."""
+class StoringModule(nn.Module):
+    """Stores tensors of the forward pass for the backward pass. Slide "Architecture modulaire": + Stockage des z^k."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -18,24 +18,24 @@ class Storing(nn.Module):
     def store(self, *tensors: Tensor) -> None:
         """Keep tensors until the next forward pass.
 
-        Detached: `forward` is a formula like any other, and where torch differentiates it for comparison, the graph
-        must not outlive the batch.
+        The tensors are detached, so that the graph does not outlive the batch when autograd differentiates `forward`
+        for comparison.
         """
         self._stored = tuple(tensor.detach() for tensor in tensors)
 
     @property
     def stored(self) -> tuple[Tensor, ...]:
-        """What the last forward pass stored.
+        """Tensors that the last forward pass stored.
 
         Raises:
-            RuntimeError: there was none.
+            RuntimeError: there was no forward pass.
         """
         if self._stored is None:
             raise RuntimeError(f"{type(self).__name__}.backward needs a forward pass before it")
         return self._stored
 
 
-class Module(Storing, ABC):
+class Module(StoringModule, ABC):
     """A module M^k: z^k = M^k(z^(k-1), W^k). Slides "Réseau : assemblage de modules", "Zoom sur le module k"."""
 
     @abstractmethod
@@ -51,7 +51,7 @@ class Module(Storing, ABC):
 
     @abstractmethod
     def backward(self, delta: Tensor) -> Tensor:
-        """Propagate the error of the last forward pass, and add the gradient of each parameter to its `.grad`.
+        """Propagate delta through the last forward pass, and add the gradient of each parameter to its `.grad`.
 
         Args:
             delta: ∂L/∂z^k, (batch, outputs).
@@ -74,5 +74,5 @@ class Module(Storing, ABC):
 
 
 def accumulate(parameter: nn.Parameter, gradient: Tensor) -> None:
-    """Add to a parameter's gradient: where the error arrives from several batches, the gradients are summed."""
+    """Add to a parameter's gradient, so that the gradients of several batches are summed."""
     parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient

@@ -1,4 +1,4 @@
-"""A network is an assembly of modules, and a module itself."""
+"""Networks: chains of modules, which are modules themselves."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from lightning_modules.by_hand.module import Module
 
 
 class Chain(Module):
-    """Modules one after the other: z^k = M^k(z^(k-1)) up to the output, and delta back from the last to the first.
+    """A sequence of modules: z^k = M^k(z^(k-1)) from first to last, and delta from last to first.
 
-    Slides "Réseau : assemblage de modules" and "Architecture modulaire". A chain is a module: chains can be nested.
+    Slides "Réseau : assemblage de modules" and "Architecture modulaire". A chain is a module, so chains can be nested.
 
     Args:
-        modules: at least one, the first nearest the input; with names, or named 0, 1, …
+        modules: at least one module, starting at the input; a mapping by name, or a sequence named 0, 1, …
 
     Raises:
-        ValueError: no module, or the same one in two places: it stores the z of one place only.
+        ValueError: no module, or a module in two places, which would store the z of one place only.
     """
 
     def __init__(self, modules: Sequence[Module] | Mapping[str, Module]) -> None:
@@ -35,7 +35,7 @@ class Chain(Module):
 
     @property
     def in_order(self) -> list[Module]:
-        """The modules, the first nearest the input."""
+        """The modules, starting at the input."""
         return [cast(Module, module) for module in self.children()]
 
     def forward(self, z: Tensor) -> Tensor:
@@ -52,10 +52,10 @@ class Chain(Module):
 
 
 class ModularNetwork(Chain):
-    """A whole network, trained without autograd: neither way leaves a graph.
+    """A whole network, trained without autograd: forward and backward pass build no graph.
 
-    Its parameters are those of any torch network, with the gradients in `.grad`: torch's optimisers, clipping and
-    checkpoints work as always. Slide "Architecture modulaire".
+    Its gradients are in `.grad`, so torch's optimisers, clipping and checkpoints work as for any network. Slide
+    "Architecture modulaire".
 
     Args:
         modules: see `Chain`.

@@ -1,4 +1,4 @@
-"""BatchNorm and LayerNorm as modules: one formula, along the batch or along a sample's units.
+"""BatchNorm and LayerNorm as modules: one formula, over the batch or over a sample's units.
 
 Slide "Topologie de l'espace de recherche & gradient".
 """
@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from lightning_modules.by_hand.module import Module, accumulate
-from lightning_modules.layers import check_count
+from lightning_modules.layers import validate_count
 
-EPS = 1e-5  # torch's: keeps a unit that does not vary finite
+EPS = 1e-5  # torch's value: avoids a division by 0 for a constant unit
 
 
 class _Normalization(Module):
-    """z = γ·n + β, with n = (a − mean) / √(variance + eps); γ is `scale`, 1 at the start, and β `shift`, 0.
+    """z = γ·n + β with n = (a − mean) / √(variance + eps); γ is `scale`, initially 1, and β is `shift`, initially 0.
 
     Args:
         num_features: units of the layer.
@@ -28,8 +28,8 @@ class _Normalization(Module):
 
     def __init__(self, num_features: int) -> None:
         super().__init__()
-        check_count("num_features", num_features)
-        # Not called weight and bias, as in torch: penalties and weight decay act on weights.
+        validate_count("num_features", num_features)
+        # Not named weight and bias as in torch, because penalties and weight decay act on parameters named weight.
         self.scale = nn.Parameter(torch.ones(num_features))
         self.shift = nn.Parameter(torch.zeros(num_features))
 
@@ -49,15 +49,15 @@ class _Normalization(Module):
         normalized, inverse_std = self.stored
         accumulate(self.scale, (delta * normalized).sum(0))
         accumulate(self.shift, delta.sum(0))
-        return inverse_std * self.without_statistics(delta * self.scale, normalized)
+        return inverse_std * self.project_gradient(delta * self.scale, normalized)
 
     @abstractmethod
     def statistics(self, a: Tensor) -> tuple[Tensor, Tensor]:
-        """Give the mean and the variance to normalise with, each of a shape that spreads over (batch, units)."""
+        """Return the mean and the variance, each broadcastable to (batch, units)."""
 
     @abstractmethod
-    def without_statistics(self, delta: Tensor, normalized: Tensor) -> Tensor:
-        """Take out of ∂L/∂n what a cannot change, because the statistics follow it."""
+    def project_gradient(self, delta: Tensor, normalized: Tensor) -> Tensor:
+        """Remove from ∂L/∂n the components that a cannot change, because the statistics depend on a."""
 
 
 def _moments(a: Tensor, axis: int) -> tuple[Tensor, Tensor]:
@@ -67,19 +67,20 @@ def _moments(a: Tensor, axis: int) -> tuple[Tensor, Tensor]:
 def _remove_mean_and_slope(delta: Tensor, normalized: Tensor, axis: int) -> Tensor:
     """Compute delta − mean(delta) − n · mean(delta · n).
 
-    n keeps its mean 0 and its mean square 1 whatever a does: moving all of a, or stretching it, has no effect.
+    n always has mean 0 and mean square 1: shifting or scaling all of a has no effect.
     """
     slope = (delta * normalized).mean(axis, keepdim=True)
     return delta - delta.mean(axis, keepdim=True) - normalized * slope
 
 
 class BatchNorm(_Normalization):
-    """Each unit over the mini-batch: z = γ (a − mean) / √(variance + eps) + β (Ioffe & Szegedy 2015).
+    """Normalises each unit over the mini-batch: z = γ (a − mean) / √(variance + eps) + β (Ioffe & Szegedy 2015).
 
     Slide "Topologie de l'espace de recherche & gradient".
-    ∂L/∂a = γ / √(variance + eps) · (delta − mean(delta) − n · mean(delta · n)), the means over the batch. In training
-    the running mean and variance move a tenth of the way to the mini-batch's, the variance divided by batch − 1; in
-    evaluation they take its place and are constants: ∂L/∂a = γ / √(variance + eps) · delta. As `nn.BatchNorm1d`.
+    ∂L/∂a = γ / √(variance + eps) · (delta − mean(delta) − n · mean(delta · n)), with means over the batch. As in
+    `nn.BatchNorm1d`, each training batch moves the running mean and variance a tenth of the way to its own, with the
+    variance divided by batch − 1. Evaluation uses the running values, which are constants: ∂L/∂a = γ / √(variance +
+    eps) · delta.
 
     Args:
         num_features: units of the layer.
@@ -98,7 +99,7 @@ class BatchNorm(_Normalization):
         self._over_batch = True
 
     def statistics(self, a: Tensor) -> tuple[Tensor, Tensor]:
-        """Give the mini-batch's statistics in training, (1, units), and the running ones in evaluation, (units,).
+        """Return the mini-batch's statistics in training, (1, units), and the running ones in evaluation, (units,).
 
         Raises:
             ValueError: a training batch of one sample, which has no variance.
@@ -115,16 +116,16 @@ class BatchNorm(_Normalization):
             self.running_variance += 0.1 * (variance[0] * n / (n - 1) - self.running_variance)
         return mean, variance
 
-    def without_statistics(self, delta: Tensor, normalized: Tensor) -> Tensor:
+    def project_gradient(self, delta: Tensor, normalized: Tensor) -> Tensor:
         """(batch, units) to (batch, units)."""
         return _remove_mean_and_slope(delta, normalized, 0) if self._over_batch else delta
 
 
 class LayerNorm(_Normalization):
-    """Each sample over its units: z = γ (a − mean) / √(variance + eps) + β (Ba et al. 2016).
+    """Normalises each sample over its units: z = γ (a − mean) / √(variance + eps) + β (Ba et al. 2016).
 
     Slide "Topologie de l'espace de recherche & gradient".
-    ∂L/∂a = 1 / √(variance + eps) · (γ·delta − mean(γ·delta) − n · mean(γ·delta · n)), the means over the units.
+    ∂L/∂a = 1 / √(variance + eps) · (γ·delta − mean(γ·delta) − n · mean(γ·delta · n)), with means over the units.
 
     Args:
         num_features: units of the layer.
@@ -134,9 +135,9 @@ class LayerNorm(_Normalization):
     """
 
     def statistics(self, a: Tensor) -> tuple[Tensor, Tensor]:
-        """Give each sample's statistics, (batch, 1)."""
+        """Return each sample's statistics, (batch, 1)."""
         return _moments(a, 1)
 
-    def without_statistics(self, delta: Tensor, normalized: Tensor) -> Tensor:
+    def project_gradient(self, delta: Tensor, normalized: Tensor) -> Tensor:
         """(batch, units) to (batch, units)."""
         return _remove_mean_and_slope(delta, normalized, 1)

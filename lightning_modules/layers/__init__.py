@@ -1,4 +1,4 @@
-"""Building blocks of the networks: torch only. Here, the checks that all of them share."""
+"""Building blocks of the networks, which use torch only; this file holds the validation that they share."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ T = TypeVar("T")
 
 
 def choose(what: str, name: str, table: Mapping[str, T]) -> T:
-    """Look a name up.
+    """Look up a name in a table.
 
     Args:
-        what: what the table holds, for the message: "activation".
-        name: the name that was given.
-        table: the valid names and what they stand for.
+        what: kind of the entries, for the message, for example "activation".
+        name: name of an entry.
+        table: entries by name.
 
     Raises:
         ValueError: unknown name; the message names the nearest valid one and lists all.
@@ -28,7 +28,7 @@ def choose(what: str, name: str, table: Mapping[str, T]) -> T:
     raise ValueError(f"unknown {what} '{name}': {guess}valid: {', '.join(table)}")
 
 
-def check_number(
+def validate_number(
     name: str,
     value: float,
     *,
@@ -36,12 +36,12 @@ def check_number(
     minimum: float = -math.inf,
     below: float = math.inf,
 ) -> None:
-    """Require a finite number in above < value, minimum <= value < below.
+    """Require a finite number with above < value, minimum <= value and value < below.
 
     Raises:
-        ValueError: the value lies outside, or is not a finite number; the message names the valid range.
+        ValueError: the value is out of range or not a finite number; the message names the valid range.
     """
-    # Strict comparisons with infinite bounds leave infinities and NaN outside.
+    # Strict comparisons with infinite bounds exclude infinities and NaN.
     if isinstance(value, int | float) and not isinstance(value, bool) and above < value < below and value >= minimum:
         return
     bounds = [
@@ -50,7 +50,7 @@ def check_number(
     raise ValueError(f"{name} must be a finite number {' and '.join(bounds)}, not {value!r}")
 
 
-def check_count(name: str, value: int, minimum: int = 1) -> None:
+def validate_count(name: str, value: int, minimum: int = 1) -> None:
     """Require a whole number of at least `minimum`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Activation functions z = g(a), by the name a config gives them."""
+"""Activation functions z = g(a), by the names used in configs."""
 
 from __future__ import annotations
 
@@ -9,38 +9,37 @@ from lightning_modules.layers import choose
 
 
 def _sign(a: Tensor) -> Tensor:
-    # Of a number, no function that autograd would differentiate: but `where` keeps the graph, with gradient 0. Torch's
-    # own sign turns NaN into 0, and a network that diverged would look well.
+    # `where` keeps the autograd graph, with gradient 0. Torch's sign maps NaN to 0, which would hide a divergence.
     return torch.where(a.isnan(), a, 2 * (a >= 0).to(a.dtype) - 1)
 
 
 class Sign(nn.Module):
-    """−1 below 0 and +1 from 0 on; unlike torch's sign, which is 0 at 0, it always decides.
+    """−1 for a < 0 and +1 for a >= 0; torch's sign is 0 at 0.
 
-    The derivative is 0 everywhere, so no layer before it ever learns. Slide "Non-linéarité".
+    The derivative is 0 everywhere, so the layers before it never learn. Slide "Non-linéarité".
     """
 
     def forward(self, a: Tensor) -> Tensor:
-        """Any shape, kept; NaN stays NaN."""
+        """Keep the shape; NaN stays NaN."""
         return _sign(a)
 
 
 class StraightThroughSign(nn.Module):
-    """`Sign` forwards; backwards the derivative of clip(a, −1, 1): 1 where |a| <= 1, else 0.
+    """`Sign` in the forward pass; in the backward pass the derivative of clip(a, −1, 1): 1 where |a| <= 1, else 0.
 
     The straight-through estimator of Bengio et al. 2013, clipped as by Hubara et al. 2016.
     """
 
     def forward(self, a: Tensor) -> Tensor:
-        """Any shape, kept; NaN stays NaN."""
-        # Not clamp, whose derivative at |a| = 1 is another from version to version of torch. The difference is exactly
-        # 0: only its gradient counts.
+        """Keep the shape; NaN stays NaN."""
+        # Not clamp, whose derivative at |a| = 1 depends on the version of torch. The added difference is exactly 0 and
+        # only has a gradient.
         passing = torch.where(a.abs() <= 1, a, 0)
         return _sign(a).detach() + (passing - passing.detach())
 
 
-# Never in place: an in-place activation overwrites the pre-activation that the instruments read, and
-# `register_full_backward_hook` raises on it.
+# Never in place: an in-place activation overwrites the pre-activation that instruments read, and
+# `register_full_backward_hook` raises an error.
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "identity": nn.Identity,
     "sign": Sign,

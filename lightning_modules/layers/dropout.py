@@ -1,4 +1,4 @@
-"""Dropout, by the name of what shares a mask. Slide "Dropout"."""
+"""Dropout with a mask per sample or per batch. Slide "Dropout"."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lightning_modules.layers import check_number, choose
+from lightning_modules.layers import choose, validate_number
 
 
 class BatchDropout(nn.Module):
-    """Drop the same units for all samples of a batch: one thinned network an iteration, as the slide describes it.
+    """Drop the same units for all samples of a batch, which gives one thinned network per iteration as on the slide.
 
-    What is kept is scaled by 1/(1 − p), so that the mean stays; nothing is dropped in evaluation. The mask comes from
-    the global generator, as that of `nn.Dropout` does.
+    The remaining units are scaled by 1/(1 − p), which keeps the mean; nothing is dropped in evaluation. The mask is
+    drawn from the global generator, as in `nn.Dropout`.
 
     Args:
-        p: probability of a unit to be dropped.
+        p: probability that a unit is dropped.
     """
 
     def __init__(self, p: float) -> None:
@@ -24,11 +24,11 @@ class BatchDropout(nn.Module):
         self.p = p
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(batch, …), kept."""
+        """(batch, …) to (batch, …)."""
         return inputs * F.dropout(torch.ones_like(inputs[:1]), self.p, self.training)
 
     def extra_repr(self) -> str:
-        """Show p, as `nn.Dropout` does."""
+        """Show p, like `nn.Dropout`."""
         return f"p={self.p}"
 
 
@@ -36,20 +36,20 @@ DROPOUT_MASKS: dict[str, type[nn.Dropout] | type[BatchDropout]] = {"sample": nn.
 
 
 def dropout(p: float, mask: str | None = None) -> nn.Module | None:
-    """Build a dropout.
+    """Build a dropout module.
 
     Args:
-        p: probability of a unit's output to be dropped, in [0, 1).
-        mask: "sample" (if not given), drawn for each sample (Srivastava et al. 2014, and torch); or "batch", drawn
-            once for all samples of a batch.
+        p: probability that a unit's output is dropped, in [0, 1).
+        mask: "sample" (default), one mask per sample (Srivastava et al. 2014, and torch); or "batch", one mask for all
+            samples of a batch.
 
     Returns:
         The module, or None for p = 0.
 
     Raises:
-        ValueError: unknown name, a number out of range, or a mask where nothing is dropped.
+        ValueError: unknown name, number out of range, or a mask with p = 0.
     """
-    check_number("dropout", p, minimum=0, below=1)
+    validate_number("dropout", p, minimum=0, below=1)
     build = choose("dropout_mask", "sample" if mask is None else mask, DROPOUT_MASKS)
     if p:
         return build(p)

@@ -1,4 +1,4 @@
-"""Normalisation of a layer's outputs, by the name a config gives it."""
+"""Normalisation of a layer's outputs, by the names used in configs."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ POSITIONS = {"before": "of the activation's input", "after": "of the activation'
 
 
 def normalization(name: str, num_features: int) -> nn.Module | None:
-    """Build a normalisation with a learned scale (1 at the start) and shift (0), eps 1e-5, biased variance.
+    """Build a normalisation with a learned scale (initially 1) and shift (initially 0), eps 1e-5, biased variance.
 
     Args:
-        name: "none"; "batch", each unit over the mini-batch (Ioffe & Szegedy 2015); or "layer", each sample over its
-            units (Ba et al. 2016).
+        name: "none"; "batch", which normalises each unit over the mini-batch (Ioffe & Szegedy 2015); or "layer", which
+            normalises each sample over its units (Ba et al. 2016).
         num_features: units of the layer.
 
     Returns:

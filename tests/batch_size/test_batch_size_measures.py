@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from datamodules.loader import Order, Samples, ordered
+from datamodules.loader import Order, Samples, ordered_loader
 from experiments.batch_size import checks, measures
 from experiments.core.definitions import TUNED
 from experiments.core.grid.conditions import Condition
@@ -68,7 +68,7 @@ def test_the_rank_correlation_is_with_the_number_of_samples(values, expected):
 
 @pytest.mark.parametrize("size", [1, 7, 64, 99, 100])
 def test_samples_used_are_those_of_the_loader(size):
-    loader = ordered(Samples((torch.zeros(100, 2), torch.zeros(100))), Order(100, batch_size=size, seed=0))
+    loader = ordered_loader(Samples((torch.zeros(100, 2), torch.zeros(100))), Order(100, batch_size=size, seed=0))
     used, step = 0, 0
     assert measures.samples_after(0, size, 100) == 0
     for _ in range(3):

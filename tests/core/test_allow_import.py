@@ -198,7 +198,7 @@ FUNCTIONS = [
     *(
         "lightning.pytorch.loggers.tensorboard.os.system",
         "datamodules.files.hashlib.sha256",
-        "datamodules.files.verified",
+        "datamodules.files.read_verified",
     ),
 ]
 

@@ -22,7 +22,7 @@ from experiments.core.training import allow_list
 from experiments.core.training.allow_list import REASONS, SUPPORTED, WORDS
 from experiments.core.training.fit import build_fit
 from lightning_modules import FullyConnected
-from lightning_modules.metrics import METRICS, modes
+from lightning_modules.metrics import METRICS, metric_modes
 
 SMALL = (
     *("--model.depth=2", "--model.width=8", "--data.num_train=256", "--data.num_val=64", "--data.num_test=64"),
@@ -280,11 +280,11 @@ def test_a_trial_leaves_nothing(fit, here):
 
 
 def test_modes_of_the_metrics():
-    assert {name for name, mode in modes().items() if mode == "min"} == {
+    assert {name for name, mode in metric_modes().items() if mode == "min"} == {
         *("loss", "penalty", "calibration_error", "mean_absolute_error")
     }
-    assert modes().keys() == {"loss", "penalty", *(name for kind in METRICS.values() for name in kind)}
-    assert None not in modes().values()
+    assert metric_modes().keys() == {"loss", "penalty", *(name for kind in METRICS.values() for name in kind)}
+    assert None not in metric_modes().values()
 
 
 @pytest.mark.parametrize("name", ["ModelCheckpoint", "EarlyStopping", "BestWeights", "StackableEarlyStopping"])

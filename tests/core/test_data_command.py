@@ -66,7 +66,7 @@ def test_every_data_set_is_listed_with_all_there_is_to_know(command):
         shape = " × ".join(map(str, example.sample_shape))
         assert f" samples of {shape}" in text
         assert f", {example.num_classes} " in text
-        for part in (cls.about.source, cls.about.licence, f"{cls.about.samples:,}" if cls.about.samples else "any"):
+        for part in (cls.info.source, cls.info.licence, f"{cls.info.samples:,}" if cls.info.samples else "any"):
             assert part in text
 
 
@@ -76,17 +76,17 @@ def test_the_list_says_what_is_here(command, here, monkeypatch):
     assert "1,797 samples of 1 × 8 × 8, 10 classes; bundled" in listed["Digits"]
     assert "; found in data/MNIST/raw " in listed["MNIST"].replace("\\", "/")
     for cls in (FashionMNIST, SVHN, CIFAR10):
-        assert f"; not here: {cls.about.download} to download " in listed[cls.__name__]
+        assert f"; not here: {cls.info.download} to download " in listed[cls.__name__]
 
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 def test_whether_a_download_is_here_is_never_taken_for_granted(cls, here):
-    assert cls.about.outputs in ("classes", "labels", "columns")
-    if cls.about.download:
-        assert vars(cls).get("found") or cls.found.__func__ is not InMemoryDataModule.found.__func__
-        assert cls.found() == ""
+    assert cls.info.outputs in ("classes", "labels", "columns")
+    if cls.info.download:
+        assert vars(cls).get("location") or cls.location.__func__ is not InMemoryDataModule.location.__func__
+        assert cls.location() == ""
     else:
-        assert cls.found()
+        assert cls.location()
 
 
 @pytest.mark.parametrize("name", ["Digits", "digits"])
@@ -94,7 +94,7 @@ def test_one_data_set_by_either_name(command, name):
     answer = command("data", name)
     assert answer.code == 0
     digest = datamodules.Digits(batch_size=1, seed=0).sha256
-    for part in ("1,797 handwritten digits of 8 × 8", datamodules.Digits.about.source, "CC BY 4.0", "bundled", digest):
+    for part in ("1,797 handwritten digits of 8 × 8", datamodules.Digits.info.source, "CC BY 4.0", "bundled", digest):
         assert part in answer.out
     assert "Args:" not in answer.out
 

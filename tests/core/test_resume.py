@@ -140,7 +140,7 @@ def cut_after(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             left[0] -= 1
             if not left[0]:
                 left[0] = next(occasions, 10**9)
-                raise Cut(dict(getattr(trainer.lightning_module, "ended", {})))
+                raise Cut(dict(getattr(trainer.lightning_module, "finished_at", {})))
 
         monkeypatch.setattr(ResumePoint, "_save_if_due", save_and_cut)
 

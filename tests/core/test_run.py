@@ -144,8 +144,8 @@ def test_a_run_that_fails_stops_nothing_is_shown_and_is_tried_again(tiny, monkey
         if (self.activation, self.width) == ("sigmoid", 8):
             raise ValueError("not with\x1b[31m these\nbatches")
 
-    usual = FullyConnected.check_batch
-    monkeypatch.setattr(FullyConnected, "check_batch", refuse)
+    usual = FullyConnected.validate_batch
+    monkeypatch.setattr(FullyConnected, "validate_batch", refuse)
     answer, place = tiny.run("--scale=smoke", "--seeds=1"), Path("runs/tiny-smoke-seeds=1")
     assert answer.code == 1
     (line,) = [line for line in answer.out.splitlines() if "failed" in line]
@@ -159,7 +159,7 @@ def test_a_run_that_fails_stops_nothing_is_shown_and_is_tried_again(tiny, monkey
     before = stamps(place)
     assert tiny.run("--scale=smoke", "--seeds=1").code == 1
     assert stamps(place) == before  # what is finished stays
-    monkeypatch.setattr(FullyConnected, "check_batch", usual)
+    monkeypatch.setattr(FullyConnected, "validate_batch", usual)
     assert tiny.run("--scale=smoke", "--seeds=1").code == 0
     assert {row["condition"] for row in table(place)} == {*SMOKE_RUNS, "check=zero"}
 

@@ -209,7 +209,7 @@ def test_a_file_that_grows_without_end_is_refused_at_its_limit(tmp_path: Path, m
     monkeypatch.setattr(files, "LARGEST_FILE", 100_000)
     tracemalloc.start()
     with pytest.raises(OSError, match="is not the original"):
-        files.verified(path, "images", digest)
+        files.read_verified(path, "images", digest)
     assert tracemalloc.get_traced_memory()[1] < 5_000_000
     tracemalloc.stop()
 

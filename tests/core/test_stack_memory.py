@@ -55,7 +55,7 @@ def test_one_source_gives_the_batches_of_samples_that_are_held(kind, more, optio
 def test_what_changes_a_sample_by_its_seed_is_made_seed_by_seed(options):
     part = Digits(batch_size=8, num_train=50, num_val=20, num_test=20, seed=0, in_memory=False, workers=0, **options)
     part.setup()
-    assert part.read is None
+    assert part.scaled_inputs is None
 
 
 def test_a_stack_of_one_source_leaves_what_any_stack_leaves(here, config, monkeypatch):

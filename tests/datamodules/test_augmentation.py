@@ -188,18 +188,18 @@ def test_equal_images_of_a_batch_get_draws_of_their_own(words):
 def test_each_operation_has_a_stream_of_its_own(name):
     (operation,) = parse_operations([name])
     expected = operation.draw(30, (12, 10), generator(1000, f"augmentation/5/{name}"))
-    assert torch.equal(augmentation(name).drawn(5)[0], expected)
+    assert torch.equal(augmentation(name).parameters(5)[0], expected)
 
 
 def test_one_operation_more_moves_no_draw():
-    for alone, table in zip(BATCHED, augmentation(*BATCHED).drawn(5), strict=True):
-        assert torch.equal(augmentation(alone).drawn(5)[0], table)
+    for alone, table in zip(BATCHED, augmentation(*BATCHED).parameters(5), strict=True):
+        assert torch.equal(augmentation(alone).parameters(5)[0], table)
 
 
 def test_operations_follow_each_other_as_listed():
     x, rows = pixels(), torch.arange(30)
     there, back = augmentation("shift(4)", "erase(1)"), augmentation("erase(1)", "shift(4)")
-    offset, rectangles = there.drawn(0)
+    offset, rectangles = there.parameters(0)
     assert torch.equal(there(rows, 0), erase(shift(x, offset), rectangles))
     assert torch.equal(back(rows, 0), shift(erase(x, rectangles), offset))
 
@@ -217,7 +217,7 @@ TRANSFORMS = {
 def test_a_policy_is_torchvision_s_image_by_image(name, channels):
     images = pixels(25, channels)
     ours = augmentation(name, images=images)
-    shown, (seeds,) = ours(torch.arange(25), 2), ours.drawn(2)
+    shown, (seeds,) = ours(torch.arange(25), 2), ours.parameters(2)
     assert len(set(seeds.tolist())) == 25
     with torch.random.fork_rng(devices=[]):
         for image, result, seed in zip(images, shown, seeds.tolist(), strict=True):
@@ -282,7 +282,7 @@ def test_raw_pixels_are_augmented_then_permuted_and_standardised(options):
         ready(augmentation=["shift", "erase(1)"], **options),
     )
     raw = plain.train[0]
-    offset, rectangles = module._augmented.drawn(1)
+    offset, rectangles = module._augmentation.parameters(1)
     expected = erase(shift(raw, offset), rectangles)
     if options.get("permute"):
         order = module._permuted(torch.arange(54).reshape(1, 1, 6, 9)).flatten()

@@ -133,7 +133,7 @@ def test_a_larger_test_sample_holds_the_smaller_and_moves_nothing_else():
 # Classes whose default parts coincide on purpose are asked for disjoint ones.
 DISJOINT = {"Boolean": {"noise": 0.3}}
 CLASSES = [getattr(datamodules, name) for name in datamodules.__all__]
-BUNDLED = [cls for cls in CLASSES if getattr(cls, "about", None) is not None and not cls.about.download]
+BUNDLED = [cls for cls in CLASSES if getattr(cls, "info", None) is not None and not cls.info.download]
 
 
 def test_some_data_sets_need_no_download():
@@ -152,7 +152,7 @@ def test_bundled_data_are_ready_whole_disjoint_and_repeatable(cls, seed):
         assert torch.equal(y, y_again)
         assert x.shape == (len(y), *module.sample_shape)
         assert x.dtype == torch.float32
-        if cls.about.outputs == "classes":
+        if cls.info.outputs == "classes":
             assert (y.dtype, y.shape) == (torch.int64, (len(x),))
             assert 0 <= y.min() <= y.max() < module.num_classes
         else:

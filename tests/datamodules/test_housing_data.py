@@ -121,14 +121,14 @@ def test_columns_are_the_documented_formulas(here, content, monkeypatch):
         # The longitude is 40 deviations from 0 here, in single precision.
         np.testing.assert_allclose(inputs, (part - train.mean()) / train.std(ddof=0), atol=5e-6)
         value = table["medianHouseValue"].iloc[index.numpy()] / 100_000
-        np.testing.assert_allclose(module.in_units(targets)[:, 0], value, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(module.in_original_units(targets)[:, 0], value, rtol=1e-6, atol=1e-6)
 
 
 def test_the_archive_is_the_one_that_scikit_learn_refers_to():
     genuine = sklearn.datasets._california_housing.ARCHIVE
     ours = CALIFORNIA_HOUSING
     assert (ours.file, ours.url, ours.sha256) == (genuine.filename, genuine.url, genuine.checksum)
-    assert CaliforniaHousing.about.samples == ours.num_samples == 20_640
+    assert CaliforniaHousing.info.samples == ours.num_samples == 20_640
 
 
 def test_ten_seeds_have_disjoint_tests_and_parts_never_overlap():
@@ -156,7 +156,7 @@ def test_the_archive_is_found(here, content, monkeypatch, place):
     put(here / place, content)
     module = housing(monkeypatch, source_of(content), root="root" if place == "root" else None)
     np.testing.assert_allclose(module.load().y[:, 0] * 100_000, rows()[:, 8], rtol=1e-12)
-    assert module.found() == ("" if place == "root" else str(Path(place)))
+    assert module.location() == ("" if place == "root" else str(Path(place)))
 
 
 def test_the_root_given_comes_first_and_a_home_directory_can_be_abbreviated(here, content, monkeypatch):
@@ -191,7 +191,7 @@ def mirror(tmp_path, monkeypatch, content):
 
 def test_the_archive_is_downloaded_once(mirror, content, monkeypatch):
     folder, source = mirror
-    assert housing(monkeypatch, source).found() == ""
+    assert housing(monkeypatch, source).location() == ""
     first = housing(monkeypatch, source).load()
     assert [path.read_bytes() for path in Path("data").rglob("*") if path.is_file()] == [content]
     (folder / "cal_housing.tgz").unlink()

@@ -57,7 +57,7 @@ def test_every_pixel_and_label_is_the_files_own(small, tmp_path, place):
     np.testing.assert_array_equal(source.x, small.pixels)
     np.testing.assert_array_equal(source.y, small.labels)
     assert source.x.is_contiguous()
-    assert small.kind.found() == (str(Path("data") / small.kind.source.folder) if place == "data" else "")
+    assert small.kind.location() == (str(Path("data") / small.kind.source.folder) if place == "data" else "")
 
 
 @pytest.mark.parametrize("name", COLOUR)
@@ -107,7 +107,7 @@ def test_ten_seeds_have_disjoint_test_samples_from_the_test_files(small, tmp_pat
 def test_ten_seeds_have_disjoint_test_samples_in_the_real_sets(kind):
     source = kind.source
     assert kind(batch_size=64, seed=1000).disjoint_test
-    assert source.num_train + source.num_test == kind.about.samples
+    assert source.num_train + source.num_test == kind.info.samples
 
 
 def test_torchvision_reads_the_same_digits_of_mnist(tmp_path):
@@ -155,7 +155,7 @@ def test_a_missing_file_without_a_network_is_one_line_with_the_remedies_within_s
     for part in (source.name, str(source.folder), "Name or service not known", *source.sha256):
         assert part in message
     assert message.endswith(" as root, or connect to the network once")
-    assert small.kind.found() == ""
+    assert small.kind.location() == ""
 
 
 def test_nothing_of_an_archive_is_written_to_the_disk(tmp_path):
@@ -221,8 +221,8 @@ def mirror(small, tmp_path, monkeypatch):
 
 def test_files_are_downloaded_once_and_only_what_is_needed(small, mirror):
     np.testing.assert_array_equal(build(small).load().x, small.pixels)
-    assert small.kind.found() == str(Path("data") / small.kind.source.folder)
-    assert set(small.files) <= {path.name for path in Path(small.kind.found()).iterdir()}
+    assert small.kind.location() == str(Path("data") / small.kind.source.folder)
+    assert set(small.files) <= {path.name for path in Path(small.kind.location()).iterdir()}
     assert [path.name for path in Path("data").iterdir()] == [small.kind.source.name]  # no temporary folder is left
     for path in mirror.iterdir():
         path.unlink()

@@ -47,12 +47,12 @@ def parts(module):
 def test_sizes_kinds_and_names(name):
     module = build(name)
     assert module.name == name
-    assert (module.about.samples, module.about.licence, module.about.download) == (0, "MIT", "")
-    assert module.about.source.startswith("made here from the seed; ")
-    assert module.about.outputs == {"least_squares": "columns", "multi_label": "labels"}.get(name, "classes")
+    assert (module.info.samples, module.info.licence, module.info.download) == (0, "MIT", "")
+    assert module.info.source.startswith("made here from the seed; ")
+    assert module.info.outputs == {"least_squares": "columns", "multi_label": "labels"}.get(name, "classes")
     for (x, y), size in zip(parts(module), (200, 100, 1000), strict=True):
         assert (x.shape, x.dtype) == ((size, *module.sample_shape), torch.float32)
-        if module.about.outputs == "classes":
+        if module.info.outputs == "classes":
             assert (y.shape, y.dtype) == ((size,), torch.int64)
             assert y.unique().tolist() == list(range(module.num_classes))
         else:

@@ -61,29 +61,29 @@ def test_columns_are_standardised_like_scikit_learn_does(kind):
 def test_parts_are_about_60_20_20_percent_and_never_overlap(kind, seed):
     split = kind(batch_size=8, seed=seed).split()
     rows = torch.cat(list(split))
-    assert len(rows) == len(rows.unique()) <= kind.about.samples
+    assert len(rows) == len(rows.unique()) <= kind.info.samples
     for part, share in zip(split, (0.6, 0.2, 0.2), strict=True):
-        assert abs(len(part) - share * kind.about.samples) < 2
+        assert abs(len(part) - share * kind.info.samples) < 2
 
 
 @pytest.mark.parametrize("kind", BUNDLED)
 def test_what_a_table_says_about_itself_is_so(kind):
     module = kind(batch_size=8, seed=0)
     source = module.load()
-    assert len(source.x) == len(source.y) == kind.about.samples
+    assert len(source.x) == len(source.y) == kind.info.samples
     assert tuple(source.x.shape[1:]) == module.sample_shape == (module.num_features,)
     assert module.num_classes == (1 if kind is Diabetes else len(source.y.unique()))
-    assert kind.about.outputs == ("columns" if kind is Diabetes else "classes")
-    assert kind.found() == "bundled"
+    assert kind.info.outputs == ("columns" if kind is Diabetes else "classes")
+    assert kind.location() == "bundled"
     assert module.num_disjoint_tests == 1
-    assert kind.about.licence
-    assert "https://" in kind.about.source
+    assert kind.info.licence
+    assert "https://" in kind.info.source
 
 
 @pytest.mark.parametrize("kind", CLASSES)
 def test_stratified_parts_hold_the_classes_in_proportion(kind):
     module = ready(kind, stratify=True)
-    share = np.bincount(original(kind)[1]) / kind.about.samples
+    share = np.bincount(original(kind)[1]) / kind.info.samples
     for (_, y), _ in parts(module):
         assert np.abs(y.bincount().numpy() - share * len(y)).max() < 2
 
@@ -118,12 +118,12 @@ def test_targets_are_standardised_by_the_training_split_and_can_be_brought_back(
         assert targets.dtype == torch.float32
         expected = (y[rows] - of_training.mean()) / of_training.std()
         np.testing.assert_allclose(targets[:, 0], expected, atol=1e-6)
-        np.testing.assert_allclose(module.in_units(targets)[:, 0], y[rows], rtol=1e-6)
+        np.testing.assert_allclose(module.in_original_units(targets)[:, 0], y[rows], rtol=1e-6)
 
 
 def test_raw_targets_are_in_their_units_already():
     module = ready(Diabetes, standardize_targets=False)
-    assert torch.equal(module.in_units(module.test[1]), module.test[1])
+    assert torch.equal(module.in_original_units(module.test[1]), module.test[1])
     assert module.test[1].max() > 200
 
 
@@ -133,7 +133,7 @@ def test_least_squares_predicts_what_it_predicts_from_scikit_learns_table():
     train, test = module.indices.train, module.indices.test
     expected = LinearRegression().fit(x[train], y[train]).predict(x[test])
     ours = LinearRegression().fit(module.train[0].double(), module.train[1].double())
-    predicted = module.in_units(torch.from_numpy(ours.predict(module.test[0].double())))
+    predicted = module.in_original_units(torch.from_numpy(ours.predict(module.test[0].double())))
     # Of targets about 150; the inputs are single precision.
     np.testing.assert_allclose(predicted[:, 0], expected, atol=1e-3)
 

@@ -8,13 +8,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datamodules.loader import Order, OrderedLoader, Samples, generator, ordered
+from datamodules.loader import Order, OrderedLoader, Samples, generator, ordered_loader
 from datamodules.stack import StackedData
 
 
 def make(n: int = 10, batch_size: int = 3, seed: int = 1000, shuffle: bool = True) -> OrderedLoader:
     x = torch.arange(n, dtype=torch.float32).unsqueeze(1)
-    return ordered(Samples((x, torch.arange(n))), Order(n, batch_size=batch_size, seed=seed, shuffle=shuffle))
+    return ordered_loader(Samples((x, torch.arange(n))), Order(n, batch_size=batch_size, seed=seed, shuffle=shuffle))
 
 
 def samples(loader: OrderedLoader) -> list[list[int]]:
@@ -151,7 +151,7 @@ class Parts:
     """What a stack asks of a data module."""
 
     hparams: ClassVar[dict[str, Any]] = {"batch_size": 3}
-    read = None
+    scaled_inputs = None
 
     def __init__(self, seed: int, augmented: bool, n: int = 10) -> None:
         # Samples of its own, of three axes.
@@ -161,7 +161,7 @@ class Parts:
 
     def train_dataloader(self) -> OrderedLoader:
         whole, targets = Samples((self.x, self.y)), Samples((self.y,), lambda rows, epoch: self.x[rows] + epoch)
-        return ordered(targets if self.augmented else whole, Order(len(self.y), batch_size=3, seed=self.seed))
+        return ordered_loader(targets if self.augmented else whole, Order(len(self.y), batch_size=3, seed=self.seed))
 
 
 @pytest.mark.parametrize("augmented", [False, True], ids=["as they are", "augmented"])

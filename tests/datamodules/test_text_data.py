@@ -61,14 +61,14 @@ def test_windows_are_those_of_scikit_learns_text(document, loader):
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_the_header_that_names_the_data_set_is_left_out(document):
-    body = text.body(document)
+    body = text.read_body(document)
     assert len(body) > 1000
     assert "-dataset:" not in body
     assert not body.startswith((".. _", "the " + document.replace("_", " "), document.replace("_", " ")))
 
 
 def test_only_the_header_is_left_out():
-    assert text.plain("A  B\n\n====  c11\t!!") == "a b = c11 !"
+    assert text.simplify("A  B\n\n====  c11\t!!") == "a b = c11 !"
     assert text.HEADER.sub("", ".. _label:\n\nTitle\n-----\n\nBody\n----\nMore\n").split() == ["Body", "----", "More"]
 
 
@@ -169,8 +169,10 @@ def test_a_permutation_moves_all_characters_of_a_window_alike():
 def test_the_digest_covers_the_text(monkeypatch):
     before = DescriptionTexts(batch_size=64, seed=1).sha256
     assert before == DescriptionTexts(batch_size=64, seed=2).sha256
-    body = text.body
-    monkeypatch.setattr(text, "body", lambda name: body(name).replace("flower", "flowes").replace("plant", "plans"))
+    body = text.read_body
+    monkeypatch.setattr(
+        text, "read_body", lambda name: body(name).replace("flower", "flowes").replace("plant", "plans")
+    )
     text._load.cache_clear()
     try:
         assert DescriptionTexts(batch_size=64, seed=1).sha256 != before
@@ -190,9 +192,9 @@ def test_the_frequencies_of_letters_already_tell_more_than_chance():
 
 def test_what_the_texts_say_about_themselves_is_so():
     assert len(DescriptionTexts(batch_size=64, seed=0).load().x) == pytest.approx(
-        DescriptionTexts.about.samples, rel=0.2
+        DescriptionTexts.info.samples, rel=0.2
     )
-    assert DescriptionTexts.found() == "bundled"
+    assert DescriptionTexts.location() == "bundled"
     assert DescriptionTexts.num_classes == len(DOCUMENTS) == 10
 
 
@@ -229,7 +231,7 @@ def test_the_greatest_sizes_that_a_message_names_are_possible():
 
 def test_a_missing_description_is_one_clear_line():
     with pytest.raises(OSError, match=r"^scikit-learn .* has no description nothing.rst with a title: install scikit-"):
-        text.body("nothing")
+        text.read_body("nothing")
 
 
 def test_seeds_share_one_copy_of_the_windows_and_only_the_last_ones_are_kept():

@@ -17,7 +17,7 @@ from lightning_modules.convolutional import Convolutional, ConvolutionalNetwork,
 from lightning_modules.fully_connected import FullyConnectedNetwork
 from lightning_modules.layers.initialization import weight_generator
 from lightning_modules.parameters import matched_width, parameter_count
-from lightning_modules.penalties import penalized
+from lightning_modules.penalties import penalized_weights
 
 IMAGE, TEXT = (2, 11, 10), (3, 12)
 
@@ -179,11 +179,11 @@ def test_dropout_in_training_only() -> None:
 def test_penalties_leave_scales_and_biases_alone(shape) -> None:
     built = network(shape, normalization="batch")
     expected = [*(layer.convolution.weight for layer in built.layers), built.output.weight]
-    found = penalized(built)
+    found = penalized_weights(built)
     assert {id(weight) for weight in found} == {id(weight) for weight in expected}
     assert len(found) == 3
     built.output.requires_grad_(False)
-    assert len(penalized(built)) == 2
+    assert len(penalized_weights(built)) == 2
 
 
 @pytest.mark.parametrize(

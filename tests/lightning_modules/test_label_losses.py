@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from lightning_modules.label_losses import by_share, by_sign
 from lightning_modules.losses import build_loss
-from lightning_modules.metrics import Epoch, build_metrics, collection
+from lightning_modules.metrics import EpochOutputs, build_metrics, collection
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -74,10 +74,10 @@ def test_equal_outputs_are_all_predicted_by_share_and_none_by_sign() -> None:
 def test_what_is_counted_after_softmax_follows_its_shares() -> None:
     outputs, targets = normal(23, 3, seed=1), binary(23, 3, seed=2)
     loss = build_loss("label_softmax")
-    kept = Epoch()
+    kept = EpochOutputs()
     kept.add(loss.mean(outputs, targets), outputs, targets)
     metrics = collection("val", build_metrics(loss.kind, 3))
-    metrics.update(**kept.columns(loss.predict))
+    metrics.update(**kept.metric_inputs(loss.predict))
     logged = {name: value.item() for name, value in metrics.compute().items()}
     predicted = (outputs.softmax(1) >= 1 / 3).numpy()
     assert logged == {

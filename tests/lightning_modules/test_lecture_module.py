@@ -347,7 +347,9 @@ def test_a_trial_batch_leaves_no_trace(training: bool) -> None:
     model = module(normalization="batch", dropout=0.5).train(training)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     drawn = torch.get_rng_state()
-    model.check_batch((torch.randn(4, 6, dtype=torch.float64, generator=torch.Generator()), torch.tensor([0, 1, 2, 0])))
+    model.validate_batch(
+        (torch.randn(4, 6, dtype=torch.float64, generator=torch.Generator()), torch.tensor([0, 1, 2, 0]))
+    )
     assert torch.equal(torch.get_rng_state(), drawn)
     assert model.training is training
     for name, value in model.state_dict().items():
@@ -359,9 +361,9 @@ def test_a_trial_batch_finds_out_what_training_would() -> None:
     model = module(normalization="batch")
     one = torch.zeros(1, 6, dtype=torch.float64), torch.tensor([0])
     with pytest.raises(ValueError, match="a training batch of 1 is not possible: Expected more than 1 value"):
-        model.check_batch(one)
+        model.validate_batch(one)
     with pytest.raises(ValueError, match="label 3 is out of range"):
-        model.check_batch((torch.zeros(2, 6, dtype=torch.float64), torch.tensor([0, 3])))
+        model.validate_batch((torch.zeros(2, 6, dtype=torch.float64), torch.tensor([0, 3])))
 
 
 def test_a_compiled_network_learns_the_same(trainer: Fit, batches: Callable[..., Any], monkeypatch: Any) -> None:

@@ -15,9 +15,9 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss, r2_score
 from torch import Tensor
 
 from lightning_modules.fully_connected import FullyConnectedNetwork
-from lightning_modules.losses import LOSSES, Loss, build_loss, check_label_range
-from lightning_modules.metrics import Epoch, build_metrics, collection
-from lightning_modules.penalties import penalized, penalty
+from lightning_modules.losses import LOSSES, Loss, build_loss, validate_label_range
+from lightning_modules.metrics import EpochOutputs, build_metrics, collection
+from lightning_modules.penalties import penalized_weights, penalty
 
 REDUCE: dict[str, Callable[[list[float]], float]] = {"mean": lambda row: sum(row) / len(row), "sum": sum}
 
@@ -144,11 +144,11 @@ def test_naive_forms_overflow_in_single_precision(z: float) -> None:
 
 def epoch(loss: Loss, outputs: Tensor, targets: Tensor, sizes: list[int]) -> dict[str, float]:
     """What is counted beside the loss in an epoch of batches of these sizes."""
-    kept = Epoch()
+    kept = EpochOutputs()
     for own, wanted in zip(outputs.split(sizes), targets.split(sizes), strict=True):
         kept.add(loss.mean(own, wanted), own, wanted)
     metrics = collection("val", build_metrics(loss.kind, outputs.shape[1]))
-    metrics.update(**kept.columns(loss.predict))
+    metrics.update(**kept.metric_inputs(loss.predict))
     return {name.removeprefix("val/"): value.item() for name, value in metrics.compute().items()}
 
 
@@ -228,8 +228,8 @@ def test_r2_of_one_sample_is_zero() -> None:
 def test_wrong_targets(loss: str, targets: torch.Tensor, message: str) -> None:
     def check(outputs: torch.Tensor) -> None:
         built = build_loss(loss)
-        built.check_shape(outputs, targets)
-        built.check_values(outputs, targets)
+        built.validate_shape(outputs, targets)
+        built.validate_values(outputs, targets)
 
     with pytest.raises(ValueError, match=message) as error:
         check(torch.zeros(2, 3))
@@ -238,13 +238,13 @@ def test_wrong_targets(loss: str, targets: torch.Tensor, message: str) -> None:
 
 def test_a_column_against_a_vector() -> None:
     with pytest.raises(ValueError, match=r"mse needs targets of the outputs' shape \(5, 1\) .*, not \(5,\)"):
-        build_loss("mse").check_shape(torch.zeros(5, 1), torch.zeros(5))
+        build_loss("mse").validate_shape(torch.zeros(5, 1), torch.zeros(5))
 
 
 @pytest.mark.parametrize("name", ["cross_entropy", "naive_cross_entropy", "one_hot_mse"])
 def test_one_class(name: str) -> None:
     with pytest.raises(ValueError, match=f"^{name} needs at least 2 classes, not 1$"):
-        build_loss(name).check_shape(torch.zeros(5, 1), torch.zeros(5, dtype=torch.int64))
+        build_loss(name).validate_shape(torch.zeros(5, 1), torch.zeros(5, dtype=torch.int64))
 
 
 def test_good_targets_pass() -> None:
@@ -252,9 +252,9 @@ def test_good_targets_pass() -> None:
     outputs, good = torch.zeros(2, 3), {**of_labels, "mse": torch.ones(2, 3)}
     for name in LOSSES:
         loss, targets = build_loss(name), good.get(name, torch.tensor([2, 0]))
-        loss.check_shape(outputs, targets)
-        loss.check_values(outputs, targets)
-    check_label_range(torch.tensor([0, 1]), 2)
+        loss.validate_shape(outputs, targets)
+        loss.validate_values(outputs, targets)
+    validate_label_range(torch.tensor([0, 1]), 2)
 
 
 @pytest.mark.parametrize(
@@ -308,7 +308,7 @@ def test_penalty_and_its_gradient() -> None:
 def test_only_weights_are_penalized(normalization: str) -> None:
     network = FullyConnectedNetwork(4, 3, [5, 5], seed=0, normalization=normalization)
     names = {id(parameter): name for name, parameter in network.named_parameters()}
-    assert {names[id(parameter)] for parameter in penalized(network)} == {
+    assert {names[id(parameter)] for parameter in penalized_weights(network)} == {
         "hidden.0.linear.weight",
         "hidden.1.linear.weight",
         "output.weight",

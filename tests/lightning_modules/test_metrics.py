@@ -28,14 +28,14 @@ from experiments.core.files import run_directory
 from lightning_modules import FullyConnected, LinearModel
 from lightning_modules.losses import build_loss
 from lightning_modules.metrics import (
+    DEFAULT_METRICS,
     METRICS,
-    USUAL,
-    Epoch,
+    EpochOutputs,
     MeanLoss,
     MeanPenalty,
     build_metrics,
     collection,
-    count_networks,
+    compute_per_network,
 )
 
 Fit = Callable[..., lightning.Trainer]
@@ -117,7 +117,7 @@ class Outputs(lightning.Callback):
 
 def test_every_metric_has_a_truth() -> None:
     assert {kind: set(found) for kind, found in TRUTHS.items()} == {kind: set(found) for kind, found in METRICS.items()}
-    assert all(name in METRICS[kind] for kind, names in USUAL.items() for name in names)
+    assert all(name in METRICS[kind] for kind, names in DEFAULT_METRICS.items() for name in names)
 
 
 # Of inputs of 0, all scores are the biases and lie between 0 and 1, where they could be taken for probabilities.
@@ -162,10 +162,10 @@ def test_a_loss_that_is_not_finite_stays_in_the_mean(kind: str, trainer: Fit) ->
 
 
 def test_an_infinite_loss_stays_infinite() -> None:
-    kept = Epoch()
+    kept = EpochOutputs()
     for loss in (1.0, math.inf):
         kept.add(torch.tensor(loss), torch.zeros(2, 1), torch.zeros(2, 1))
-    columns = kept.columns(lambda outputs: outputs)
+    columns = kept.metric_inputs(lambda outputs: outputs)
     mean = MeanLoss()
     mean.update(columns["losses"], columns["sizes"])
     assert mean.compute().item() == math.inf
@@ -175,7 +175,7 @@ def test_an_infinite_loss_stays_infinite() -> None:
 def test_of_several_networks_each_is_counted_alone(kind: str) -> None:
     parts = [data(kind, seed) for seed in (1, 3)]
     inputs, targets = (torch.stack(part) for part in zip(*parts, strict=True))
-    loss, kept, alone = build_loss(LOSS[kind]), Epoch(), [Epoch(), Epoch()]
+    loss, kept, alone = build_loss(LOSS[kind]), EpochOutputs(), [EpochOutputs(), EpochOutputs()]
     for rows in (slice(0, 30), slice(30, SAMPLES)):
         own, wanted = inputs[:, rows, :OUTPUTS], targets[:, rows]
         losses = torch.stack([loss.mean(one, y) for one, y in zip(own, wanted, strict=True)])
@@ -184,10 +184,10 @@ def test_of_several_networks_each_is_counted_alone(kind: str) -> None:
             epoch.add(losses[index], own[index], wanted[index], losses[index] / 2)
     chosen = {"loss": MeanLoss(), "penalty": MeanPenalty(), **build_metrics(kind, OUTPUTS, [*METRICS[kind]])}
     metrics = collection("val", chosen)
-    found = count_networks(metrics, kept.columns(loss.predict))
+    found = compute_per_network(metrics, kept.metric_inputs(loss.predict))
     for index, epoch in enumerate(alone):
         metrics.reset()
-        metrics.update(**epoch.columns(loss.predict))
+        metrics.update(**epoch.metric_inputs(loss.predict))
         assert metrics.compute() == {name: value[index] for name, value in found.items()}
     assert all(value[0] != value[1] for value in found.values())
 

@@ -22,11 +22,11 @@ from lightning_modules.optimization import (
     OPTIMIZERS,
     SCHEDULES,
     build_optimizer,
-    check_schedule,
     learning_rates,
     optimizer_arguments,
+    validate_schedule,
 )
-from lightning_modules.penalties import penalized, penalty
+from lightning_modules.penalties import penalized_weights, penalty
 
 Fit = Callable[..., lightning.Trainer]
 
@@ -115,7 +115,7 @@ def test_fused_on_the_cpu(name: str) -> None:
 def test_l2_penalty_is_weight_decay_under_sgd() -> None:
     plain = optimizer_arguments("sgd", lr=0.05, momentum=0.9)
     decay = optimizer_arguments("sgd", lr=0.05, momentum=0.9, weight_decay=0.2)
-    one = descend(lambda n: build_optimizer(n, "sgd", plain), cost=lambda n: penalty(penalized(n), 0.0, 0.1))
+    one = descend(lambda n: build_optimizer(n, "sgd", plain), cost=lambda n: penalty(penalized_weights(n), 0.0, 0.1))
     other = descend(lambda n: build_optimizer(n, "sgd", decay))
     for a, b in zip(one, other, strict=True):
         torch.testing.assert_close(a, b, atol=1e-12, rtol=0)
@@ -165,7 +165,7 @@ def test_bad_optimizer_arguments(arguments: dict[str, Any], message: str) -> Non
 )
 def test_bad_schedules(schedule: str, warmup: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        check_schedule(schedule, warmup)
+        validate_schedule(schedule, warmup)
 
 
 @pytest.mark.parametrize("total", [1, 2, 3, 4, 7, 10, 40, 101])

@@ -66,7 +66,7 @@ class BestWeights(Checkpoint):
             values = SIGNS[self.mode] * monitored(trainer, pl_module, self.monitor, self)
         if not len(self.scores):
             self.scores = torch.full_like(values, torch.inf)
-        ended = pl_module.ended if isinstance(pl_module, Stack) else {}
+        ended = pl_module.finished_at if isinstance(pl_module, Stack) else {}
         better = [k for k in (values < self.scores).nonzero().flatten().tolist() if k not in ended]
         if not better:
             return
@@ -94,7 +94,9 @@ class BestWeights(Checkpoint):
         """
         found = {k: state for k in self.when if (networks or {}).get(k, True) and (state := self.state_of(k))}
         if isinstance(pl_module, Stack):
-            pl_module.put({k: {n.removeprefix(PREFIX): v for n, v in state.items()} for k, state in found.items()})
+            pl_module.load_network_states(
+                {k: {n.removeprefix(PREFIX): v for n, v in state.items()} for k, state in found.items()}
+            )
         elif found:
             pl_module.load_state_dict(found[0])
         return sorted(found)

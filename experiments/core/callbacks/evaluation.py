@@ -12,7 +12,7 @@ from torch import Tensor
 
 from datamodules.stack import StackedData
 from lightning_modules.base import LectureModule
-from lightning_modules.metrics import Epoch
+from lightning_modules.metrics import EpochOutputs
 from lightning_modules.stack import Stack
 
 # From a module, inputs and the index of their batch to outputs, of one pass or of several.
@@ -44,7 +44,7 @@ def data_of_each(trainer: Trainer) -> Sequence[Any]:
 def draws_kept(module: LightningModule) -> Iterator[None]:
     """Let a module, or all those of a stack, draw the random numbers that come next, and leave them to come."""
     devices = [module.device] if module.device.type == "cuda" else []
-    streams = module.network.streams.kept() if isinstance(module, Stack) else nullcontext()
+    streams = module.network.random_states.preserved() if isinstance(module, Stack) else nullcontext()
     with torch.random.fork_rng(devices=devices), streams:
         yield
 
@@ -69,16 +69,16 @@ def evaluate(module: LectureModule, batches: Iterable[Sequence[Tensor]], passes:
         batches: of a data set.
         passes: gives the outputs for a batch; the module's own if not given.
     """
-    epoch, training = Epoch(), module.training
+    epoch, training = EpochOutputs(), module.training
     module.eval()
     # A loader of others draws a number when it begins.
     with torch.no_grad(), draws_kept(module):
         for index, batch in enumerate(batches):
-            inputs, targets = module.samples(placed(module, batch))
+            inputs, targets = module.unpack_batch(placed(module, batch))
             for outputs in passes(module, inputs, index):
                 epoch.add(module.criterion.mean(outputs, targets), outputs, targets)
     module.train(training)
-    return module.evaluated(epoch)
+    return module.compute_metrics(epoch)
 
 
 def stacked(rows: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

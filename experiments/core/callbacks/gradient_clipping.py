@@ -7,7 +7,7 @@ from lightning import LightningModule, Trainer
 from torch.optim import Optimizer
 
 from experiments.core.callbacks.instrument import Instrument
-from lightning_modules.stack import Stack, clip_gradients, gradients_of, norms_of
+from lightning_modules.stack import Stack, clip_gradients, gradient_norms, parameter_gradients
 
 
 class GradientClipping(Instrument):
@@ -39,12 +39,12 @@ class GradientClipping(Instrument):
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """Clip, and count."""
-        gradients, stacked = gradients_of(optimizer), isinstance(pl_module, Stack)
+        gradients, stacked = parameter_gradients(optimizer), isinstance(pl_module, Stack)
         before = clip_gradients(gradients, self.max_norm, stacked=stacked)
         self._clipped = self._clipped + (before > self.max_norm)
         self._steps += 1
         if self.is_due(trainer):
-            after = norms_of(gradients, stacked=stacked)
+            after = gradient_norms(gradients, stacked=stacked)
             self.record(trainer, ["gradient/norm_before", "gradient/norm_after"], [before, after])
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -118,7 +118,7 @@ class LayerInstrument(Instrument, ABC):
             handle.remove()
         self._handles = []
         if isinstance(pl_module, Stack):
-            pl_module.network.watched = False
+            pl_module.network.run_separately = False
 
 
 def callbacks_of(trainer: Trainer, kind: type[C]) -> list[C]:
@@ -130,7 +130,7 @@ def stop(trainer: Trainer, pl_module: LightningModule, networks: Tensor) -> None
     """End the training of the networks that are marked, (networks,) bool, with this epoch."""
     marked = networks.nonzero().flatten().tolist()
     if isinstance(pl_module, Stack):
-        pl_module.end(marked)
+        pl_module.finish(marked)
     elif marked:
         trainer.should_stop = True
 
@@ -225,7 +225,7 @@ def _before_each(
         return lambda _, inputs: see(name, index, inputs[0])
 
     if isinstance(pl_module, Stack):
-        pl_module.network.watched = True
+        pl_module.network.run_separately = True
     return [
         module.register_forward_pre_hook(hook_for(name, index))
         for name, modules in layers.items()

@@ -163,7 +163,7 @@ class Recorder(SaveConfigCallback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Listen; write `config.yaml` before the first step of a fit; other stages leave no files."""
         self._trainer = trainer
-        self._ended = pl_module.ended if isinstance(pl_module, Stack) else {}
+        self._ended = pl_module.finished_at if isinstance(pl_module, Stack) else {}
         if not any(isinstance(logger, RowLogger) for logger in trainer.loggers):
             trainer.loggers = [*trainer.loggers, RowLogger(self)]
         if stage == "fit" and not self.already_saved:

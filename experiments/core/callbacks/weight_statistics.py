@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from experiments.core.callbacks.evaluation import stacked
 from experiments.core.callbacks.instrument import Instrument
-from lightning_modules.penalties import penalized
+from lightning_modules.penalties import penalized_weights
 from lightning_modules.stack import Stack
 
 # Weights below it count as gone: 1 % of a usual initial one, 1 / √100.
@@ -44,7 +44,7 @@ class WeightStatistics(Instrument):
 
 
 def _statistics(module: nn.Module) -> dict[str, Tensor]:
-    w = torch.cat([weight.detach().flatten() for weight in penalized(module)]).abs()
+    w = torch.cat([weight.detach().flatten() for weight in penalized_weights(module)]).abs()
     found = {"weight/norm": w.norm(), "weight/sum": w.sum(), "weight/negligible": (w < NEGLIGIBLE).double().mean()}
     shares = magnitude_shares(w)
     return found | {f"weight/histogram/bin_{index:02d}": share for index, share in enumerate(shares)}

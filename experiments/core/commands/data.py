@@ -9,7 +9,7 @@ from lightning import LightningDataModule
 
 import datamodules
 from datamodules.base import InMemoryDataModule
-from datamodules.files import DISK
+from datamodules.files import DISK_ERRORS
 from experiments.core.files.errors import UserError, check_known, say
 from experiments.core.training.classes import description
 
@@ -63,12 +63,12 @@ def show(name: str | None = None) -> None:
 
 def _fetch(cls: type[InMemoryDataModule]) -> None:
     """Read a data set, downloading it if it is not here, and tell the digest of its content."""
-    fetched = not cls.found()
+    fetched = not cls.location()
     try:
         # A progress bar comes with the download.
         content = _example(cls).sha256
     except OSError as error:
-        if error.errno in DISK:
+        if error.errno in DISK_ERRORS:
             raise
         raise UserError(" ".join(str(error).split())) from error
     if fetched:
@@ -86,9 +86,9 @@ def _base(cls: type[LightningDataModule]) -> type:
 
 def _entry(cls: type[LightningDataModule]) -> _Entry:
     """What is known of a data set, which may be one of others that says nothing of itself."""
-    if not (issubclass(cls, InMemoryDataModule) and hasattr(cls, "about")):
+    if not (issubclass(cls, InMemoryDataModule) and hasattr(cls, "info")):
         return _Entry("size unknown", "place unknown")
-    return _Entry(_size(cls), _whereabouts(cls), cls.about.source, cls.about.licence)
+    return _Entry(_size(cls), _whereabouts(cls), cls.info.source, cls.info.licence)
 
 
 def _example(cls: type[InMemoryDataModule]) -> InMemoryDataModule:
@@ -101,10 +101,10 @@ def _size(cls: type[InMemoryDataModule]) -> str:
         example = _example(cls)
     except (TypeError, ValueError) as error:  # of a class without defaults
         return f"size unknown: {error}"
-    samples = f"{cls.about.samples:,}" if cls.about.samples else "any number of"
+    samples = f"{cls.info.samples:,}" if cls.info.samples else "any number of"
     axes = example.sample_shape
     shape = " × ".join(map(str, axes)) if len(axes) > 1 else _counted(axes[0], "features")
-    outputs = "target columns" if cls.about.outputs == "columns" else cls.about.outputs
+    outputs = "target columns" if cls.info.outputs == "columns" else cls.info.outputs
     return f"{samples} samples of {shape}, {_counted(example.num_classes, outputs)}"
 
 
@@ -113,7 +113,7 @@ def _counted(number: int, words: str) -> str:
 
 
 def _whereabouts(cls: type[InMemoryDataModule]) -> str:
-    found = cls.found()
-    if not cls.about.download:
+    found = cls.location()
+    if not cls.info.download:
         return found
-    return f"found in {found}" if found else f"not here: {cls.about.download} to download"
+    return f"found in {found}" if found else f"not here: {cls.info.download} to download"

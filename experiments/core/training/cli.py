@@ -92,9 +92,9 @@ class LectureCLI(ParsedConfig):
                 self.datamodule.prepare_data()
                 self.datamodule.setup(self.stage)
             if isinstance(self.model, LectureModule):
-                self.model.take_sizes(self.datamodule)
+                self.model.set_sizes(self.datamodule)
             if isinstance(self.model, LectureModule) and isinstance(self.datamodule, InMemoryDataModule):
-                self.model.check_batch(self.datamodule.smallest_batch())
+                self.model.validate_batch(self.datamodule.smallest_batch())
                 check_built(self.trainer, self.model, self.datamodule, self.config.trainer.precision)
         if self.checkpoint is not None:
             steps = number_of_steps(self.trainer, self.datamodule) if self.stage == "fit" else None

@@ -26,7 +26,7 @@ from experiments.core.grid import catalogue
 from experiments.core.training import allow_list
 from experiments.core.training.classes import KNOWN_CLASSES, defaults_of, find_class, known_names, parameter_of
 from experiments.core.training.contradictions import check_training
-from lightning_modules.metrics import modes
+from lightning_modules.metrics import metric_modes
 
 # What a config gets that says nothing of it.
 LOGGER: dict[str, Any] = {
@@ -262,10 +262,10 @@ def with_modes(config: Mapping[str, Any]) -> dict[str, Any]:
 def _with_mode(part: Any) -> Any:
     arguments = (part.get("init_args") or {}) if isinstance(part, dict) else {}
     metric = str(arguments.get("monitor")).rpartition("/")[2]
-    if "mode" in arguments or metric not in modes():
+    if "mode" in arguments or metric not in metric_modes():
         return part
     takes = "mode" in defaults_of(find_class("callback", part["class_path"]))
-    return {**part, "init_args": {**arguments, "mode": modes()[metric]}} if takes else part
+    return {**part, "init_args": {**arguments, "mode": metric_modes()[metric]}} if takes else part
 
 
 def _drop_added_checkpoint(trainer: dict[str, Any]) -> None:

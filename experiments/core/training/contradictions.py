@@ -17,7 +17,7 @@ from experiments.core.files.yaml import as_list
 from experiments.core.training.allow_list import OURS
 from experiments.core.training.classes import find_class
 from lightning_modules.base import LectureModule
-from lightning_modules.metrics import mode_of
+from lightning_modules.metrics import metric_mode
 from lightning_modules.optimization import PLATEAU
 
 MINIMUM = {
@@ -156,7 +156,7 @@ def _check_modes(watching: Iterable[Any], module: LectureModule) -> None:
         name: metric for stage in ("train", "val") for name, metric in module.metrics_of(stage).items(copy_state=False)
     }
     for callback in watching:
-        mode = mode_of(metrics[callback.monitor]) if callback.monitor in metrics else None
+        mode = metric_mode(metrics[callback.monitor]) if callback.monitor in metrics else None
         if mode not in (None, callback.mode):
             kind = type(callback).__name__
             raise UserError(f"{kind}: mode must be {mode} for '{callback.monitor}'; it is {callback.mode}")

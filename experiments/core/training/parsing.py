@@ -18,7 +18,7 @@ from lightning import LightningDataModule, LightningModule
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
-from datamodules.files import DISK
+from datamodules.files import DISK_ERRORS
 from experiments.core.callbacks.recorder import Recorder
 from experiments.core.files.errors import UserError, is_out_of_memory
 from experiments.core.grid import catalogue
@@ -189,7 +189,7 @@ def _resolve(text: str, build: bool, allowed: str) -> dict[str, Any]:
         with one_line():
             built = parsed.parser.instantiate_classes(parsed.config)
             if isinstance(built.model, LectureModule):
-                built.model.take_sizes(built.data)
+                built.model.set_sizes(built.data)
     return parsed.resolved
 
 
@@ -213,7 +213,7 @@ def build(config: Mapping[str, Any], seed: int) -> LightningModule:
     with one_line():
         module: LightningModule = find_class("model", model["class_path"])(**model["init_args"])
         if isinstance(module, LectureModule):
-            module.take_sizes(_data(data, seed))
+            module.set_sizes(_data(data, seed))
     return module
 
 
@@ -272,7 +272,7 @@ def one_line() -> Iterator[None]:
         yield
     # An ImportError is that of a package which only this class needs.
     except (ValueError, TypeError, OSError, ImportError, RuntimeError, MisconfigurationException) as error:
-        if isinstance(error, OSError) and error.errno in DISK:
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
             raise
         # More memory than there is was asked for; any other is an error of the code.
         if isinstance(error, RuntimeError) and not is_out_of_memory(error):

@@ -43,7 +43,7 @@ def network_of(run: Run) -> nn.Module:
     stored = _config(run, "data", "model")
     module: LectureModule = _build(run, "model", stored)
     with _one_line(run):
-        module.take_sizes(_build(run, "data", stored))
+        module.set_sizes(_build(run, "data", stored))
     return module.network
 
 

@@ -246,9 +246,9 @@ class ResumePoint(Checkpoint):
         parts: dict[str, object] = {f"{place}/{type(c).__name__}": c for place, c in enumerate(ours)}
         parts |= {f"run/{index}": run for index, run in enumerate(self.recorder.runs)}
         parts["applied"] = self.recorder.applied
-        parts |= {f"epoch/{stage}": epoch for stage, epoch in getattr(self.model, "epochs", {}).items()}
+        parts |= {f"epoch/{stage}": epoch for stage, epoch in getattr(self.model, "stage_outputs", {}).items()}
         if isinstance(self.model, Stack):
-            parts |= {"ends": self.model.ends, "streams": self.model.network.streams}
+            parts |= {"ends": self.model.finished, "streams": self.model.network.random_states}
         return parts
 
     @property

@@ -22,7 +22,7 @@ from experiments.core.callbacks.recorder import Recorder, RunRecord, hyperparame
 from experiments.core.files.errors import UserError
 from experiments.core.training.resume import ResumePoint, delete_resume
 from lightning_modules.base import LectureModule
-from lightning_modules.stack import NotStackableError, Stack, refuse_own_rules
+from lightning_modules.stack import NotStackableError, Stack, validate_stackable
 
 # Weights, their gradients, two moments of an optimiser, and the best weights so far.
 COPIES_OF_WEIGHTS = 5
@@ -135,7 +135,7 @@ def refuse(trainer: Trainer, module: LightningModule, data: LightningDataModule 
         raise NotStackableError(f"{type(data).__name__} is no InMemoryDataModule")
     if not isinstance(module, LectureModule):
         raise NotStackableError(f"{type(module).__name__} is no LectureModule")
-    refuse_own_rules(type(module))
+    validate_stackable(type(module))
     if module.schedule == "plateau":
         raise NotStackableError("the schedule plateau follows the loss of one network")
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
@@ -170,7 +170,7 @@ def of_a_seed(model: LectureModule, data: InMemoryDataModule, seeds: int) -> int
         seeds: of the stack.
     """
     trial = copy.deepcopy(model).train()
-    inputs, _ = LectureModule.samples(trial, data.smallest_batch())
+    inputs, _ = LectureModule.unpack_batch(trial, data.smallest_batch())
     own = {tensor.untyped_storage().data_ptr() for tensor in trial.state_dict().values()}
     kept: dict[int, int] = {}
 
