@@ -39,6 +39,9 @@ NOTE = "NOTE"
 # The kind has no verdict, the scale gives none, or there are too few seeds or draws for one.
 NONE = "NONE"
 
+# The note of a control that has no other.
+CONTROL = "Expected to be refuted: it shows that this experiment can refute."
+
 
 class DefinitionError(ValueError):
     """An experiment is written wrongly; the message names the claim or axis and the nearest valid thing."""
@@ -103,12 +106,13 @@ class Claim(_Strict):
     between `where` and `minus`; or `contrast` of the measure over `conditions`. A claim that needs no training names a
     pure function of `checks.py` instead, `check`: one that is exact, a transcription or a pitfall is about the error
     that it returns, any other about the number that `measure` names.
+
+    The functions below build one claim of each kind. Each takes only the fields that its kind can have.
     """
 
     id: str  # begins with its line of the lecture: "L44-sigmoid-decay"
     statement: str
     statement_fr: str
-    slide: str  # title of the slide
     kind: Kind
     measure: str = ""
     where: Overrides | None = None
@@ -135,6 +139,8 @@ class Claim(_Strict):
     resolution: float | None = None
     # The figure that shows the claim.
     figure: str = ""
+    # Title of the slide; empty, it is that of the claim's line of the lecture.
+    slide: str = ""
     source: Source = "lecture"
     primary: bool = True
     # A claim that is expected to be false: it shows that this experiment can refute.
@@ -201,6 +207,112 @@ class Claim(_Strict):
         # What `minus` does not mention is as in `where`.
         minus = [] if self.minus is None else [{**(self.where or {}), **self.minus}]
         return [*where, *minus, *self.conditions]
+
+
+# The constructors of claims. Their parameters are fields of `Claim`: `locals()` passes on all of them.
+
+
+def effect(
+    id: str, statement: str, statement_fr: str, *, measure: str,
+    where: Overrides | None = None, minus: Overrides | None = None,
+    contrast: str = "", conditions: Sequence[Overrides] = (), check: str = "",
+    above: float | None = None, below: float | None = None, n: int = 0,
+    if_diverged: float | None = None, arrived: str = "", resolution: float | None = None,
+    figure: str = "", slide: str = "", source: Source = "lecture", primary: bool = True, control: bool = False,
+    note: str = "", holds: str = "",
+) -> Claim:  # fmt: skip
+    """Claim that a measure, difference or contrast is beyond the smallest effect of interest.
+
+    A control is beyond the lecture, and its note says what it is for unless another is given.
+    """
+    if control:
+        source, note = "beyond", note or CONTROL
+    return Claim(kind="effect", **locals())
+
+
+def equivalence(
+    id: str, statement: str, statement_fr: str, *, measure: str,
+    where: Overrides | None = None, minus: Overrides | None = None,
+    contrast: str = "", conditions: Sequence[Overrides] = (), check: str = "",
+    within: float, n: int = 0,
+    if_diverged: float | None = None, arrived: str = "", resolution: float | None = None,
+    figure: str = "", slide: str = "", source: Source = "lecture", primary: bool = True,
+    note: str = "", holds: str = "",
+) -> Claim:  # fmt: skip
+    """Claim that a measure, difference or contrast is 0, within a half-width."""
+    return Claim(kind="equivalence", **locals())
+
+
+def non_inferiority(
+    id: str, statement: str, statement_fr: str, *, measure: str,
+    where: Overrides | None = None, minus: Overrides | None = None,
+    contrast: str = "", conditions: Sequence[Overrides] = (), check: str = "",
+    above: float | None = None, below: float | None = None, n: int = 0,
+    if_diverged: float | None = None, arrived: str = "", resolution: float | None = None,
+    figure: str = "", slide: str = "", source: Source = "lecture", primary: bool = True,
+    note: str = "", holds: str = "",
+) -> Claim:  # fmt: skip
+    """Claim that a measure, difference or contrast is not worse than 0 by more than a margin."""
+    return Claim(kind="non-inferiority", **locals())
+
+
+def proportion(
+    id: str, statement: str, statement_fr: str, *, measure: str,
+    where: Overrides | None = None, minus: Overrides | None = None, check: str = "",
+    above: float | None = None, below: float | None = None, n: int = 0, if_diverged: float | None = None,
+    figure: str = "", slide: str = "", source: Source = "lecture", primary: bool = True,
+    note: str = "", holds: str = "",
+) -> Claim:  # fmt: skip
+    """Claim that the share of seeds where a measure is 1, or the difference of two shares, is beyond a threshold."""
+    return Claim(kind="proportion", **locals())
+
+
+def exact(
+    id: str, statement: str, statement_fr: str, *, check: str, tolerance: float, n: int = 0,
+    figure: str = "", slide: str = "", source: Source = "lecture", note: str = "",
+) -> Claim:  # fmt: skip
+    """Claim that a check finds an identity to hold, up to a tolerance."""
+    return Claim(kind="exact", **locals())
+
+
+def transcription(
+    id: str, statement: str, statement_fr: str, *, check: str, tolerance: float, n: int = 0,
+    figure: str = "", slide: str = "", source: Source = "lecture", note: str = "",
+) -> Claim:  # fmt: skip
+    """Claim that the transcribed slide has an error, and that the formula without it is right."""
+    return Claim(kind="transcription", **locals())
+
+
+def pitfall(
+    id: str, statement: str, statement_fr: str, *, check: str, tolerance: float, n: int = 0,
+    figure: str = "", slide: str = "", source: Source = "lecture", note: str = "",
+) -> Claim:  # fmt: skip
+    """Claim that a common mistake has the consequences that a check reproduces."""
+    return Claim(kind="pitfall", **locals())
+
+
+def census(
+    id: str, statement: str, statement_fr: str, *, check: str, measure: str,
+    n: int = 0, resolution: float | None = None,
+    figure: str = "", slide: str = "", source: Source = "lecture", primary: bool = False, note: str = "",
+) -> Claim:  # fmt: skip
+    """Show what a check counts: all there are, so that there is no interval and no verdict."""
+    return Claim(kind="census", **locals())
+
+
+def measured(
+    id: str, statement: str, statement_fr: str, *, measure: str,
+    where: Overrides | None = None, minus: Overrides | None = None,
+    contrast: str = "", conditions: Sequence[Overrides] = (), check: str = "", n: int = 0,
+    if_diverged: float | None = None, figure: str = "", slide: str = "", source: Source = "lecture", note: str = "",
+) -> Claim:  # fmt: skip
+    """Show a measure, difference or contrast with its interval and without a verdict."""
+    return Claim(kind="measured", primary=False, **locals())
+
+
+def not_testable(id: str, statement: str, statement_fr: str, *, slide: str = "", note: str) -> Claim:
+    """State what the lecture says and no experiment can decide."""
+    return Claim(kind="not testable", **locals())
 
 
 @dataclass(frozen=True)

@@ -29,3 +29,4 @@ def read(path: Path) -> tuple[Line, ...]:
 
 
 LINES = read(FOLDER / "lecture.yaml")
+SLIDES = {line.id: line.slide for line in LINES}

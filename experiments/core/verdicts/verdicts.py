@@ -31,6 +31,7 @@ from experiments.core.definitions import (
 from experiments.core.files.errors import UserError
 from experiments.core.files.json import Whole, read_json
 from experiments.core.files.run_directory import write_json
+from experiments.core.grid.lecture import SLIDES
 from experiments.core.verdicts import statistics as st
 from experiments.core.verdicts.inference import (
     SeedValues,
@@ -121,12 +122,14 @@ def check_claims(claims: Sequence[Claim]) -> None:
     """Refuse claims that no run could decide as they are written.
 
     Raises:
-        DefinitionError: an effect without a smallest effect of interest in its direction, an equivalence without
-            width, a non-inferiority without margin, or a proportion that n successes of n would not confirm at the
-            strictest level of its family.
+        DefinitionError: a claim whose slide is neither given nor known from its line of the lecture, an effect without
+            a smallest effect of interest in its direction, an equivalence without width, a non-inferiority without
+            margin, or a proportion that n successes of n would not confirm at the strictest level of its family.
     """
     family = sum(claim.kind in INFERENTIAL and claim.primary for claim in claims)
     for claim in claims:
+        if not claim.slide and claim.lecture_line not in SLIDES:
+            raise DefinitionError(f"claim {claim.id}: the lecture has no line {claim.lecture_line}; give its `slide`")
         direction, threshold = direction_and_threshold(claim)
         oriented = -claim.below if claim.below is not None else claim.above or 0.0
         if claim.kind == "effect" and oriented <= 0:
@@ -225,11 +228,12 @@ def _describe(experiment_name: str, claim: Claim, sample: SeedValues, official: 
         official = bool(official(claim) if callable(official) else official[claim.id])
     counted = claim.kind not in ("census", "not testable")
     drawn = claim.kind in (*INFERENTIAL, "measured")
-    of_claim = ("id", "lecture_line", "slide", "source", "kind", "statement", "statement_fr", "primary", "control")
+    of_claim = ("id", "lecture_line", "source", "kind", "statement", "statement_fr", "primary", "control")
     of_sample = ("n_diverged", "n_censored", "draws", "counterexamples")
     return Verdict(
         **{name: getattr(claim, name) for name in (*of_claim, "note")},
         **{name: getattr(sample, name) for name in of_sample},
+        slide=claim.slide or SLIDES[claim.lecture_line],
         experiment=experiment_name,
         measure=claim.measure or claim.check,
         conditions=tuple(dict(condition) for condition in claim.used_conditions),
