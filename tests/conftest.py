@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ import torch
 from heard import Heard
 from hypothesis import settings
 from made_images import made_images
+from smoke_results import Shared
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -110,6 +112,15 @@ def trained(tmp_path_factory: pytest.TempPathFactory, base_yaml: Path) -> Iterat
     before = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
     yield directory
     assert before == {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
+    """The results of all experiments, made when asked for; workers find each other's. Nobody changes their files."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    folder.mkdir(exist_ok=True)
+    return Shared(folder)
 
 
 @pytest.fixture

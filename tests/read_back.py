@@ -29,7 +29,11 @@ def line(figure: Figure, gid: str) -> tuple[np.ndarray, np.ndarray]:
 
 def band_ends(figure: Figure, gid: str) -> tuple[np.ndarray, np.ndarray]:
     """Lower and upper end of a band at each of its points, in the order of x."""
-    found = artist(figure, gid)
+    return ends_of(artist(figure, gid))
+
+
+def ends_of(found: Artist) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper ends of vertical bars, or of a band at each of its points, in the order of x."""
     if isinstance(found, LineCollection):
         ends = np.array([segment[:, 1] for segment in found.get_segments()])
         return ends.min(axis=1), ends.max(axis=1)

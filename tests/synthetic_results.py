@@ -1,4 +1,4 @@
-"""Results of the experiment `vanishing` without any training: every number of every run is another one.
+"""Results of `vanishing`, and of `architectures`, without any training: every number of every run is another one.
 
 What figures, report and dashboards show is compared with these; a wrong column, condition or seed cannot agree.
 """
@@ -12,12 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import yaml
 
 from experiments.core.commands import run as runner
 from experiments.core.execution.planner import Planner, check_tasks
 from experiments.core.execution.tasks import Task, check_function
 from experiments.core.execution.workers import Pool
 from experiments.core.files import run_directory
+from experiments.core.grid import catalogue
 from experiments.core.grid.conditions import Condition
 from experiments.core.grid.plan import Options, Plan, make_plan
 from experiments.core.verdicts.results import Results
@@ -117,6 +119,36 @@ def _write_run(task: Task, condition: Condition, rng: np.random.Generator) -> No
             "data": data,
             "environment": environment,
         },
+    )
+
+
+def build_architectures(runs: Path) -> Results:
+    """Three seeds of every architecture at random scores; their references are real."""
+    plan = make_plan("architectures", Options(runs=runs, seeds=3))
+    draws = np.random.default_rng(0)
+    for condition, tasks in Planner(plan).run_tasks({}).items():
+        for task in tasks:
+            write_config(task.directory, condition.name, task.seed)
+            regression = condition.name in ("linear_regression", "two_layer")
+            score = {"test/r2" if regression else "test/accuracy": draws.uniform(0.2, 0.9)}
+            kept = {} if condition.name == "input_optimization" else score
+            content = {
+                "status": "ok",
+                "seed": task.seed,
+                "config_hash": task.config_hash,
+                "settings": run_directory.settings_of(task.config),
+                "measures": {"train/loss": draws.uniform(), **kept},
+            }
+            run_directory.write_json(task.directory / run_directory.RESULT, content)
+    return runner.judge(plan, {}, Pool(jobs=1))
+
+
+def write_config(directory: Path, architecture: str, seed: int) -> None:
+    """Write the config that a run of this architecture leaves."""
+    content = yaml.safe_load((catalogue.ROOT / "architectures" / f"{architecture}.yaml").read_text(encoding="utf-8"))
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / run_directory.CONFIG).write_text(
+        yaml.safe_dump({**content, "seed_everything": seed}), encoding="utf-8"
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from matplotlib.axes import Axes
 from torch import Tensor
@@ -15,9 +14,8 @@ from datamodules.image_operations import one_by_one
 from datamodules.loader import generator
 from experiments.core.definitions import Overrides
 from experiments.core.report import drawing as d
-from experiments.core.report.comparisons import Series, Shown, draw_differences
+from experiments.core.report import plots
 from experiments.core.report.drawing import Drawing, Words
-from experiments.core.report.intervals import band, rows_of, values_of
 from experiments.core.verdicts.results import Results
 
 AUGMENTATIONS: dict[str, Overrides] = {
@@ -27,14 +25,14 @@ AUGMENTATIONS: dict[str, Overrides] = {
     "erase": {"config": "erase"},
 }
 LABELS = (
-    Series("● clean labels", {"label_noise": 0.0}, d.BLUE, "o"),
-    Series("◆ 20 % label noise", {"label_noise": 0.2}, d.VERMILLION, "D"),
+    plots.Series("● clean labels", {"label_noise": 0.0}, d.BLUE, "o"),
+    plots.Series("◆ 20 % label noise", {"label_noise": 0.2}, d.VERMILLION, "D"),
 )
 GAINS = (
-    Shown("test/loss", 1.0, "change of test cross-entropy (nats)", -0.05),
-    Shown("test/accuracy", 100.0, "change of test accuracy (points)", 0.01),
+    plots.Measure("test/loss", plots.PLAIN, "change of test cross-entropy (nats)", -0.05),
+    plots.Measure("test/accuracy", plots.PERCENT, "change of test accuracy (points)", 1.0),
 )
-KINDS: dict[str, tuple[Overrides, str]] = {
+KINDS: plots.Styled = {
     "1,000 images": ({}, d.BLACK),
     "the same, four times": ({"config": "duplicates"}, d.GREY),
     "four changed copies": ({"config": "autoaugment"}, d.VERMILLION),
@@ -110,8 +108,7 @@ def _show(axes: Axes, image: Tensor) -> None:
 
 def gains(results: Results) -> Drawing:
     """Draw what each augmentation changes, with clean and with noisy training labels."""
-    figure, counts = draw_differences(results, AUGMENTATIONS, LABELS, GAINS)
-    n = d.count_words(counts)
+    figure, n = plots.draw_differences(results, AUGMENTATIONS, LABELS, GAINS)
     return Drawing(
         figure,
         Words("What each augmentation gains", "Ce que gagne chaque augmentation"),
@@ -129,23 +126,13 @@ def mass_and_variation(results: Results) -> Drawing:
     """Draw loss and accuracy by the kind of training images, at equal steps."""
     figure = d.new_figure(5.5)
     panels = figure.subplots(1, 2, sharey=True)
-    counts = []
-    for axes, (column, label) in zip(
-        panels, (("test/loss", "test cross-entropy (nats)"), ("test/accuracy", "test accuracy")), strict=True
-    ):
-        for y, (name, (overrides, color)) in enumerate(KINDS.items()):
-            values = values_of(rows_of(results, overrides), column)
-            values = values[np.isfinite(values)]
-            counts.append(len(values))
-            if not len(values):
-                continue
-            shown = band([y], values[None])
-            axes.hlines(y, shown.low, shown.high, color=color, linewidth=3.5, gid=f"interval/{column}/{name}")
-            axes.plot(shown.mean, [y], "o", color=color, gid=f"mean/{column}/{name}")
-        axes.set(xlabel=label, ylim=(len(KINDS) - 0.4, -0.6))
+    measures = {"test/loss": "test cross-entropy (nats)", "test/accuracy": "test accuracy"}
+    for axes, (measure, label) in zip(panels, measures.items(), strict=True):
+        plots.draw_rows(axes, results, KINDS, measure)
+        axes.set_xlabel(label)
         axes.grid(visible=False, axis="y")
-    panels[0].set_yticks(range(len(KINDS)), list(KINDS))
-    n = d.count_words(counts)
+    plots.name_rows(panels[0], KINDS)
+    n = plots.count_seeds(results, (overrides for overrides, _ in KINDS.values()))
     return Drawing(
         figure,
         Words("Mass and variation", "La masse et les variations"),

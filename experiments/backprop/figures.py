@@ -11,8 +11,8 @@ from experiments.backprop import measures
 from experiments.backprop.memory import SHOWN_BATCH, SHOWN_DEPTHS, SHOWN_INPUTS, SHOWN_OUTPUTS, SHOWN_WIDTH
 from experiments.core.grid.runs import Run
 from experiments.core.report import drawing as d
+from experiments.core.report import plots
 from experiments.core.report.drawing import Drawing, Words
-from experiments.core.report.intervals import Band, band
 from experiments.core.verdicts.results import Results
 from experiments.core.verdicts.statistics import Floats
 
@@ -33,6 +33,10 @@ FORMULAS = {
     "clipping": "clipping keeps the direction",
     "batch_norm": "BatchNorm, forward and backward",
     "layer_norm": "LayerNorm, forward and backward",
+}
+STORED = {
+    "by_hand": ("● the modules by hand", d.BLUE, "o"),
+    "autograd": ("✖ autograd, the targets as well", d.VERMILLION, "x"),
 }
 ROUNDING = math.log10(np.finfo(float).eps)
 
@@ -75,23 +79,19 @@ def formula_errors(results: Results) -> Drawing:
 
 def finite_differences(results: Results) -> Drawing:
     """How far a central difference is from the gradient, by its step: between Taylor's series and rounding."""
-    found = results.checks.get("finite_differences", ())
     figure = d.new_figure()
     axes = figure.subplots()
     axes.set(xscale="log", yscale="log")
-    for name, style in (("measured", "o"), ("theory", ":")):
-        shown = _curve(found, name)
-        if not len(shown.x):
-            continue
-        color = d.BLUE if name == "measured" else d.BLACK
-        axes.plot(shown.x, shown.mean, style, color=color, gid=f"mean/{name}")
-        if name == "measured":
-            axes.vlines(shown.x, shown.low, shown.high, color=color, linewidth=3, gid=f"interval/{name}")
+    measured, theory = (_by_step(results, name) for name in ("measured", "theory"))
+    if measured:
+        plots.draw_points(axes, list(measured), list(measured.values()), "measured", d.BLUE, scale=plots.LOG)
+        bound = plots.summary(list(theory), list(theory.values()), plots.LOG)
+        axes.plot(bound.x, bound.mean, ":", color=d.BLACK, gid="theory")
     axes.text(0.98, 0.18, "h too large:\nthe Taylor series", ha="right", transform=axes.transAxes)
     axes.text(0.02, 0.18, "h too small:\nrounding", transform=axes.transAxes)
     axes.text(0.5, 0.9, r"dotted: $h^2/6\,|L'''| + \varepsilon L/h$", ha="center", transform=axes.transAxes)
     axes.set(xlabel="step h of the central difference", ylabel="|difference − gradient|")
-    n = d.count_words([len(found)])
+    n = plots.count_checks(results, "finite_differences")
     return Drawing(
         figure,
         Words("Checking a gradient by finite differences", "Vérifier un gradient par différences finies"),
@@ -108,26 +108,21 @@ def finite_differences(results: Results) -> Drawing:
 
 def stored_activations(results: Results) -> Drawing:
     """What forward keeps for backward, by depth, beside the line that the formula gives."""
-    found = results.checks.get("stored_activations", ())
     figure = d.new_figure()
     axes = figure.subplots()
     depths = np.array(SHOWN_DEPTHS, dtype=float)
     theory = 4 * SHOWN_BATCH * (SHOWN_INPUTS + depths * SHOWN_WIDTH + SHOWN_OUTPUTS) / 1024
     axes.plot(depths, theory, ":", color=d.BLACK, gid="theory")
-    for name, words, color, marker, height in (
-        ("by_hand", "● the modules by hand", d.BLUE, "o", 0.92),
-        ("autograd", "✖ autograd, the targets as well", d.VERMILLION, "x", 0.85),
-    ):
-        values = [[check[f"{name}/depth={depth:02d}"] for check in found] for depth in SHOWN_DEPTHS]
-        if found:
-            shown = band(depths, np.array(values))
-            axes.plot(shown.x, shown.mean, marker, color=color, markeredgewidth=2.5, gid=f"mean/{name}")
-        axes.text(0.04, height, words, color=color, transform=axes.transAxes)
+    for name, (label, color, marker) in STORED.items():
+        measures = [f"{name}/depth={depth:02d}" for depth in SHOWN_DEPTHS]
+        shown = [plots.check_column(results, "stored_activations", measure) for measure in measures]
+        plots.draw_points(axes, depths, shown, label, color, style=marker, edge=2.5)
+    plots.write_names(axes, {label: color for label, color, _ in STORED.values()}, 0.04, 0.92, 0.07)
     axes.set(xlabel="hidden layers", ylabel="kept for the way back (KiB)", xlim=(0, None), ylim=(0, None))
     axes.text(
         0.98, 0.06, "dotted: 4 · batch · (inputs + depth · width + outputs)", ha="right", transform=axes.transAxes
     )
-    n = d.count_words([len(found)])
+    n = plots.count_checks(results, "stored_activations")
     return Drawing(
         figure,
         Words("What forward stores", "Ce que stocke la passe avant"),
@@ -145,14 +140,14 @@ def _decades(checks: Sequence[Run], measure: Callable[[Run], float]) -> Floats:
     return np.array([value for value in values if math.isfinite(value)], dtype=float)
 
 
-def _curve(checks: Sequence[Run], name: str) -> Band:
-    """Geometric mean over seeds and its interval, by h."""
-    keys = sorted({key for check in checks for key in check.recorded if key.startswith(f"{name}/h=")})
-    steps = [float(key.partition("=")[2]) for key in keys]
-    values = np.log10([[check[key] for check in checks] for key in keys]) if keys else np.empty((0, 0))
-    shown = band(steps, values)
-    order = np.argsort(shown.x)
-    return Band(shown.x[order], *(10 ** side[order] for side in (shown.mean, shown.low, shown.high)))
+def _by_step(results: Results, name: str) -> dict[float, plots.Column]:
+    """A number of the check by its step h, the smallest first."""
+    found = results.checks.get("finite_differences", ())
+    keys = {key for check in found for key in check.recorded if key.startswith(f"{name}/h=")}
+    return {
+        float(key.partition("=")[2]): plots.check_column(results, "finite_differences", key)
+        for key in sorted(keys, key=lambda key: float(key.partition("=")[2]))
+    }
 
 
 def _count(results: Results) -> str:

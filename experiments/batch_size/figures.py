@@ -10,15 +10,14 @@ from matplotlib.ticker import LogLocator
 from experiments.batch_size import measures
 from experiments.core.grid.runs import Run
 from experiments.core.report import drawing as d
+from experiments.core.report import plots
 from experiments.core.report.drawing import Drawing, Words
-from experiments.core.report.intervals import Band, band, rows_of, values_of
 from experiments.core.verdicts.results import Results
-from experiments.core.verdicts.statistics import Floats
 
 PANELS = {
-    "steps_to_target": ("steps", "optimiser steps", d.BLUE),
-    "samples_to_target": ("samples", "samples used", d.VERMILLION),
-    "seconds": ("seconds", "seconds (shown, not judged)", d.GREY),
+    "steps_to_target": ("optimiser steps", d.BLUE),
+    "samples_to_target": ("samples used", d.VERMILLION),
+    "seconds": ("seconds (shown, not judged)", d.GREY),
 }
 # More would hide each other.
 SHOWN_SEEDS = 3
@@ -29,15 +28,11 @@ def cost_by_batch_size(results: Results) -> Drawing:
     """Steps, samples and seconds to the same training loss against the size of the batch."""
     figure = d.new_figure(6.2)
     runs = _runs_by_size(results)
-    for axes, (measure, (name, title, color)) in zip(figure.subplots(1, 3), PANELS.items(), strict=True):
-        table = np.full((len(runs), max(map(len, runs.values()), default=0)), np.nan)
-        for line, some in zip(table, runs.values(), strict=True):
-            line[: len(some)] = values_of(rows_of(results, some[0].condition.overrides), measure)
-        shown = _geometric(list(runs), table)
-        d.draw_band(axes, shown, name, color, marker="o")
+    for axes, (measure, (title, color)) in zip(figure.subplots(1, 3), PANELS.items(), strict=True):
+        columns = [plots.column(results, some[0].condition.overrides, measure) for some in runs.values()]
+        plots.draw_line(axes, list(runs), columns, title, color, scale=plots.LOG)
         axes.set(xscale="log", yscale="log", xlabel="samples in a batch", title=title)
-        axes.set_xticks(shown.x, [f"{size:g}" for size in shown.x])
-        axes.minorticks_off()
+        plots.name_ticks(axes, runs)
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:,g}")
     seeds, target = d.count_words(map(len, runs.values())), target_of(results)
@@ -98,21 +93,18 @@ def gradient_variance(results: Results) -> Drawing:
     """The variance of a batch's gradient against its size, and what theory says."""
     figure = d.new_figure()
     axes = figure.subplots()
-    rows = results.frame[results.frame["condition"] == "check=gradient_variance"]
     names = sorted(name for name in results.frame.columns if name.startswith("variance/"))
     sizes = [int(name.rpartition("/")[2]) for name in names]
-    measured = _geometric(sizes, np.array([values_of(rows, name) for name in names]).reshape(len(names), len(rows)))
-    theory = np.array([values_of(rows, name.replace("variance", "theory")) for name in names])
+    measured = [plots.check_column(results, "gradient_variance", name) for name in names]
+    theory = [plots.check_column(results, "gradient_variance", name.replace("variance", "theory")) for name in names]
     axes.set(xscale="log", yscale="log", xlabel="samples in a batch, B", ylabel="variance of the gradient")
-    if len(rows):
-        expected = _geometric(sizes, theory).mean
+    if names:
+        expected = plots.summary(sizes, theory, plots.LOG).mean
         axes.plot(sizes, expected, ":", color=d.BLACK, linewidth=2.2, gid="theory/variance")
-        axes.plot(measured.x, measured.mean, "o", color=d.BLUE, gid="mean/variance")
-        axes.vlines(measured.x, measured.low, measured.high, color=d.BLUE, linewidth=3, gid="interval/variance")
-        axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
-        axes.minorticks_off()
+        plots.draw_points(axes, sizes, measured, "measured", d.BLUE, scale=plots.LOG)
+        plots.name_ticks(axes, sizes)
         axes.text(0.04, 0.08, f"dotted: {THEORY}", transform=axes.transAxes)
-    seeds = d.count_words([len(rows)])
+    seeds = plots.count_checks(results, "gradient_variance")
     return Drawing(
         figure,
         Words("Why a batch helps, and ever less", "Pourquoi un lot aide, et de moins en moins"),
@@ -140,12 +132,6 @@ def _runs_by_size(results: Results) -> dict[int, list[Run]]:
     for run in results.runs:
         found.setdefault(measures.batch_size(run), []).append(run)
     return dict(sorted(found.items()))
-
-
-def _geometric(x: list[int], values: Floats) -> Band:
-    """Geometric mean, and the interval of the logarithm."""
-    decades = band(x, np.log10(values))
-    return decades._replace(**{end: 10 ** getattr(decades, end) for end in ("mean", "low", "high")})
 
 
 def _curve(run: Run) -> tuple[list[int], list[float]]:

@@ -10,9 +10,9 @@ from experiments.clipping.experiment import MEDIAN, NINTH_DECILE, RATES
 from experiments.clipping.measures import BAND, COMPARED_AT
 from experiments.core.definitions import Overrides
 from experiments.core.report import drawing as d
+from experiments.core.report import plots
 from experiments.core.report.drawing import Drawing, Words
-from experiments.core.report.intervals import band, history, rows_of, values_of
-from experiments.core.verdicts import statistics as st
+from experiments.core.report.intervals import history
 from experiments.core.verdicts.results import Results
 
 ARMS = {"unclipped": ("without clipping", d.VERMILLION), "clipped": ("clipped at 1", d.BLUE)}
@@ -40,24 +40,14 @@ def failures(results: Results) -> Drawing:
     figure = d.new_figure()
     axes = figure.subplots()
     axes.set_xscale("log")
-    counts = []
     for shift, (config, (name, color)) in zip((0.95, 1.05), ARMS.items(), strict=True):
-        x, shares, ends = [], [], []
-        for rate in RATES:
-            failed = _failed(results, arm(config, rate))
-            counts.append(len(failed))
-            if len(failed):
-                x.append(rate * shift)
-                shares.append(float(failed.mean()))
-                ends.append(st.wilson_interval(int(failed.sum()), len(failed), 1 - st.ALPHA))
-        axes.plot(x, shares, "o-", color=color, gid=f"share/{config}")
-        low, high = np.array(ends).reshape(-1, 2).T
-        axes.vlines(x, low, high, color=color, linewidth=3, gid=f"interval/{config}")
-        axes.text(0.03, 0.92 if config == "unclipped" else 0.84, name, color=color, transform=axes.transAxes)
+        # A diverged run has failed, as the claims count.
+        found = [plots.column(results, arm(config, rate), "failed", if_diverged=1.0) for rate in RATES]
+        plots.draw_shares(axes, [rate * shift for rate in RATES], found, name, color)
+    plots.write_names(axes, dict(ARMS.values()), 0.03, 0.92, 0.08)
     axes.set(xlabel="learning rate", ylabel="share of seeds that fail", ylim=(-0.03, 1.03), xlim=(0.006, 16))
-    axes.set_xticks(RATES, [f"{rate:g}" for rate in RATES])
-    axes.minorticks_off()
-    seeds = d.count_words(counts)
+    plots.name_ticks(axes, RATES)
+    seeds = plots.count_seeds(results, (arm(config, rate) for config in ARMS for rate in RATES))
     return Drawing(
         figure,
         Words("Which learning rates train, with and without clipping", "Les pas qui apprennent, avec et sans écrêtage"),
@@ -69,12 +59,6 @@ def failures(results: Results) -> Drawing:
             "intervalle de Wilson à 95 %.",
         ),
     )
-
-
-def _failed(results: Results, overrides: Overrides) -> np.ndarray:
-    """1 for each run that failed, as the claims count: a diverged one has."""
-    rows = rows_of(results, overrides)
-    return np.where(rows["status"] == "ok", values_of(rows, "failed"), 1.0)
 
 
 def gradient_norms(results: Results) -> Drawing:
@@ -110,26 +94,22 @@ def regularization(results: Results) -> Drawing:
     """Held-out loss against training loss, and its value at equal training loss, by threshold."""
     figure = d.new_figure()
     left, right = figure.subplots(1, 2, width_ratios=[1.3, 1])
-    ends, counts = [], []
-    for y, (bound, (name, color)) in enumerate(BOUNDS.items()):
-        runs = results.of(bounded(bound))
-        counts.append(len(runs))
+    rows = {name: (bounded(bound), color) for bound, (name, color) in BOUNDS.items()}
+    for name, (overrides, color) in rows.items():
+        runs = results.of(overrides)
         trained, held_out = history(runs, "train/loss", by="epoch"), history(runs, "val/loss", by="epoch")
         both = np.isin(trained.x, held_out.x)
-        left.plot(trained.mean[both], held_out.mean, color=color, gid=f"path/{bound:g}")
-        shown = band([y], values_of(rows_of(results, bounded(bound)), "val_loss_at_equal_training")[None])
-        right.plot(shown.mean, shown.x, "o", color=color, gid=f"mean/{bound:g}")
-        right.hlines(shown.x, shown.low, shown.high, color=color, linewidth=3.5, gid=f"interval/{bound:g}")
-        ends.append(name)
+        left.plot(trained.mean[both], held_out.mean, color=color, gid=f"path/{name}")
+    plots.draw_rows(right, results, rows, "val_loss_at_equal_training")
     left.axvspan(*BAND, color="#eeeeee", linewidth=0)
     left.axvline(COMPARED_AT, color=d.GREY, linewidth=1.2, linestyle=":")
     left.invert_xaxis()
     left.set(xlabel="training loss (training goes to the right)", ylabel="held-out loss")
-    right.set_yticks(range(len(ends)), ends)
-    right.set(ylim=(len(ends) - 0.5, -0.5), xlabel=f"held-out loss at training loss {COMPARED_AT:g}")
+    plots.name_rows(right, rows, top=-0.5, bottom=0.5)
+    right.set_xlabel(f"held-out loss at training loss {COMPARED_AT:g}")
     for label, (_, color) in zip(right.get_yticklabels(), BOUNDS.values(), strict=True):
         label.set_color(color)
-    seeds = d.count_words(counts)
+    seeds = plots.count_seeds(results, map(bounded, BOUNDS))
     return Drawing(
         figure,
         Words("Does clipping regularise?", "L'écrêtage régularise-t-il ?"),

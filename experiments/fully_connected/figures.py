@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 
 from experiments.core.definitions import Overrides
 from experiments.core.report import drawing as d
+from experiments.core.report import plots
 from experiments.core.report.drawing import Drawing, Words
-from experiments.core.report.intervals import band, rows_of, values_of
 from experiments.core.training.rebuild import data_of
 from experiments.core.verdicts.results import Results
 from experiments.fully_connected.checks import KINDS
@@ -42,24 +42,14 @@ def tables(results: Results) -> Drawing:
     """Test accuracy of the network and of two classifiers of scikit-learn on every table."""
     figure = d.new_figure(6.6)
     axes = figure.subplots()
-    counts = []
     for y, (config, name) in enumerate(TABLES.items()):
-        rows = rows_of(results, {"config": config})
-        counts.append(len(rows))
-        for place, (column, (who, color, marker)) in enumerate(CLASSIFIERS.items()):
-            values = values_of(rows, column)
-            at = band([y], values[np.isfinite(values)][None])
-            if not np.isfinite(at.mean).any():
-                continue
-            height = y + 0.24 * (place - 1)
-            axes.hlines(height, at.low, at.high, color=color, linewidth=3.5, gid=f"interval/{who}/{name}")
-            axes.plot(at.mean, [height], marker, color=color, gid=f"mean/{who}/{name}")
-    axes.set_yticks(range(len(TABLES)), list(TABLES.values()))
-    axes.set_ylim(len(TABLES) - 0.4, -0.6)
-    axes.set_xlim(None, 1.005)
-    axes.set_xlabel("accuracy on the test sample")
+        for place, (measure, (who, color, marker)) in enumerate(CLASSIFIERS.items()):
+            shown = plots.column(results, {"config": config}, measure)
+            plots.draw_row(axes, y + 0.24 * (place - 1), shown, f"{name}, {who}", color, marker=marker)
+    plots.name_rows(axes, TABLES.values())
+    axes.set(xlim=(None, 1.005), xlabel="accuracy on the test sample")
     _name_colors(axes, {who: color for who, color, _ in CLASSIFIERS.values()})
-    n = d.count_words(counts)
+    n = plots.count_seeds(results, ({"config": config} for config in TABLES))
     return Drawing(
         figure,
         Words("Small tables: as good as the usual ones", "Petites tables : aussi bon que les classiques"),
@@ -108,22 +98,20 @@ def structure(results: Results) -> Drawing:
     """What shifting and rearranging images and texts costs either network, at equal parameters."""
     figure = d.new_figure()
     panels = figure.subplots(1, len(NETWORKS))
-    counts = []
     for axes, (kind, networks) in zip(panels, NETWORKS.items(), strict=True):
         for place, (name, overrides) in enumerate(networks.items()):
-            for x, (change, (more, column)) in enumerate(CHANGES.items()):
-                rows = rows_of(results, {**overrides, **more})
-                counts.append(len(rows))
-                values = values_of(rows, column)
-                at = band([x + 0.1 * (2 * place - 1)], values[np.isfinite(values)][None])
-                d.draw_band(axes, at, f"{kind}/{name}/{change}", COLORS[name])
+            for x, (change, (more, measure)) in enumerate(CHANGES.items()):
+                shown = plots.column(results, {**overrides, **more}, measure)
+                label = f"{kind}, {name}, {change}"
+                plots.draw_points(axes, [x + 0.1 * (2 * place - 1)], [shown], label, COLORS[name], linewidth=2.6)
         axes.axhline(0.1, color=d.GREY, linewidth=1.6, linestyle=":")
         axes.set_xticks(range(len(CHANGES)), list(CHANGES))
         axes.set(title=kind, xlim=(-0.5, len(CHANGES) - 0.5), ylim=(0, 1))
         axes.grid(visible=False, axis="x")
     _name_colors(panels[0], COLORS)
     panels[0].set_ylabel("accuracy on the test sample")
-    n = d.count_words(counts)
+    everything = [o for networks in NETWORKS.values() for o in networks.values()]
+    n = plots.count_seeds(results, ({**o, **more} for o in everything for more, _ in CHANGES.values()))
     return Drawing(
         figure,
         Words("Blind to neighbourhood", "Aveugle au voisinage"),
@@ -166,5 +154,4 @@ def examples(results: Results) -> Drawing:
 
 def _name_colors(axes: Axes, colors: dict[str, str]) -> None:
     """Write names in their colours into the lower left of the axes."""
-    for place, (name, color) in enumerate(reversed(colors.items())):
-        axes.text(0.03, 0.04 + 0.07 * place, name, color=color, transform=axes.transAxes)
+    plots.write_names(axes, colors, 0.03, 0.04 + 0.07 * (len(colors) - 1), 0.07)

@@ -12,8 +12,8 @@ from matplotlib.text import Text
 
 from experiments.core.definitions import Overrides
 from experiments.core.report import drawing as d
+from experiments.core.report import plots
 from experiments.core.report.drawing import Drawing, Words
-from experiments.core.report.intervals import band
 from experiments.core.verdicts.results import Results
 from experiments.gradient_descent.checks import MULTIPLES, SHORT
 from experiments.gradient_descent.quadratic import Floats, Quadratic, path_of, points_of, quadratic_of
@@ -186,23 +186,23 @@ def loss_against_step(results: Results) -> Drawing:
     figure = d.new_figure(6.0)
     axes = figure.subplots()
     runs = results.checks["step_threshold"]
-    values = {
-        kind: np.array([[run[f"{kind}/{m:.2f}"] for run in runs] for m in MULTIPLES]).reshape(len(MULTIPLES), -1)
+    measured, theory = (
+        [plots.check_column(results, "step_threshold", f"{kind}/{m:.2f}") for m in MULTIPLES]
         for kind in ("decades", "predicted_decades")
-    }
-    d.draw_band(axes, band(MULTIPLES, values["decades"]), "diabetes", d.BLUE, marker="o")
-    theory = band(MULTIPLES, values["predicted_decades"])
-    axes.plot(theory.x, theory.mean, ":", color=d.BLACK, linewidth=2.2, gid="theory")
+    )
+    plots.draw_line(axes, MULTIPLES, measured, "diabetes", d.BLUE)
+    closed_form = plots.summary(MULTIPLES, theory)
+    axes.plot(closed_form.x, closed_form.mean, ":", color=d.BLACK, linewidth=2.2, gid="theory")
     axes.axvline(1.0, color=d.VERMILLION, linewidth=2, gid="threshold")
-    measured = [run["measured"] / run["predicted"] for run in runs]
-    axes.plot(measured, np.zeros(len(measured)), "D", color=d.VERMILLION, gid="measured")
+    found = [run["measured"] / run["predicted"] for run in runs]
+    axes.plot(found, np.zeros(len(found)), "D", color=d.VERMILLION, gid="measured")
     axes.text(0.985, 6, "2/λmax", color=d.VERMILLION, ha="right")
     axes.text(0.03, 0.9, "dotted: closed form", transform=axes.transAxes)
     axes.text(1.02, -0.3, "largest step that\nconverges, by trying", color=d.VERMILLION, va="top", fontsize=d.SMALL)
     axes.set(
         xlabel="step ε, in units of 2/λmax", ylabel="log₁₀ of what is left of the loss", ylim=(-6.5, 10), xlim=(0, 1.2)
     )
-    n = d.count_words([len(runs)])
+    n = plots.count_checks(results, "step_threshold")
     return Drawing(
         figure,
         Words("How large a step may be", "Quelle taille de pas"),

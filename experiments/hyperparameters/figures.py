@@ -148,7 +148,7 @@ def _draw_shares(axes: Axes, y: int, name: str, owner: Architecture, seeds: Sequ
         if not np.isfinite(shown.mean).any():
             continue
         if np.isfinite(shown.low).any():
-            axes.hlines(at, shown.low[0], shown.high[0], color=color, linewidth=2.5, gid=f"interval/{kind}/{name}")
+            axes.hlines(at, shown.low[0], shown.high[0], color=color, linewidth=2.5, gid=f"{kind} interval/{name}")
         fill = "full" if kind == "swapped" else "none"
         axes.plot(shown.mean[0], at, marker, color=color, fillstyle=fill, gid=f"{kind}/{name}")
 

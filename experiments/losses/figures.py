@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 
 from experiments.core.definitions import Overrides
 from experiments.core.report import drawing as d
+from experiments.core.report import plots
 from experiments.core.report.drawing import Drawing, Words
-from experiments.core.report.intervals import band, history
 from experiments.core.verdicts.results import Results
 from experiments.losses import checks
 
@@ -34,15 +34,16 @@ def learning_curves(results: Results) -> Drawing:
     """Validation accuracy against steps, each loss with its own learning rate: SGD, and Adam."""
     figure = d.new_figure()
     left, right = figure.subplots(1, 2, sharey=True)
-    counts = _draw_curves(left, results, {NAMES[loss]: (of_loss(loss, lr="tuned"), COLORS[loss]) for loss in COLORS})
-    with_adam: dict[str, tuple[Overrides, str]] = {
+    with_sgd: plots.Styled = {NAMES[loss]: (of_loss(loss, lr="tuned"), COLORS[loss]) for loss in COLORS}
+    with_adam: plots.Styled = {
         NAMES["cross_entropy"]: ({"config": "adam", "lr": "tuned"}, COLORS["cross_entropy"]),
         NAMES["sigmoid_mse"]: ({"config": "adam_sigmoid_mse", "lr": "tuned"}, COLORS["sigmoid_mse"]),
     }
-    counts += _draw_curves(right, results, with_adam, prefix="Adam, ")
+    _draw_curves(left, results, with_sgd)
+    _draw_curves(right, results, with_adam)
     left.set(ylabel="validation accuracy", title="SGD with momentum")
     right.set_title("Adam")
-    seeds = d.count_words(counts)
+    seeds = plots.count_seeds(results, (o for o, _ in (*with_sgd.values(), *with_adam.values())))
     return Drawing(
         figure,
         Words("Accuracy against steps, by loss", "Exactitude selon les pas, par coût"),
@@ -62,13 +63,11 @@ def saturated_start(results: Results) -> Drawing:
     figure = d.new_figure()
     left, right = figure.subplots(1, 2, sharey=True)
     losses = ("cross_entropy", "softmax_mse", "sigmoid_mse")
-    counts = []
     for axes, gain, title in ((left, 1.0, "ordinary start"), (right, 30.0, "output weights × 30: sure, and wrong")):
-        shown = {NAMES[loss]: (of_loss(loss, output_gain=gain), COLORS[loss]) for loss in losses}
-        counts += _draw_curves(axes, results, shown, prefix=f"×{gain:g}, ")
+        _draw_curves(axes, results, {NAMES[loss]: (of_loss(loss, output_gain=gain), COLORS[loss]) for loss in losses})
         axes.set_title(title)
     left.set_ylabel("validation accuracy")
-    seeds = d.count_words(counts)
+    seeds = plots.count_seeds(results, (of_loss(loss, output_gain=gain) for loss in losses for gain in (1.0, 30.0)))
     return Drawing(
         figure,
         Words("A start that is sure of itself", "Un départ sûr de lui"),
@@ -81,33 +80,26 @@ def saturated_start(results: Results) -> Drawing:
     )
 
 
-def _draw_curves(axes: Axes, results: Results, shown: dict[str, tuple[Overrides, str]], prefix: str = "") -> list[int]:
-    ends, counts = [], []
+def _draw_curves(axes: Axes, results: Results, shown: plots.Styled) -> None:
+    ends = []
     for name, (overrides, color) in shown.items():
-        runs = results.of(overrides)
-        curve = history(runs, ACCURACY)
-        d.draw_band(axes, curve, prefix + name, color)
-        ends += d.last_end(curve, name, color)
-        counts.append(len(runs))
+        ends += plots.draw_curve(axes, results.of(overrides), ACCURACY, name, color)
     axes.set(xlabel="steps", xlim=(0, None), ylim=(0, 1))
     d.label_ends(axes, ends)
-    return counts
 
 
 def wrong_gradient(results: Results) -> Drawing:
     """The gradient at an output that is sure of itself and wrong, against how sure, with the closed form."""
-    runs = results.checks["wrong_gradient"]
     figure = d.new_figure()
     axes = figure.subplots()
     axes.set_yscale("log")
     ends = []
     for loss, color in COLORS.items():
-        table = np.array([[run[f"{loss}_m{m:02d}"] for run in runs] for m in checks.MARGINS])
-        measured = band(checks.MARGINS, table)._replace(low=np.full(len(table), math.nan))
         fine = np.linspace(checks.MARGINS[0], checks.MARGINS[-1], 201)
         axes.plot(fine, _theory(loss, fine), ":", color=d.BLACK, linewidth=2.2, gid=f"theory/{loss}")
-        axes.plot(measured.x, measured.mean, "o", color=color, gid=f"mean/{loss}")
-        ends += d.last_end(measured, NAMES[loss], color)
+        measured = [plots.check_column(results, "wrong_gradient", f"{loss}_m{m:02d}") for m in checks.MARGINS]
+        shown = plots.draw_points(axes, checks.MARGINS, measured, NAMES[loss], color, bars=False)
+        ends += d.last_end(shown, NAMES[loss], color)
     axes.set(
         xlabel="how sure: wrong logit m, target's logit −m",
         ylabel="gradient on these two logits",
@@ -139,24 +131,21 @@ def _theory(loss: str, margins: np.ndarray) -> np.ndarray:
 
 def gradient_share(results: Results) -> Drawing:
     """Share of the gradient that the outputs beside the target get once arg max is right, by number of classes."""
-    runs = results.checks["gradient_share"]
     figure = d.new_figure()
     axes = figure.subplots()
-    table = np.array([[run[f"mse_share_{k:03d}"] for run in runs] for k in checks.CLASS_COUNTS])
-    places = range(len(checks.CLASS_COUNTS))
-    measured = band(places, table)
-    axes.bar(places, measured.mean, width=0.6, color=COLORS["sigmoid_mse"], alpha=0.5)
-    axes.plot(measured.x, measured.mean, "o", color=COLORS["sigmoid_mse"], gid="mean/sigmoid_mse")
-    axes.vlines(measured.x, measured.low, measured.high, color=d.BLACK, linewidth=3, gid="interval/sigmoid_mse")
+    places, color = range(len(checks.CLASS_COUNTS)), COLORS["sigmoid_mse"]
+    shares = [plots.check_column(results, "gradient_share", f"mse_share_{k:03d}") for k in checks.CLASS_COUNTS]
+    measured = plots.draw_points(axes, places, shares, "sigmoid + MSE", color, bar=d.BLACK)
+    axes.bar(places, measured.mean, width=0.6, color=color, alpha=0.5)
     for place, mean in zip(places, measured.mean, strict=True):
         axes.annotate(f"{mean:.1%}", (place, mean), (0, 10), textcoords="offset points", ha="center")
     axes.axhline(0.5, color=COLORS["cross_entropy"], gid="theory/cross_entropy")
     axes.text(-0.45, 0.6, "cross-entropy: one half,\nwhatever the logits", color=COLORS["cross_entropy"])
-    axes.text(-0.45, 1.08, "sigmoid + MSE", color=COLORS["sigmoid_mse"])
+    axes.text(-0.45, 1.08, "sigmoid + MSE", color=color)
     axes.set_xticks(places, [f"{k} classes" for k in checks.CLASS_COUNTS])
     axes.set(ylim=(0, 1.16), xlim=(-0.5, 2.5), ylabel="share of the outputs beside the target")
     axes.grid(visible=False, axis="x")
-    seeds = d.count_words([len(runs)])
+    seeds = plots.count_checks(results, "gradient_share")
     return Drawing(
         figure,
         Words(
@@ -181,8 +170,8 @@ def overflow(results: Results) -> Drawing:
     )
     figure = d.new_figure()
     axes = figure.subplots()
-    axes.plot(x, combined, color=d.BLUE, gid="mean/combined")
-    axes.plot(x, written, "o", color=d.VERMILLION, gid="mean/as written")
+    axes.plot(x, combined, color=d.BLUE, gid="loss/combined")
+    axes.plot(x, written, "o", color=d.VERMILLION, gid="loss/as written")
     limit = math.log(torch.finfo(torch.float32).max)
     axes.axvline(limit, color=d.GREY, linestyle=":", gid="theory/limit")
     axes.text(limit - 1, 6, f"e^z leaves float32\nat z = {limit:.1f}", ha="right", color=d.GREY)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from experiments.core.definitions import Overrides
 from experiments.core.report import drawing as d
+from experiments.core.report import plots
 from experiments.core.report.drawing import Drawing, Words
-from experiments.core.report.intervals import band, rows_of, values_of
 from experiments.core.verdicts.results import Results
 
-LOSSES: dict[str, tuple[Overrides, str]] = {
+LOSSES: plots.Styled = {
     "binary cross-entropy": ({}, d.BLUE),
     "sigmoid, squared error": ({"loss": "label_mse"}, d.GREEN),
     "softmax, cross-entropy": ({"loss": "label_softmax"}, d.VERMILLION),
@@ -26,30 +23,14 @@ def scores(results: Results) -> Drawing:
     """Exact match and micro-F1 of every loss, by its own rule and by the threshold chosen for it."""
     figure = d.new_figure(5.2)
     panels = figure.subplots(1, len(SCORES), sharey=True)
-    counts = []
-    for axes, (title, columns) in zip(panels, SCORES.items(), strict=True):
+    for axes, (title, measures) in zip(panels, SCORES.items(), strict=True):
         for y, (name, (overrides, color)) in enumerate(LOSSES.items()):
-            rows = rows_of(results, overrides)
-            counts.append(len(rows))
-            for column, shift, fill in zip(columns, (-0.14, 0.14), ("none", "full"), strict=True):
-                values = values_of(rows, column)
-                at = band([y], values[np.isfinite(values)][None])
-                if np.isfinite(at.mean).any():
-                    axes.hlines(y + shift, at.low, at.high, color=color, linewidth=3.5, gid=f"interval/{column}/{name}")
-                    axes.plot(
-                        at.mean,
-                        [y + shift],
-                        "o",
-                        color=color,
-                        fillstyle=fill,
-                        markeredgewidth=2,
-                        gid=f"mean/{column}/{name}",
-                    )
+            for measure, shift, fill in zip(measures, (-0.14, 0.14), ("none", "full"), strict=True):
+                plots.draw_row(axes, y + shift, plots.column(results, overrides, measure), name, color, fill=fill)
         axes.set(title=title, xlabel="score on the test sample")
         axes.locator_params(axis="x", nbins=5)
-    panels[0].set_yticks(range(len(LOSSES)), list(LOSSES))
-    panels[0].set_ylim(len(LOSSES) - 0.4, -0.6)
-    n = d.count_words(counts)
+    plots.name_rows(panels[0], LOSSES)
+    n = plots.count_seeds(results, (overrides for overrides, _ in LOSSES.values()))
     return Drawing(
         figure,
         Words("Several labels a sample: three losses", "Plusieurs étiquettes par exemple : trois coûts"),
@@ -68,19 +49,15 @@ def by_number_of_labels(results: Results) -> Drawing:
     """Share of samples whose labels are all right, by how many they have."""
     figure = d.new_figure()
     axes = figure.subplots()
-    counts: list[int] = []
     numbers = range(int(results.runs[0].settings["labels"]) + 1)
     for name, (overrides, color) in LOSSES.items():
-        rows = rows_of(results, overrides)
-        values = np.array([values_of(rows, f"test/exact_match/labels={number}") for number in numbers])
-        shown = band(list(numbers), values)
-        d.draw_band(axes, shown, name, color, marker="o")
-        # At the right end all lines are at 0: names stand where there is room.
-        axes.text(0.55, 0.92 - 0.09 * len(counts), name, color=color, transform=axes.transAxes)
-        counts.append(len(rows))
+        shares = [plots.column(results, overrides, f"test/exact_match/labels={number}") for number in numbers]
+        plots.draw_line(axes, numbers, shares, name, color)
+    # At the right end all lines are at 0: names stand where there is room.
+    plots.write_names(axes, {name: color for name, (_, color) in LOSSES.items()}, 0.55, 0.92, 0.09)
     axes.set(xlabel="labels that the sample has", ylabel="share with all labels right", ylim=(-0.02, 1))
     axes.set_xticks(list(numbers))
-    n = d.count_words(counts)
+    n = plots.count_seeds(results, (overrides for overrides, _ in LOSSES.values()))
     return Drawing(
         figure,
         Words("Softmax has no word for nothing", "Softmax ne sait pas dire : rien"),

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from experiments.core.definitions import Overrides
 from experiments.core.grid.runs import Run
 from experiments.core.report import drawing as d
+from experiments.core.report import plots
 from experiments.core.report.drawing import Drawing, Words
-from experiments.core.report.intervals import band, rows_of, values_of
+from experiments.core.report.intervals import rows_of, values_of
 from experiments.core.training import rebuild
-from experiments.core.verdicts import statistics as st
 from experiments.core.verdicts.results import Results
 from experiments.core.verdicts.statistics import Floats
 
@@ -41,6 +41,7 @@ COLORS = {
 DATA = {"": "noisy XOR", "moons": "moons", "circles": "circles"}
 STILL = {"linear": "one linear layer", "identity": "linear ∘ linear", "tanh": "tanh between them"}
 FILM = {"identity": "linear ∘ linear", "sign": "sign", "tanh": "tanh", "relu": "ReLU"}
+WITHOUT_BIAS = ("sigmoid", "tanh", "relu")
 WIDTHS = (2, 8)
 # Half the side of the square that is drawn, and points along it.
 REACH, FINENESS = 2.5, 121
@@ -171,20 +172,19 @@ def accuracy_by_activation(results: Results) -> Drawing:
     """Test accuracy of every model on every data set; on the XOR also without biases."""
     figure = d.new_figure(5.8)
     grid = figure.subplots(1, len(DATA), sharey=True)
-    counts = []
     for axes, (data, title) in zip(grid, DATA.items(), strict=True):
-        for y, model in enumerate(MODELS):
-            counts.append(_draw_accuracy(axes, results, overrides_of(model, data), y, COLORS[model], f"{data}/{model}"))
-            if not data and model in ("sigmoid", "tanh", "relu"):
-                overrides = {**overrides_of(model), "bias": False}
-                counts.append(_draw_accuracy(axes, results, overrides, y + 0.3, d.ORANGE, f"no bias/{model}"))
+        rows = {name: (overrides_of(model, data), COLORS[model]) for model, name in MODELS.items()}
+        plots.draw_rows(axes, results, rows, "test/accuracy")
         axes.set_title(title)
         axes.axvline(0.5, color=d.GREY, linewidth=1.2, linestyle=":")
         axes.set(xlim=(0.35, 1.02), xlabel="test accuracy")
+    for model in WITHOUT_BIAS:
+        shown = plots.column(results, {**overrides_of(model), "bias": False}, "test/accuracy")
+        height = list(MODELS).index(model) + 0.3
+        plots.draw_row(grid[0], height, shown, f"{MODELS[model]}, no bias", d.ORANGE)
     grid[0].text(0.4, -0.45, "orange: without biases", color=d.BLACK, fontsize=d.SMALL)
-    grid[0].set_yticks(range(len(MODELS)), list(MODELS.values()))
-    grid[0].set_ylim(len(MODELS) - 0.4, -0.8)
-    n = d.count_words(counts)
+    plots.name_rows(grid[0], MODELS.values(), top=-0.8)
+    n = plots.count_seeds(results, (overrides_of(model, data) for model in MODELS for data in DATA))
     return Drawing(
         figure,
         Words("What the activation decides", "Ce que décide l'activation"),
@@ -197,40 +197,22 @@ def accuracy_by_activation(results: Results) -> Drawing:
     )
 
 
-def _draw_accuracy(axes: Axes, results: Results, overrides: Overrides, y: float, color: str, name: str) -> int:
-    """Draw mean and interval of a condition; returns n."""
-    values = values_of(rows_of(results, overrides), "test/accuracy")
-    if np.isfinite(values).any():
-        shown = band([y], values[None])
-        axes.hlines(y, shown.low, shown.high, color=color, linewidth=3.5, gid=f"interval/{name}")
-        axes.plot(shown.mean, [y], "o", color=color, gid=f"mean/{name}")
-    return len(values)
-
-
 def hidden_units(results: Results) -> Drawing:
     """Share of the seeds that learned the four points of XOR, by activation and hidden units."""
     figure = d.new_figure(3.8)
     axes = figure.subplots()
-    rows = [(model, width) for model in ("tanh", "relu") for width in WIDTHS]
-    counts = []
-    for y, (model, width) in enumerate(rows):
-        overrides: Overrides = {"config": "four_points", "activation": model, "width": width}
-        found = rows_of(results, overrides)
+    rows: dict[str, Overrides] = {
+        f"{MODELS[model]}, {width} hidden units": {"config": "four_points", "activation": model, "width": width}
+        for model in ("tanh", "relu")
+        for width in WIDTHS
+    }
+    for y, (name, overrides) in enumerate(rows.items()):
         # As the claims count: a run that diverged has not learned.
-        learned = np.where(found["status"] == "ok", values_of(found, "solved"), 0.0)
-        counts.append(len(learned))
-        if not len(learned):
-            continue
-        successes = int(learned.sum())
-        low, high = st.wilson_interval(successes, len(learned), 1 - st.ALPHA)
-        axes.hlines(y, low, high, color=d.BLUE, linewidth=3.5, gid=f"interval/{model}/{width}")
-        axes.plot(successes / len(learned), y, "o", color=d.BLUE, gid=f"share/{model}/{width}")
-        d.write_beside(axes, y, f"{successes} of {len(learned)}")
-    axes.set_yticks(range(len(rows)), [f"{MODELS[model]}, {width} hidden units" for model, width in rows])
-    axes.set_ylim(len(rows) - 0.4, -0.6)
+        plots.draw_share(axes, y, plots.column(results, overrides, "solved", if_diverged=0.0), name, d.BLUE)
+    plots.name_rows(axes, rows)
     axes.axvline(0.75, color=d.GREY, linewidth=1.2, linestyle=":")
     axes.set(xlim=(-0.02, 1.02), xlabel="share of seeds that learned the four points of XOR")
-    n = d.count_words(counts)
+    n = plots.count_seeds(results, rows.values())
     return Drawing(
         figure,
         Words("Two units suffice in principle", "Deux unités suffisent en principe"),

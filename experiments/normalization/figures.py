@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,11 +14,11 @@ from experiments.core.definitions import Overrides
 from experiments.core.grid.runs import Run
 from experiments.core.report import drawing as d
 from experiments.core.report import figures as core
+from experiments.core.report import plots
 from experiments.core.report.drawing import Drawing, End, Words
 from experiments.core.report.figures import Curve, Panel
-from experiments.core.report.intervals import Band, band, rows_of, values_of
+from experiments.core.report.intervals import Band, band
 from experiments.core.verdicts.results import Results
-from experiments.core.verdicts.statistics import Floats
 from experiments.normalization import measures as m
 from experiments.normalization.experiment import AFTER, BATCH, LAYER, NEVER
 
@@ -37,16 +37,17 @@ def landscape(results: Results) -> Drawing:
         for network, config in {"ReLU": "relu", "sigmoid": "landscape"}.items()
     }
     for axes, metric in ((range_axes, m.RANGE), (change_axes, m.CHANGE)):
-        _draw_arms(axes, {arm: _by_step(found, metric) for arm, found in runs["ReLU"].items()}, metric)
-        axes.set_xlabel("step")
+        axes.set(xlabel="step", yscale="log")
+        ends: list[End] = []
+        for arm, found in runs["ReLU"].items():
+            ends += plots.draw_curve(axes, found, metric, arm, COLORS[arm], scale=plots.LOG)
+        d.label_ends(axes, ends, gap=0.11)
     for axes, network in ((relu_axes, "ReLU"), (sigmoid_axes, "sigmoid")):
-        axes.set_xscale("log")
+        axes.set(xlabel="training loss (training goes to the right)", xscale="log", yscale="log")
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.invert_xaxis()
-        bands = {arm: _by_loss(found) for arm, found in runs[network].items()}
-        _draw_arms(axes, {arm: _at(shown, bands[NONE].x) for arm, shown in bands.items()}, network, end=0)
-        axes.set_xlabel("training loss (training goes to the right)")
+        _draw_by_loss(axes, {arm: _by_loss(found) for arm, found in runs[network].items()}, network)
     for axes in (change_axes, relu_axes, sigmoid_axes):
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.yaxis.set_major_formatter("{x:g}")
@@ -70,68 +71,47 @@ def landscape(results: Results) -> Drawing:
     )
 
 
-def _draw_arms(axes: Axes, bands: dict[str, Band], panel: str, end: int = -1) -> None:
-    """Draw bands of log2, and write their names where the training ends."""
-    axes.set_yscale("log")
+def _draw_by_loss(axes: Axes, bands: dict[str, Band], network: str) -> None:
+    """Draw bands of log2 where the plain network has losses too, and write their names where the training ends."""
     ends: list[End] = []
     for arm, in_log in bands.items():
-        shown = in_log._replace(**{key: 2.0 ** getattr(in_log, key) for key in ("mean", "low", "high")})
-        d.draw_band(axes, shown, f"{panel}/{arm}", COLORS[arm])
-        ends += d.last_end(shown, arm, COLORS[arm], index=end)
+        kept = np.isin(in_log.x, bands[NONE].x)
+        shown = plots.rescaled(Band(*(side[kept] for side in in_log)), plots.POWER_OF_2)
+        d.draw_band(axes, shown, f"{network}/{arm}", COLORS[arm])
+        ends += d.last_end(shown, arm, COLORS[arm], index=0)
     d.label_ends(axes, ends, gap=0.11)
-
-
-def _by_step(runs: Sequence[Run], metric: str) -> Band:
-    """log2 of a metric of the landscape by step."""
-    return _band([{s: math.log2(value) for _, s, value in run.series(metric) if value > 0} for run in runs])
 
 
 def _by_loss(runs: Sequence[Run]) -> Band:
     """log2 of the gradient's change by the middle of the octave of the loss; octaves that most seeds went through."""
-    found = _band([{2.0 ** (octave + 0.5): v for octave, v in m.by_octave(run, m.CHANGE).items()} for run in runs])
-    count = {
-        x: sum(2.0 ** (octave + 0.5) == x for run in runs for octave in m.by_octave(run, m.CHANGE)) for x in found.x
-    }
-    kept = np.array([count[x] > len(runs) / 2 for x in found.x], dtype=bool)
-    return Band(*(column[kept] for column in found))
-
-
-def _at(shown: Band, x: Floats) -> Band:
-    """The points of a band at some x: the claims compare losses that the plain network goes through as well."""
-    kept = np.isin(shown.x, x)
-    return Band(*(column[kept] for column in shown))
-
-
-def _band(series: Sequence[Mapping[float, float]]) -> Band:
-    x = sorted(set().union(*series))
-    values = [[seed.get(point, math.nan) for seed in series] for point in x]
-    return band(x, np.array(values, dtype=float).reshape(len(x), len(series)))
+    seeds = [m.by_octave(run, m.CHANGE) for run in runs]
+    octaves = sorted({octave for seed in seeds for octave in seed})
+    octaves = [octave for octave in octaves if sum(octave in seed for seed in seeds) > len(runs) / 2]
+    values = np.array([[seed.get(octave, math.nan) for seed in seeds] for octave in octaves], dtype=float)
+    return band([2.0 ** (octave + 0.5) for octave in octaves], values.reshape(len(octaves), len(seeds)))
 
 
 def batch_sizes(results: Results) -> Drawing:
     """Test accuracy and the predictions that depend on the mode, against the size of the batch."""
     figure = d.new_figure()
     left, right = figure.subplots(1, 2)
-    counts = []
+    arms = {"BatchNorm": "batch", "LayerNorm": "layer"}
+    conditions: dict[str, list[Overrides]] = {
+        arm: [{"config": "batch_size", "normalization": name, "batch_size": size} for size in SIZES]
+        for arm, name in arms.items()
+    }
     for axes, measure in ((left, "test/accuracy"), (right, "changed_predictions")):
         ends: list[End] = []
-        for arm, normalization in (("BatchNorm", "batch"), ("LayerNorm", "layer")):
-            found = [
-                rows_of(results, {"config": "batch_size", "normalization": normalization, "batch_size": size})
-                for size in SIZES
-            ]
-            counts += [len(rows) for rows in found]
-            shown = band(SIZES, _table([values_of(rows, measure) for rows in found]))
-            d.draw_band(axes, shown, f"{measure}/{arm}", COLORS[arm], marker="o")
-            ends += d.last_end(shown, arm, COLORS[arm])
+        for arm, some in conditions.items():
+            columns = [plots.column(results, overrides, measure) for overrides in some]
+            ends += d.last_end(plots.draw_line(axes, SIZES, columns, arm, COLORS[arm]), arm, COLORS[arm])
         axes.set_xscale("log", base=2)
-        axes.set_xticks(SIZES, [str(size) for size in SIZES])
-        axes.minorticks_off()
+        plots.name_ticks(axes, SIZES)
         axes.set(xlabel="samples in a batch", ylim=(-0.06, 1.04))
         d.label_ends(axes, ends)
     left.set_title("Test accuracy")
     right.set_title("Predictions that depend on the mode")
-    n = d.count_words(counts)
+    n = plots.count_seeds(results, (overrides for some in conditions.values() for overrides in some))
     return Drawing(
         figure,
         Words("The price of small batches", "Le prix des petits lots"),
@@ -145,40 +125,22 @@ def batch_sizes(results: Results) -> Drawing:
     )
 
 
-def _table(columns: Sequence[Floats]) -> Floats:
-    """Pad rows of different lengths with nan: shape (rows, longest)."""
-    table = np.full((len(columns), max(map(len, columns), default=0)), np.nan)
-    for line, values in zip(table, columns, strict=True):
-        line[: len(values)] = values
-    return table
-
-
 def steps_to_target(results: Results) -> Drawing:
     """Steps until 90 % validation accuracy, and how many seeds arrive, of everything whose speed is compared."""
     figure = d.new_figure()
     axes = figure.subplots()
-    counts = []
     for y, (name, (overrides, color)) in enumerate(SPEEDS.items()):
-        rows = rows_of(results, overrides)
-        counts.append(len(rows))
-        ok = np.asarray(rows["status"] == "ok", dtype=bool)
-        shown = band([float(y)], np.where(ok, values_of(rows, "log2_steps_to_target"), NEVER)[None])
-        if not np.isfinite(shown.mean).any():
-            continue
-        if np.isfinite(shown.low).any():
-            axes.hlines(y, 2 ** shown.low[0], 2 ** shown.high[0], color=color, linewidth=3.5, gid=f"interval/{name}")
-        axes.plot(2 ** shown.mean[0], y, "o", color=color, gid=f"steps/{name}")
-        arrived = int((values_of(rows, "reached_target") * ok).sum())
-        d.write_beside(axes, y, f"{arrived} of {len(rows)} arrive")
+        shown = plots.column(results, overrides, "log2_steps_to_target", if_diverged=NEVER)
+        arrived = plots.column(results, overrides, "reached_target", if_diverged=0.0).values
+        if np.isfinite(shown.values).any():
+            plots.draw_row(axes, y, shown, name, color, scale=plots.POWER_OF_2)
+            d.write_beside(axes, y, f"{int(arrived.sum())} of {len(arrived)} arrive")
     axes.set_xscale("log", base=2)
     axes.set_xlim(10, 800)
-    ticks = (20, 40, 80, 160, 320)
-    axes.set_xticks(ticks, [str(tick) for tick in ticks])
-    axes.minorticks_off()
-    axes.set_yticks(range(len(SPEEDS)), list(SPEEDS))
-    axes.set_ylim(len(SPEEDS) - 0.4, -0.6)
+    plots.name_ticks(axes, (20, 40, 80, 160, 320))
+    plots.name_rows(axes, SPEEDS)
     axes.set_xlabel("steps until 90 % validation accuracy")
-    n = d.count_words(counts)
+    n = plots.count_seeds(results, (overrides for overrides, _ in SPEEDS.values()))
     return Drawing(
         figure,
         Words("How fast sigmoids learn", "À quelle vitesse des sigmoïdes apprennent"),
@@ -192,7 +154,7 @@ def steps_to_target(results: Results) -> Drawing:
     )
 
 
-SPEEDS: dict[str, tuple[Overrides, str]] = {
+SPEEDS: plots.Styled = {
     "1 layer": ({"depth": 1}, COLORS[NONE]),
     "1 layer, BatchNorm": ({**BATCH, "depth": 1}, COLORS["BatchNorm"]),
     "3 layers": ({"config": "landscape"}, COLORS[NONE]),

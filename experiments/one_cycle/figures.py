@@ -14,8 +14,8 @@ from experiments.core.callbacks.parameters import PREFIX
 from experiments.core.definitions import Overrides
 from experiments.core.grid.runs import Run
 from experiments.core.report import drawing as d
+from experiments.core.report import plots
 from experiments.core.report.drawing import Drawing, End, Words
-from experiments.core.report.intervals import Band, band, rows_of, values_of
 from experiments.core.verdicts.results import Results
 from experiments.core.verdicts.statistics import Floats
 from experiments.one_cycle.measures import CHANCE, TARGET
@@ -47,9 +47,7 @@ def noise_to_image(results: Results) -> Drawing:
         _show(figure.add_subplot(strip[len(STRIP)]), image, image, "target", "picture/target")
     axes, ends = figure.add_subplot(parts[1]), []
     for name, some in runs.items():
-        shown = _geometric_history(some, "input/loss")
-        d.draw_band(axes, shown, NAMES[name], COLORS[name])
-        ends += d.last_end(shown, NAMES[name], COLORS[name])
+        ends += plots.draw_curve(axes, some, "input/loss", NAMES[name], COLORS[name], scale=plots.LOG)
     axes.axhline(TARGET, color=d.GREY, linestyle=":", linewidth=2, gid="target")
     axes.set(yscale="log", xlabel="step", ylabel="loss", xlim=(0, None), ylim=(1e-6, 50))
     d.label_ends(axes, ends)
@@ -108,19 +106,6 @@ def _animate(axes: Axes, curve: Axes, film: Mapping[int, Floats], target: Floats
     return FuncAnimation(axes.get_figure(root=True), update, frames=frames)  # type: ignore[arg-type]
 
 
-def _geometric_history(runs: Sequence[Run], metric: str) -> Band:
-    """Geometric mean by step and the interval of the logarithm."""
-    series = [{step: value for _, step, value in run.series(metric)} for run in runs]
-    steps = sorted(set().union(*series))
-    values = np.array([[seed.get(step, np.nan) for seed in series] for step in steps]).reshape(len(steps), len(series))
-    return _geometric(steps, values)
-
-
-def _geometric(x: Sequence[float], values: Floats) -> Band:
-    decades = band(x, np.log10(values))
-    return decades._replace(**{end: 10 ** getattr(decades, end) for end in ("mean", "low", "high")})
-
-
 def schedules(results: Results) -> Drawing:
     """The rate of each schedule by step, beside what runs logged, and Adam's beta1 here and in torch's cycle."""
     figure = d.new_figure()
@@ -170,32 +155,27 @@ def budget_to_target(results: Results) -> Drawing:
     """The final loss against the total budget, by schedule, and the share of seeds that end at the target."""
     figure = d.new_figure()
     left, right = figure.subplots(1, 2, width_ratios=[1.25, 1])
-    counts, left_ends, right_ends = [], [], []
+    counts: list[int] = []
+    left_ends, right_ends = [], []
     for row, name in enumerate(("constant", "cosine", "one_cycle")):
-        shown, share, rates, n = _by_budget(results, name)
-        counts += n
-        d.draw_band(left, shown, NAMES[name], COLORS[name], marker="o")
-        left_ends += d.last_end(shown, NAMES[name], COLORS[name])
-        right.plot(shown.x, share, "o-", color=COLORS[name], gid=f"share/{NAMES[name]}")
-        right_ends += [End(float(shown.x[-1]), float(share[-1]), NAMES[name], COLORS[name])] if len(share) else []
-        for x, rate in zip(shown.x, rates, strict=True):
-            left.text(
-                x,
-                0.14 - 0.055 * row,
-                f"{rate:g}",
-                ha="center",
-                color=COLORS[name],
-                fontsize=d.SMALL,
-                transform=left.get_xaxis_transform(),
-            )
+        label, color, found = NAMES[name], COLORS[name], _by_budget(results, name)
+        steps, decades = list(found), [column for column, _ in found.values()]
+        shown = plots.draw_line(left, steps, decades, label, color, scale=plots.POWER_OF_10)
+        left_ends += d.last_end(shown, label, color)
+        share = [float((column.values <= np.log10(TARGET)).mean()) for column in decades]
+        right.plot(steps, share, "o-", color=color, gid=f"at target/{label}")
+        right_ends += [End(steps[-1], share[-1], label, color)] if steps else []
+        counts += [len(column.values) for column in decades]
+        below = left.get_xaxis_transform()
+        for x, (_, rate) in found.items():
+            left.text(x, 0.14 - 0.055 * row, f"{rate:g}", ha="center", color=color, fontsize=d.SMALL, transform=below)
     left.axhline(TARGET, color=d.GREY, linestyle=":", linewidth=2, gid="target")
     left.set(yscale="log", ylim=(1e-7, 10), ylabel="final loss")
     left.text(0.02, 0.2, "largest rate:", fontsize=d.SMALL, transform=left.transAxes)
     right.set(ylabel="share of seeds at the target", ylim=(-0.03, 1.03))
     for axes, ends in ((left, left_ends), (right, right_ends)):
         axes.set(xscale="log", xlabel="total budget (steps)", xlim=(40, 230))
-        axes.set_xticks([50, 75, 100, 200], ["50", "75", "100", "200"])
-        axes.minorticks_off()
+        plots.name_ticks(axes, (50, 75, 100, 200))
         d.label_ends(axes, ends)
     seeds = d.count_words(counts)
     return Drawing(
@@ -214,48 +194,33 @@ def budget_to_target(results: Results) -> Drawing:
     )
 
 
-def _by_budget(results: Results, schedule: str) -> tuple[Band, Floats, list[float], list[int]]:
-    """Final loss, share of seeds at the target, learning rate and n of each budget of a schedule."""
-    found: dict[int, tuple[Floats, float]] = {}
+def _by_budget(results: Results, schedule: str) -> dict[int, tuple[plots.Column, float]]:
+    """The final loss and the learning rate of a schedule by the steps of its budgets, the smallest first."""
+    found = {}
     for budget in BUDGETS:
         overrides: Overrides = {**({"config": budget} if budget else {}), "schedule": schedule, "lr": "tuned"}
         runs = results.of(overrides)
         if runs:
-            decades = values_of(rows_of(results, overrides), "final_decades")
             # Where all budgets are the same few steps, as at smoke scale, the last one stands for all.
+            decades = plots.column(results, overrides, "final_decades")
             found[int(runs[0].result["steps"])] = (decades, float(runs[0].settings["lr"]))
-    steps = sorted(found)
-    table = np.full((len(steps), max((len(found[step][0]) for step in steps), default=0)), np.nan)
-    for line, step in zip(table, steps, strict=True):
-        line[: len(found[step][0])] = found[step][0]
-    share = np.array([float((found[step][0] <= np.log10(TARGET)).mean()) for step in steps])
-    return _geometric(steps, 10**table), share, [found[s][1] for s in steps], [len(found[s][0]) for s in steps]
+    return dict(sorted(found.items()))
 
 
 def weights_by_schedule(results: Results) -> Drawing:
     """Test loss and accuracy of a network by schedule, and where the image's rate leaves it."""
     figure = d.new_figure(5.6)
-    panels = {"test/loss": "test loss (nats)", "test/accuracy": "test accuracy"}
-    tuned: dict[str, Overrides] = {
-        name: {"config": "weights", "schedule": name, "lr": "tuned"}
-        for name in ("constant", "one_cycle", "cosine", "linear")
-    }
-    counts = []
-    for axes, (measure, label) in zip(figure.subplots(1, 2, sharey=True), panels.items(), strict=True):
-        rows = {NAMES[name]: (overrides, COLORS[name]) for name, overrides in tuned.items()}
-        if measure == "test/accuracy":
-            rows["one cycle, max .5"] = (MISUSE, d.PURPLE)
-            axes.axvline(CHANCE, color=d.GREY, linestyle=":", linewidth=2, gid="chance")
-        for y, (name, (overrides, color)) in enumerate(rows.items()):
-            values = values_of(rows_of(results, overrides), measure)
-            counts.append(len(values))
-            if np.isfinite(values).any():
-                shown = band([y], values[None])
-                axes.hlines(y, shown.low, shown.high, color=color, linewidth=3.5, gid=f"interval/{measure}/{name}")
-                axes.plot(shown.mean, y, "o", color=color, gid=f"mean/{measure}/{name}")
-        axes.set(xlabel=label, ylim=(4.5, -0.5))
-        axes.set_yticks(range(5), [*map(NAMES.__getitem__, tuned), "one cycle, max .5"])
-    seeds = d.count_words(counts)
+    names = ("constant", "one_cycle", "cosine", "linear")
+    rows: plots.Styled = {NAMES[k]: ({"config": "weights", "schedule": k, "lr": "tuned"}, COLORS[k]) for k in names}
+    misused: plots.Styled = {"one cycle, max .5": (MISUSE, d.PURPLE)}
+    left, right = figure.subplots(1, 2, sharey=True)
+    right.axvline(CHANCE, color=d.GREY, linestyle=":", linewidth=2, gid="chance")
+    plots.draw_rows(left, results, rows, "test/loss")
+    plots.draw_rows(right, results, {**rows, **misused}, "test/accuracy")
+    left.set_xlabel("test loss (nats)")
+    right.set_xlabel("test accuracy")
+    plots.name_rows(left, (*rows, *misused), top=-0.5, bottom=0.5)
+    seeds = plots.count_seeds(results, (overrides for overrides, _ in (*rows.values(), *misused.values())))
     return Drawing(
         figure,
         Words("The same schedules on a network's weights", "Les mêmes réglages sur les poids d'un réseau"),

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 
 from experiments.core.definitions import Overrides
 from experiments.core.files import run_directory
 from experiments.core.report import drawing as d
-from experiments.core.report.comparisons import differences
+from experiments.core.report import plots
 from experiments.core.report.drawing import Drawing, Words
-from experiments.core.report.intervals import band, history
 from experiments.core.verdicts.results import Results
 from experiments.optimizers.measures import LEAD
 
@@ -23,28 +17,21 @@ SGD: Overrides = {"lr": "tuned"}
 DECAYED: Overrides = {"lr": "tuned", "config": "decayed"}
 
 
-@dataclass(frozen=True)
-class Variant:
-    """A rule and how it is drawn."""
-
-    overrides: Overrides
-    color: str
-
-
 # Plain descent's own momentum, what divides by a mean of squared gradients, and what was made of Adam.
-VARIANTS: Mapping[str, Variant] = {
-    "momentum": Variant({"momentum": 0.9}, d.BLUE),
-    "Nesterov": Variant({"momentum": 0.9, "nesterov": True}, d.BLUE),
-    "Adagrad": Variant({"optimizer": "adagrad"}, d.GREEN),
-    "Adadelta": Variant({"optimizer": "adadelta"}, d.GREEN),
-    "RMSprop": Variant({"optimizer": "rmsprop"}, d.GREEN),
-    "Adam": Variant({"optimizer": "adam"}, d.VERMILLION),
-    "Adamax": Variant({"optimizer": "adamax"}, d.VERMILLION),
-    "NAdam": Variant({"optimizer": "nadam"}, d.VERMILLION),
-    "AMSGrad": Variant({"optimizer": "amsgrad"}, d.VERMILLION),
-    "AdamW": Variant({"optimizer": "adamw"}, d.VERMILLION),
-    "RAdam": Variant({"optimizer": "radam"}, d.VERMILLION),
+VARIANTS: plots.Styled = {
+    "momentum": ({"momentum": 0.9}, d.BLUE),
+    "Nesterov": ({"momentum": 0.9, "nesterov": True}, d.BLUE),
+    "Adagrad": ({"optimizer": "adagrad"}, d.GREEN),
+    "Adadelta": ({"optimizer": "adadelta"}, d.GREEN),
+    "RMSprop": ({"optimizer": "rmsprop"}, d.GREEN),
+    "Adam": ({"optimizer": "adam"}, d.VERMILLION),
+    "Adamax": ({"optimizer": "adamax"}, d.VERMILLION),
+    "NAdam": ({"optimizer": "nadam"}, d.VERMILLION),
+    "AMSGrad": ({"optimizer": "amsgrad"}, d.VERMILLION),
+    "AdamW": ({"optimizer": "adamw"}, d.VERMILLION),
+    "RAdam": ({"optimizer": "radam"}, d.VERMILLION),
 }
+PLAIN: plots.Styled = {"plain descent": ({}, d.BLACK)}
 ALSO_DECAYED = ("momentum", "Adam")
 
 
@@ -53,12 +40,13 @@ def final_losses(results: Results) -> Drawing:
     figure = d.new_figure()
     axes = figure.subplots()
     counts = []
-    for y, (name, variant) in enumerate(VARIANTS.items()):
-        counts.append(_draw_gain(axes, results, y, name, variant, SGD, "constant"))
-        if name in ALSO_DECAYED:
-            counts.append(_draw_gain(axes, results, y + 0.3, name, variant, DECAYED, "decayed"))
-    axes.set_yticks(range(len(VARIANTS)), list(VARIANTS))
-    axes.set_ylim(len(VARIANTS) - 0.4, -0.6)
+    for y, (name, (overrides, color)) in enumerate(VARIANTS.items()):
+        for plain, fill, shift in ((SGD, "full", 0.0), (DECAYED, "none", 0.3)):
+            if plain is SGD or name in ALSO_DECAYED:
+                found = plots.difference(results, {**plain, **overrides}, plain, "final_loss")
+                plots.draw_row(axes, y + shift, found, name, color, fill=fill, linewidth=3)
+                counts.append(len(found.values))
+    plots.name_rows(axes, VARIANTS)
     axes.axvline(0, color=d.BLACK, linewidth=1.4)
     axes.axvline(-LEAD, color=d.GREY, linewidth=1.4, linestyle=":", gid="threshold")
     axes.set_xlabel("training loss minus that of plain gradient descent (nats)")
@@ -77,36 +65,19 @@ def final_losses(results: Results) -> Drawing:
     )
 
 
-def _draw_gain(
-    axes: Axes, results: Results, y: float, name: str, variant: Variant, plain: Overrides, budget: str
-) -> int:
-    """Draw one difference to plain descent on a budget; returns n."""
-    found = differences(results, {**plain, **variant.overrides}, plain, "final_loss")
-    if not len(found):
-        return 0
-    shown = band([y], found[None])
-    axes.hlines(y, shown.low, shown.high, color=variant.color, linewidth=3, gid=f"interval/{budget}/{name}")
-    fill = "full" if budget == "constant" else "none"
-    axes.plot(shown.mean, y, "o", color=variant.color, fillstyle=fill, markeredgewidth=2, gid=f"mean/{budget}/{name}")
-    return len(found)
-
-
 def loss_curves(results: Results) -> Drawing:
     """The training loss over the steps of both budgets."""
     figure = d.new_figure()
     panels = {
-        "constant": ("200 steps, constant rate", SGD, ("momentum", "RMSprop", "Adam")),
-        "decayed": ("400 steps, rate falling to zero", DECAYED, ALSO_DECAYED),
+        "200 steps, constant rate": (SGD, ("momentum", "RMSprop", "Adam")),
+        "400 steps, rate falling to zero": (DECAYED, ALSO_DECAYED),
     }
     counts = []
-    for axes, (budget, (title, plain, names)) in zip(figure.subplots(1, 2, sharey=True), panels.items(), strict=True):
+    for axes, (title, (plain, names)) in zip(figure.subplots(1, 2, sharey=True), panels.items(), strict=True):
         ends = []
-        lines = {"plain descent": Variant({}, d.BLACK), **{name: VARIANTS[name] for name in names}}
-        for name, variant in lines.items():
-            runs = results.of({**plain, **variant.overrides})
-            shown = history(runs, "sample/loss")
-            d.draw_band(axes, shown, f"{budget}/{name}", variant.color)
-            ends += d.last_end(shown, name, variant.color)
+        for name, (overrides, color) in {**PLAIN, **{name: VARIANTS[name] for name in names}}.items():
+            runs = results.of({**plain, **overrides})
+            ends += plots.draw_curve(axes, runs, "sample/loss", name, color)
             counts.append(len(runs))
         axes.set(title=title, xlabel="optimiser steps", xlim=(0, None), ylim=(0.2, 1.5))
         d.label_ends(axes, ends)
@@ -128,17 +99,13 @@ def learning_rates(results: Results) -> Drawing:
     """What tuning saw: the validation loss of every rule against the learning rate."""
     figure = d.new_figure(8.4)
     table = _trials(results)
-    shown = {"plain descent": Variant({}, d.BLACK), **VARIANTS}
     grid = figure.subplots(3, 4, sharey=True)
-    for axes, (name, variant) in zip(grid.flat, shown.items(), strict=True):
-        condition = results.plan.grid.condition({**SGD, **variant.overrides})
-        rows = table[table["condition"] == condition.name]
+    for axes, (name, (overrides, color)) in zip(grid.flat, {**PLAIN, **VARIANTS}.items(), strict=True):
+        rows = table[table["condition"] == results.plan.grid.condition({**SGD, **overrides}).name]
         axes.set(xscale="log", title=name, ylim=(0.4, 1.2))
-        axes.plot(rows["lr"], rows["score"], "o-", color=variant.color, markersize=7, gid=f"trials/{name}")
-        chosen = rows[rows["chosen"] == 1]
-        axes.plot(
-            chosen["lr"], chosen["score"], "o", color=variant.color, markersize=16, fillstyle="none", gid=f"best/{name}"
-        )
+        axes.plot(rows["lr"], rows["score"], "o-", color=color, markersize=7, gid=f"trials/{name}")
+        best = rows[rows["chosen"] == 1]
+        axes.plot(best["lr"], best["score"], "o", color=color, markersize=16, fillstyle="none", gid=f"best/{name}")
         if len(rows):
             axes.set_xticks(rows["lr"], [f"{rate:g}".removeprefix("0") for rate in rows["lr"]])
             axes.minorticks_off()
@@ -161,12 +128,9 @@ def learning_rates(results: Results) -> Drawing:
 
 
 def _trials(results: Results) -> pd.DataFrame:
-    """Condition, lr, score and whether it was chosen, of every trial; empty where nothing was tuned."""
+    """Condition, lr, score and whether it was chosen, of every trial that did not diverge."""
     path = results.plan.directory / run_directory.TUNING
-    columns = ["condition", "lr", "score", "chosen"]
     if not path.is_file():
-        return pd.DataFrame(columns=columns)
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [[r["condition"], float(r["lr"]), float(r["val/loss"]), int(r["chosen"])] for r in csv.DictReader(file)]
-    table = pd.DataFrame(rows, columns=columns)
+        return pd.DataFrame(columns=["condition", "lr", "score", "chosen"])
+    table = pd.read_csv(path).rename(columns={"val/loss": "score"})
     return table[np.isfinite(table["score"])]

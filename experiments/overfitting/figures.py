@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 from matplotlib.axes import Axes
 
 from experiments.core.definitions import Overrides
+from experiments.core.grid.runs import Run
 from experiments.core.report import drawing as d
+from experiments.core.report import plots
 from experiments.core.report.drawing import Drawing, End, Words
-from experiments.core.report.intervals import band, history, rows_of, values_of
 from experiments.core.verdicts.results import Results
 from experiments.overfitting.experiment import AS_MANY_PARAMETERS, DEPTHS
 
@@ -18,6 +18,7 @@ COLORS = {1: d.BLUE, 4: d.GREEN, 8: d.VERMILLION, 16: d.ORANGE}
 NOISES = {"true labels": 0.0, "20 % label noise": 0.2}
 LAYERS = {1: "1 layer", 4: "4 layers", 8: "8 layers", 16: "16 layers"}
 QUANTITIES = {"loss": "cross-entropy", "accuracy": "accuracy"}
+STAGES = (("final_test", "last weights", d.VERMILLION), ("test", "early stopped", d.BLUE))
 # A deep network's loss leaves the picture of the others.
 LARGEST_LOSS = 3.0
 
@@ -38,21 +39,14 @@ def curves_by_depth(results: Results) -> Drawing:
     """Loss and accuracy by epoch, on training and on validation samples, with true and with noisy labels."""
     figure = d.new_figure(10.5)
     grid = figure.subplots(2, 2, sharex="col", sharey="row")
-    counts = []
+    depths = depths_of(results)
+    runs = {noise: {depth: results.of(at_depth(depth, noise)) for depth in depths} for noise in NOISES.values()}
     names: list[tuple[Axes, list[End]]] = []
     for column, (title, noise) in zip(grid.T, NOISES.items(), strict=True):
         for axes, quantity in zip(column, QUANTITIES, strict=True):
             ends = []
-            for depth in depths_of(results):
-                color = COLORS[depth]
-                runs = results.of(at_depth(depth, noise))
-                counts.append(len(runs))
-                for stage in ("train", "val"):
-                    shown = history(runs, f"{stage}/{quantity}", by="epoch")
-                    shown = shown._replace(x=shown.x + 1)
-                    name = f"{stage}/{quantity}, {LAYERS[depth]}, {title}"
-                    d.draw_band(axes, shown, name, color, dashed=stage == "train")
-                    ends += d.last_end(shown, LAYERS[depth], color) if stage == "val" else []
+            for depth, found in runs[noise].items():
+                ends += _draw_both_stages(axes, found, quantity, LAYERS[depth], COLORS[depth])[1]
             axes.set_ylim(0, LARGEST_LOSS if quantity == "loss" else 1.02)
             names.append((axes, ends))
         column[0].set_title(title)
@@ -61,7 +55,7 @@ def curves_by_depth(results: Results) -> Drawing:
         axes.set_ylabel(label)
     _write_names(names)
     grid[0, 0].text(0.03, 0.9, "solid: validation   dashed: training", transform=grid[0, 0].transAxes)
-    seeds = d.count_words(counts)
+    seeds = d.count_words(len(found) for some in runs.values() for found in some.values())
     return Drawing(
         figure,
         Words("Over-fitting by depth", "Sur-apprentissage selon la profondeur"),
@@ -82,22 +76,13 @@ def overfitting_by_depth(results: Results) -> Drawing:
     depths = depths_of(results)
     figure = d.new_figure(10.5)
     grid = figure.subplots(2, 2, sharex="col", sharey="row")
-    counts = []
     names: list[tuple[Axes, list[End]]] = []
     for column, (title, noise) in zip(grid.T, NOISES.items(), strict=True):
         for axes, quantity in zip(column, QUANTITIES, strict=True):
             ends = []
-            for column_name, name, color in (
-                (f"final_test/{quantity}", "last weights", d.VERMILLION),
-                (f"test/{quantity}", "early stopped", d.BLUE),
-            ):
-                rows = [rows_of(results, at_depth(depth, noise)) for depth in depths]
-                counts += [len(some) for some in rows]
-                shown = band(depths, _side_by_side([values_of(some, column_name) for some in rows]))
-                gid = f"{column_name}, {title}"
-                axes.plot(shown.x, shown.mean, "o-", color=color, gid=f"mean/{gid}")
-                axes.vlines(shown.x, shown.low, shown.high, color=color, linewidth=3, gid=f"interval/{gid}")
-                ends += d.last_end(shown, name, color)
+            for stage, label, color in STAGES:
+                columns = [plots.column(results, at_depth(depth, noise), f"{stage}/{quantity}") for depth in depths]
+                ends += d.last_end(plots.draw_points(axes, depths, columns, label, color, style="o-"), label, color)
             axes.set_xticks(depths)
             axes.margins(y=0.15)
             names.append((axes, ends))
@@ -106,7 +91,7 @@ def overfitting_by_depth(results: Results) -> Drawing:
     for axes, label in zip(grid[:, 0], ("test cross-entropy", "test accuracy"), strict=True):
         axes.set_ylabel(label)
     _write_names(names)
-    seeds = d.count_words(counts)
+    seeds = plots.count_seeds(results, (at_depth(depth, noise) for depth in depths for noise in NOISES.values()))
     return Drawing(
         figure,
         Words("What training on costs, by depth", "Ce que coûte de continuer, selon la profondeur"),
@@ -121,27 +106,19 @@ def overfitting_by_depth(results: Results) -> Drawing:
 
 def width_control(results: Results) -> Drawing:
     """What training on costs one layer, one layer with as many parameters as eight, and eight layers."""
-    networks: dict[str, tuple[Overrides, str]] = {
+    networks: plots.Styled = {
         "1 layer of 128": (at_depth(1, 0.2), COLORS[1]),
         f"1 layer of {AS_MANY_PARAMETERS}": ({**at_depth(1, 0.2), "width": AS_MANY_PARAMETERS}, d.SKY),
         "8 layers of 128": (at_depth(8, 0.2), COLORS[8]),
     }
     figure = d.new_figure(5.0)
     pair = figure.subplots(1, 2, sharey=True)
-    columns = ("test_loss_excess", "test_accuracy_excess")
-    labels = ("test cross-entropy: last − early stopped", "test accuracy: last − early stopped")
-    counts = []
-    for axes, column, label in zip(pair, columns, labels, strict=True):
-        for y, (name, (overrides, color)) in enumerate(networks.items()):
-            rows = rows_of(results, overrides)
-            counts.append(len(rows))
-            shown = band([y], values_of(rows, column)[None])
-            axes.plot(shown.mean, shown.x, "o", color=color, gid=f"mean/{column}, {name}")
-            axes.hlines(shown.x, shown.low, shown.high, color=color, linewidth=3.5, gid=f"interval/{column}, {name}")
+    for axes, quantity, label in zip(pair, QUANTITIES, QUANTITIES.values(), strict=True):
+        plots.draw_rows(axes, results, networks, f"test_{quantity}_excess")
         axes.axvline(0.0, color=d.GREY, linewidth=1.2)
-        axes.set(xlabel=label, ylim=(len(networks) - 0.5, -0.5))
-    pair[0].set_yticks(range(len(networks)), list(networks))
-    seeds = d.count_words(counts)
+        axes.set_xlabel(f"test {label}: last − early stopped")
+    plots.name_rows(pair[0], networks, top=-0.5, bottom=0.5)
+    seeds = plots.count_seeds(results, (overrides for overrides, _ in networks.values()))
     return Drawing(
         figure,
         Words("Depth, or only parameters?", "La profondeur, ou seulement les paramètres ?"),
@@ -159,23 +136,19 @@ def random_labels(results: Results) -> Drawing:
     """Accuracy by epoch of four layers on true labels and on labels all drawn at random."""
     figure = d.new_figure()
     axes = figure.subplots()
-    ends, counts = [], []
-    shown_labels: dict[str, tuple[Overrides, str]] = {
+    labels: plots.Styled = {
         "true labels": (at_depth(4, 0.0), d.BLUE),
         "random labels": ({"depth": 4, "label_noise": 1.0}, d.VERMILLION),
     }
-    for name, (overrides, color) in shown_labels.items():
-        runs = results.of(overrides)
-        counts.append(len(runs))
-        for stage, word in (("train", "training"), ("val", "validation")):
-            shown = history(runs, f"{stage}/accuracy", by="epoch")
-            shown = shown._replace(x=shown.x + 1)
-            d.draw_band(axes, shown, f"{stage}, {name}", color, dashed=stage == "train")
-            ends += d.last_end(shown, f"{name}, {word}", color)
+    ends: list[End] = []
+    for name, (overrides, color) in labels.items():
+        trained, validated = _draw_both_stages(axes, results.of(overrides), "accuracy", name, color)
+        ends += [end._replace(name=f"{name}, training") for end in trained]
+        ends += [end._replace(name=f"{name}, validation") for end in validated]
     _mark_chance(axes)
     axes.set(xlabel="epoch", ylabel="accuracy", xlim=(0, None), ylim=(0, 1.02))
     d.label_ends(axes, ends, gap=0.05)
-    seeds = d.count_words(counts)
+    seeds = plots.count_seeds(results, (overrides for overrides, _ in labels.values()))
     return Drawing(
         figure,
         Words("Labels drawn at random, learnt by heart", "Des étiquettes tirées au hasard, apprises par cœur"),
@@ -190,6 +163,14 @@ def random_labels(results: Results) -> Drawing:
     )
 
 
+def _draw_both_stages(
+    axes: Axes, runs: Sequence[Run], quantity: str, label: str, color: str
+) -> tuple[list[End], list[End]]:
+    """Draw a quantity by epoch on training samples, dashed, and on validation samples; return the ends of both."""
+    trained = plots.draw_curve(axes, runs, f"train/{quantity}", label, color, by="epoch", dashed=True)
+    return trained, plots.draw_curve(axes, runs, f"val/{quantity}", label, color, by="epoch")
+
+
 def _write_names(names: Sequence[tuple[Axes, list[End]]]) -> None:
     """Write the names of all lines of a figure whose panels share their limits, which are final only now."""
     for axes, ends in names:
@@ -198,13 +179,4 @@ def _write_names(names: Sequence[tuple[Axes, list[End]]]) -> None:
 
 def _mark_chance(axes: Axes) -> None:
     axes.axhline(0.1, color=d.GREY, linewidth=1.2, linestyle=":")
-    axes.text(30.0, 0.04, "a guess", color=d.GREY)
-
-
-def _side_by_side(columns: list[np.ndarray]) -> np.ndarray:
-    """Values of several conditions as rows of one table, filled up with nan where a condition has fewer runs."""
-    most = max((len(column) for column in columns), default=0)
-    table = np.full((len(columns), most), np.nan)
-    for line, column in zip(table, columns, strict=True):
-        line[: len(column)] = column
-    return table
+    axes.text(30.0, 0.04, "a guess", color=d.GREY, clip_on=True)

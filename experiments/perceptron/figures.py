@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from matplotlib.axes import Axes
 
 from datamodules.points import FUNCTIONS
 from experiments.core.grid.runs import Run
 from experiments.core.report import drawing as d
+from experiments.core.report import plots
 from experiments.core.report.drawing import Drawing, Words
-from experiments.core.report.intervals import band
-from experiments.core.verdicts import statistics as st
 from experiments.core.verdicts.results import Results
-from experiments.core.verdicts.statistics import Floats
-from experiments.perceptron.checks import BEST_LINE, truth_tables
+from experiments.perceptron.checks import BEST_LINE, SEPARABLE, truth_tables
 
 NAMES = {
     "and": "AND: 4 points",
@@ -85,30 +81,23 @@ def updates_and_bound(results: Results) -> Drawing:
     """Corrections until the algorithm ends beside Novikoff's bound; and how often it ends, by data set."""
     figure = d.new_figure(6.6)
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=[1.6, 1])
-    separable, inseparable = results.checks["separable_data"], results.checks["inseparable_data"]
-    for y, name in enumerate(NAMES):
-        runs = [run for run in (*separable, *inseparable) if f"ended/{name}" in run.recorded]
-        if not runs:
+    for y, (name, label) in enumerate(NAMES.items()):
+        check = "separable_data" if name in SEPARABLE else "inseparable_data"
+        ended = plots.check_column(results, check, f"ended/{name}")
+        if not len(ended.values):
             continue
-        if f"bound/{name}" in runs[0].recorded:
-            updates = band([y], _column(runs, f"updates/{name}")[None])
-            left.hlines(y, updates.low, updates.high, color=d.BLUE, linewidth=3.5, gid=f"interval/{name}")
-            left.plot(updates.mean, [y], "o", color=d.BLUE, gid=f"mean/{name}")
-            bound = float(np.exp(np.log(_column(runs, f"bound/{name}")).mean()))
+        if name in SEPARABLE:
+            plots.draw_row(left, y, plots.check_column(results, check, f"updates/{name}"), label, d.BLUE)
+            bound = plots.summary([y], [plots.check_column(results, check, f"bound/{name}")], plots.LOG).mean
             left.plot(bound, y, "|", color=d.BLACK, markersize=22, markeredgewidth=3.5, gid=f"bound/{name}")
         else:
             left.text(1.4, y, "no plane separates them: no bound", va="center", fontsize=d.SMALL, color=d.GREY)
-        ended = int(_column(runs, f"ended/{name}").sum())
-        low, high = st.wilson_interval(ended, len(runs), 1 - st.ALPHA)
-        right.hlines(y, low, high, color=d.GREEN, linewidth=3.5, gid=f"share interval/{name}")
-        right.plot(ended / len(runs), y, "o", color=d.GREEN, gid=f"share/{name}")
-        d.write_beside(right, y, f"{ended} of {len(runs)}")
-    left.set_yticks(range(len(NAMES)), list(NAMES.values()))
-    left.set_ylim(len(NAMES) - 0.4, -0.8)
+        plots.draw_share(right, y, ended, label, d.GREEN)
+    plots.name_rows(left, NAMES.values(), top=-0.8)
     left.set(xscale="log", xlim=(1, 4e5), xlabel="corrections until an epoch has none")
     left.text(0.98, 0.98, "● needed   | Novikoff's bound", ha="right", va="top", transform=left.transAxes)
     right.set(xlim=(-0.03, 1.03), xlabel="share of seeds that ended")
-    n = d.count_words([len(separable), len(inseparable)])
+    n = plots.count_checks(results, "separable_data", "inseparable_data")
     return Drawing(
         figure,
         Words("How many corrections, and how many at most", "Combien de corrections, et combien au plus"),
@@ -128,20 +117,17 @@ def limits(results: Results) -> Drawing:
     """Test accuracy where no line separates, seed by seed, below what the best line would get."""
     figure = d.new_figure(3.6)
     axes = figure.subplots()
-    runs = results.checks["limited_data"]
-    for y, name in enumerate(LIMITED):
-        values = _column(runs, f"accuracy/{name}")
-        shown = band([y], values[None])
-        axes.plot(values, np.full(len(values), y + 0.22), "o", color=d.GREY, markersize=6, gid=f"seeds/{name}")
-        axes.hlines(y, shown.low, shown.high, color=d.BLUE, linewidth=3.5, gid=f"interval/{name}")
-        axes.plot(shown.mean, [y], "o", color=d.BLUE, gid=f"mean/{name}")
+    for y, (name, label) in enumerate(LIMITED.items()):
+        shown = plots.check_column(results, "limited_data", f"accuracy/{name}")
+        heights = np.full(len(shown.values), y + 0.22)
+        axes.plot(shown.values, heights, "o", color=d.GREY, markersize=6, gid=f"seeds/{name}")
+        plots.draw_row(axes, y, shown, label, d.BLUE)
         axes.vlines(BEST_LINE[name], y - 0.35, y + 0.35, color=d.BLACK, linewidth=3, gid=f"best line/{name}")
         axes.text(BEST_LINE[name] + 0.01, y, "the best line", va="center", fontsize=d.SMALL)
-    axes.set_yticks(range(len(LIMITED)), list(LIMITED.values()))
-    axes.set_ylim(len(LIMITED) - 0.4, -0.6)
+    plots.name_rows(axes, LIMITED.values())
     axes.axvline(0.5, color=d.GREY, linewidth=1.2, linestyle=":")
     axes.set(xlim=(0.2, 1), xlabel="test accuracy of the perceptron (0.5: chance)")
-    n = d.count_words([len(runs)])
+    n = plots.count_checks(results, "limited_data")
     return Drawing(
         figure,
         Words("Where a line is not enough", "Là où une droite ne suffit pas"),
@@ -152,7 +138,3 @@ def limits(results: Results) -> Drawing:
             "petits points : les graines. Noir : la meilleure droite sans bruit, 3/4 de XOR et 2/3 des cercles.",
         ),
     )
-
-
-def _column(runs: Sequence[Run], name: str) -> Floats:
-    return np.array([run[name] for run in runs], dtype=float)

@@ -6,13 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from experiments.core.definitions import Overrides
 from experiments.core.grid.runs import Run
 from experiments.core.report import drawing as d
+from experiments.core.report import plots
 from experiments.core.report.drawing import Drawing, Words
-from experiments.core.report.intervals import Band, band, rows_of, values_of
+from experiments.core.report.intervals import Band, band, rows_of
 from experiments.core.verdicts.results import Results
 from experiments.regression import theory
 from experiments.regression.checks import SIZES
@@ -31,7 +31,6 @@ LOSSES = (0.1, 1e5)
 
 def efficiency(results: Results) -> Drawing:
     """Variance of the mean over that of the median by sample size: simulated, in theory, and in the limit."""
-    checks = results.checks.get("mean_against_median", [])
     figure = d.new_figure()
     axes = figure.subplots()
     axes.set_xscale("log")
@@ -39,10 +38,8 @@ def efficiency(results: Results) -> Drawing:
     ends = []
     for law, (name, color) in LAWS.items():
         # The mean of log ratios: those of heavy tails have no mean of their own.
-        logs = np.log([[check[f"{law}/ratio/{n}"] for check in checks] for n in SIZES]).reshape(len(SIZES), -1)
-        measured = _exponential(band(SIZES, logs))
-        axes.plot(measured.x, measured.mean, "o", color=color, gid=f"mean/{name}")
-        axes.vlines(measured.x, measured.low, measured.high, color=color, linewidth=3, gid=f"interval/{name}")
+        ratios = [plots.check_column(results, "mean_against_median", f"{law}/ratio/{n}") for n in SIZES]
+        measured = plots.draw_points(axes, SIZES, ratios, name, color, scale=plots.LOG)
         ends += d.last_end(measured, name, color)
         if math.isfinite(limit := theory.limit_ratio(law)):
             exact = [theory.variance_ratio(law, n) for n in SIZES]
@@ -52,10 +49,8 @@ def efficiency(results: Results) -> Drawing:
     axes.axhline(1.0, color=d.BLACK, linewidth=1.2)
     axes.text(23, 1.04, "↑ the median is better", va="bottom")
     axes.text(23, 0.96, "↓ the mean (least squares) is better", va="top")
-    axes.set_xticks(SIZES, [str(n) for n in SIZES])
-    axes.minorticks_off()
-    ticks = [0.5, 1, 2, 4, 8, 16, 32]
-    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    plots.name_ticks(axes, SIZES)
+    plots.name_ticks(axes, (0.5, 1, 2, 4, 8, 16, 32), "y")
     axes.set(
         xlabel="samples an estimate is made of",
         ylabel="variance of the mean / of the median",
@@ -63,7 +58,7 @@ def efficiency(results: Results) -> Drawing:
         ylim=(0.45, 40),
     )
     d.label_ends(axes, ends)
-    n = d.count_words([len(checks)])
+    n = plots.count_checks(results, "mean_against_median")
     return Drawing(
         figure,
         Words("Least squares is for Gaussian noise", "Les moindres carrés sont faits pour un bruit gaussien"),
@@ -82,23 +77,22 @@ def scores(results: Results) -> Drawing:
     """R² of every condition on training and test sample, beside least squares in closed form."""
     figure = d.new_figure(5.6)
     axes = figure.subplots()
-    counts = []
     shapes = {"train/r2": ("o", "none", -0.24), "final_test/r2": ("o", "full", 0.0), "test_ols_r2": ("D", "full", 0.24)}
     for y, (name, (overrides, color)) in enumerate(CONDITIONS.items()):
-        rows = rows_of(results, overrides)
-        counts.append(len(rows))
-        gone = int((rows["status"] == "diverged").sum())
-        finished = rows[rows["status"] == "ok"]
-        for column, (marker, fill, shift) in shapes.items():
-            values = values_of(finished, column)
-            at = band([y], values[np.isfinite(values)][None])
-            _draw_score(axes, at, y + shift, f"{column}/{name}", d.BLACK if marker == "D" else color, marker, fill)
-        d.write_beside(axes, y, f"{gone} of {len(rows)} diverged" if gone else "")
-    axes.set_yticks(range(len(CONDITIONS)), list(CONDITIONS))
-    axes.set_ylim(len(CONDITIONS) - 0.4, -0.6)
+        statuses = rows_of(results, overrides)["status"]
+        gone = int((statuses == "diverged").sum())
+        for measure, (marker, fill, shift) in shapes.items():
+            shown = plots.column(results, overrides, measure, if_diverged=math.nan)
+            shade = d.BLACK if marker == "D" else color
+            (mean,) = plots.draw_row(axes, y + shift, shown, name, shade, marker=marker, fill=fill).mean
+            if mean < LEAST_R2:
+                words = f" ◂ {mean:.2g}".replace("-", "−")
+                axes.text(LEAST_R2, y + shift, words, va="center", color=shade, fontsize=d.SMALL)
+        d.write_beside(axes, y, f"{gone} of {len(statuses)} diverged" if gone else "")
+    plots.name_rows(axes, CONDITIONS)
     axes.set(xlim=(LEAST_R2, 0.7), xlabel="R²")
     axes.axvline(0.0, color=d.GREY, linewidth=1.2)
-    n = d.count_words(counts)
+    n = plots.count_seeds(results, (overrides for overrides, _ in CONDITIONS.values()))
     return Drawing(
         figure,
         Words("Gradient steps beside least squares", "Les pas de gradient face aux moindres carrés"),
@@ -110,16 +104,6 @@ def scores(results: Results) -> Drawing:
             "est écrite.",
         ),
     )
-
-
-def _draw_score(axes: Axes, at: Band, y: float, name: str, color: str, marker: str, fill: str) -> None:
-    if not np.isfinite(at.mean).any():
-        return
-    mean = float(at.mean[0])
-    if mean < LEAST_R2:
-        axes.text(LEAST_R2, y, f" ◂ {mean:.2g}".replace("-", "−"), va="center", color=color, fontsize=d.SMALL)
-    axes.hlines(y, at.low, at.high, color=color, linewidth=3.5, gid=f"interval/{name}")
-    axes.plot([mean], [y], marker, color=color, fillstyle=fill, markeredgewidth=2, gid=f"mean/{name}")
 
 
 def loss_by_step(results: Results) -> Drawing:
@@ -162,8 +146,5 @@ def _by_step(run: Run) -> list[tuple[int, float]]:
 def _geometric(logs: Sequence[Mapping[int, float]]) -> Band:
     """Band of exp of what every seed has by step: its mean is the geometric one."""
     steps = sorted(set.intersection(*(set(seed) for seed in logs))) if logs else []
-    return _exponential(band(steps, np.array([[seed[k] for seed in logs] for k in steps]).reshape(len(steps), -1)))
-
-
-def _exponential(logs: Band) -> Band:
-    return Band(logs.x, np.exp(logs.mean), np.exp(logs.low), np.exp(logs.high))
+    shown = band(steps, np.array([[seed[k] for seed in logs] for k in steps]).reshape(len(steps), -1))
+    return Band(shown.x, *(np.exp(side) for side in shown[1:]))

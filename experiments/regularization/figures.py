@@ -11,9 +11,9 @@ from matplotlib.lines import Line2D
 from experiments.core.callbacks.weight_statistics import HISTOGRAM_EDGES, NEGLIGIBLE
 from experiments.core.definitions import Overrides
 from experiments.core.report import drawing as d
-from experiments.core.report.comparisons import Series, Shown, draw_differences
+from experiments.core.report import plots
 from experiments.core.report.drawing import Drawing, Words
-from experiments.core.report.intervals import band, rows_of, values_of
+from experiments.core.report.intervals import rows_of, values_of
 from experiments.core.verdicts.results import Results
 from experiments.core.verdicts.statistics import Floats
 from experiments.regularization import checks
@@ -27,12 +27,12 @@ TECHNIQUES: dict[str, tuple[Overrides, str]] = {
 }
 ONE_MASK: Overrides = {"dropout": 0.5, "dropout_mask": "batch"}
 LABELS = (
-    Series("● clean labels", {"label_noise": 0.0}, d.BLUE, "o"),
-    Series("◆ 20 % label noise", {"label_noise": 0.2}, d.VERMILLION, "D"),
+    plots.Series("● clean labels", {"label_noise": 0.0}, d.BLUE, "o"),
+    plots.Series("◆ 20 % label noise", {"label_noise": 0.2}, d.VERMILLION, "D"),
 )
 GAINS = (
-    Shown("test/loss", 1.0, "change of test cross-entropy (nats)", -0.05),
-    Shown("test/accuracy", 100.0, "change of test accuracy (points)", 0.01),
+    plots.Measure("test/loss", plots.PLAIN, "change of test cross-entropy (nats)", -0.05),
+    plots.Measure("test/accuracy", plots.PERCENT, "change of test accuracy (points)", 1.0),
 )
 NOISE, REMOVED = (0.25, 0.5, 0.75, 1.0), (0.25, 0.5, 0.75)
 # The picture of a thinned network: layers, share of removed hidden units, iterations of the film and seed of its first,
@@ -43,8 +43,7 @@ LAYERS, P, FRAMES, FIRST_FRAME = (4, 6, 6, 3), 0.5, 8, 3
 def gains(results: Results) -> Drawing:
     """Draw what each technique changes, with clean and with noisy training labels."""
     rows = {name: overrides for name, (overrides, _) in TECHNIQUES.items()}
-    figure, counts = draw_differences(results, rows, LABELS, GAINS)
-    n = d.count_words(counts)
+    figure, n = plots.draw_differences(results, rows, LABELS, GAINS)
     return Drawing(
         figure,
         Words("What each technique gains", "Ce que gagne chaque technique"),
@@ -62,29 +61,20 @@ def training_and_test_loss(results: Results) -> Drawing:
     rows: dict[str, Overrides] = {"none": {}, **{name: overrides for name, (overrides, _) in TECHNIQUES.items()}}
     figure = d.new_figure(6.0)
     panels = figure.subplots(1, len(LABELS), sharex=True, sharey=True)
-    counts = []
     for axes, labels in zip(panels, LABELS, strict=True):
         for y, (name, overrides) in enumerate(rows.items()):
-            found = rows_of(results, {**labels.overrides, **overrides})
-            counts.append(len(found))
             ends = []
-            for column, color, marker in (("training_test/loss", d.ORANGE, "s"), ("test/loss", d.BLUE, "o")):
-                values = values_of(found, column)
-                values = values[np.isfinite(values)]
-                if not len(values):
-                    continue
-                shown, key = band([y], values[None]), f"{column}/{name}/{labels.name}"
-                axes.hlines(y, shown.low, shown.high, color=color, linewidth=3.5, gid=f"interval/{key}")
-                axes.plot(shown.mean, [y], marker, color=color, gid=f"mean/{key}")
-                ends.append(float(shown.mean[0]))
+            for measure, color, marker in (("training_test/loss", d.ORANGE, "s"), ("test/loss", d.BLUE, "o")):
+                shown = plots.column(results, {**labels.overrides, **overrides}, measure)
+                ends += plots.draw_row(axes, y, shown, name, color, marker=marker).mean.tolist()
             axes.plot(ends, [y] * len(ends), color=d.GREY, linewidth=1.2, zorder=0)
-        axes.set(title=labels.name[2:], xlabel="cross-entropy (nats)", ylim=(len(rows) - 0.4, -0.6))
+        axes.set(title=labels.name[2:], xlabel="cross-entropy (nats)")
         axes.grid(visible=False, axis="y")
     panels[0].set_xlim(0, None)
-    panels[0].set_yticks(range(len(rows)), list(rows))
+    plots.name_rows(panels[0], rows)
     panels[0].text(1.0, 1.1, "■ training images", color=d.ORANGE, ha="right", transform=panels[0].transAxes)
     panels[1].text(0.0, 1.1, "● new images", color=d.BLUE, transform=panels[1].transAxes)
-    n = d.count_words(counts)
+    n = plots.count_seeds(results, ({**labels.overrides, **its} for labels in LABELS for its in rows.values()))
     return Drawing(
         figure,
         Words("The gap, and what it is made of", "L'écart, et de quoi il est fait"),
@@ -142,24 +132,24 @@ def robustness(results: Results) -> Drawing:
     """Draw the accuracy on noisy images, and with hidden units removed."""
     figure = d.new_figure()
     left, right = figure.subplots(1, 2, sharey=True)
-    shown = {"no remedy": ({}, d.BLACK, False), "L1": (*TECHNIQUES["L1"], False), "L2": (*TECHNIQUES["L2"], False)}
-    shown |= {"dropout": (*TECHNIQUES["dropout"], False), "dropout, one mask": (ONE_MASK, d.ORANGE, True)}
-    counts = []
+    networks: plots.Styled = {
+        "no remedy": ({}, d.BLACK),
+        **{name: TECHNIQUES[name] for name in ("L1", "L2", "dropout")},
+        "dropout, one mask": (ONE_MASK, d.ORANGE),
+    }
     for axes, kind, levels in ((left, "noise", NOISE), (right, "removed", REMOVED)):
+        measures = ["test/accuracy", *(f"test/accuracy/{kind}={level:g}" for level in levels)]
         ends = []
-        for name, (overrides, color, dashed) in shown.items():
-            rows = rows_of(results, overrides)
-            counts.append(len(rows))
-            columns = ["test/accuracy", *(f"test/accuracy/{kind}={level:g}" for level in levels)]
-            drawn = band([0.0, *levels], np.array([values_of(rows, column) for column in columns]))
-            d.draw_band(axes, drawn, f"{kind}/{name}", color, dashed, marker="o")
-            ends += d.last_end(drawn, name, color)
-        axes.set_xlim(-0.03, None)
-        axes.set_ylim(0, 0.9)
+        for name, (overrides, color) in networks.items():
+            columns = [plots.column(results, overrides, measure) for measure in measures]
+            dashed = overrides == ONE_MASK
+            shown = plots.draw_line(axes, [0.0, *levels], columns, name, color, dashed=dashed)
+            ends += d.last_end(shown, name, color)
+        axes.set(xlim=(-0.03, None), ylim=(0, 0.9))
         d.label_ends(axes, ends, gap=0.06)
     left.set(xlabel="noise on the pixels (standard deviations)", ylabel="test accuracy", title="Noisy images")
     right.set(xlabel="share of hidden units removed", title="A damaged network")
-    n = d.count_words(counts)
+    n = plots.count_seeds(results, (overrides for overrides, _ in networks.values()))
     return Drawing(
         figure,
         Words("What a network still knows", "Ce qu'un réseau sait encore"),
@@ -239,12 +229,9 @@ def dropout_moments(results: Results) -> Drawing:
     """Draw mean and variance of what a unit receives under dropout, against theory."""
     figure = d.new_figure(6.5)
     left, right = figure.subplots(1, 2)
-    found = list(results.checks.get("drawn_moments", ()))
-    p = np.array(checks.PROBABILITIES)
     for axes, name, color in ((left, "mean", d.BLUE), (right, "variance", d.VERMILLION)):
-        measured = band(p, np.array([[check[f"{name}/p={one}"] for check in found] for one in p]).reshape(len(p), -1))
-        axes.vlines(p, measured.low, measured.high, color=color, linewidth=3.5, gid=f"interval/{name}")
-        axes.plot(p, measured.mean, "o", color=color, gid=f"mean/{name}")
+        measured = [plots.check_column(results, "drawn_moments", f"{name}/p={one}") for one in checks.PROBABILITIES]
+        plots.draw_points(axes, checks.PROBABILITIES, measured, name, color, linewidth=3.5)
     grid = np.linspace(0, 0.92, 93)
     left.plot(grid, np.ones_like(grid), ":", color=d.BLACK, gid="theory/mean")
     left.plot(grid, 1 - grid, "--", color=d.GREY, gid="theory/unscaled")
@@ -259,7 +246,7 @@ def dropout_moments(results: Results) -> Drawing:
     right.set(
         xlabel="p, probability to be removed", ylabel=r"variance of $w^\top z$ over $\Sigma (w z)^2$", ylim=(0, None)
     )
-    n = d.count_words([len(found)])
+    n = plots.count_checks(results, "drawn_moments")
     return Drawing(
         figure,
         Words("What dropout does to mean and variance", "Ce que fait le dropout à la moyenne et à la variance"),

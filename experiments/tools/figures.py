@@ -12,8 +12,8 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from experiments.core.definitions import Overrides
 from experiments.core.grid.runs import Run
 from experiments.core.report import drawing as d
+from experiments.core.report import plots
 from experiments.core.report.drawing import Drawing, End, Words
-from experiments.core.report.intervals import Band, band, history
 from experiments.core.verdicts.results import Results
 
 RIGHT, WRONG = d.BLUE, d.VERMILLION
@@ -54,9 +54,9 @@ def gallery(results: Results) -> Drawing:
         axes.set_title(panel.title)
         axes.set_ylabel(panel.shown)
         if panel.condition is None:
-            _draw_numbers(axes, panel, results.checks.get(panel.check, ()))
+            _draw_numbers(axes, panel, results)
         else:
-            _draw_losses(axes, panel, results.of({}), results.of(panel.condition))
+            _draw_losses(axes, results.of({}), results.of(panel.condition))
     n = d.count_words([*(len(found) for found in results.checks.values()), len(results.of({}))])
     return Drawing(
         figure,
@@ -112,35 +112,22 @@ def resume(results: Results) -> Drawing:
     )
 
 
-def _draw_losses(axes: Axes, panel: Panel, right: Sequence[Run], wrong: Sequence[Run]) -> None:
+def _draw_losses(axes: Axes, right: Sequence[Run], wrong: Sequence[Run]) -> None:
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())
     for name, runs, color in (("right", right, RIGHT), ("wrong", wrong, WRONG)):
-        shown = _geometric(runs)
-        if len(shown.x):
-            d.draw_band(axes, shown._replace(x=shown.x + 1), f"{name}/{panel.title}", color)
+        plots.draw_curve(axes, runs, LOSS, name, color, by="epoch", scale=plots.LOG)
     axes.set_xlabel("epoch")
     axes.locator_params(axis="x", integer=True)
 
 
-def _geometric(runs: Sequence[Run]) -> Band:
-    """Training loss by epoch in the middle of the seeds, as the claims compare it: by its logarithm."""
-    plain = history(runs, LOSS, by="epoch")
-    series = [{epoch: value for epoch, _, value in run.series(LOSS)} for run in runs]
-    values = np.array([[seed.get(int(epoch), np.nan) for seed in series] for epoch in plain.x], dtype=float)
-    shown = band(plain.x, np.log10(values.reshape(len(plain.x), len(series))))
-    return shown._replace(**{side: 10 ** getattr(shown, side) for side in ("mean", "low", "high")})
-
-
-def _draw_numbers(axes: Axes, panel: Panel, checks: Sequence[Run]) -> None:
+def _draw_numbers(axes: Axes, panel: Panel, results: Results) -> None:
     for place, (name, color) in enumerate((("right", RIGHT), ("wrong", WRONG))):
-        values = np.array([check[name] for check in checks], dtype=float)
-        if len(values):
-            shown = band([float(place)], values[None])
-            axes.bar(shown.x, shown.mean, 0.6, color=color, alpha=0.35, gid=f"bar/{name}/{panel.title}")
-            d.draw_band(axes, shown, f"{name}/{panel.title}", color)
+        numbers = plots.check_column(results, panel.check, name)
+        shown = plots.draw_points(axes, [place], [numbers], name, color, linewidth=2.6)
+        axes.bar(shown.x, shown.mean, 0.6, color=color, alpha=0.35, gid=f"bar/{name}/{panel.title}")
     axes.set_xticks([0, 1], ["right", "wrong"])
     axes.set_xlim(-0.6, 1.6)
     axes.axhline(0, color=d.GREY, linewidth=1.2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -12,10 +13,10 @@ from experiments.core.callbacks.activation_statistics import HISTOGRAM_EDGES
 from experiments.core.definitions import Overrides
 from experiments.core.report import drawing as d
 from experiments.core.report import figures as core
+from experiments.core.report import plots
 from experiments.core.report.drawing import Drawing, Words
 from experiments.core.report.figures import Curve, Panel
 from experiments.core.report.intervals import Band, band, rows_of, values_of
-from experiments.core.verdicts import statistics as st
 from experiments.core.verdicts.results import Results
 from experiments.core.verdicts.statistics import Floats
 from experiments.vanishing import theory
@@ -46,27 +47,23 @@ def delta_by_layer(results: Results) -> Drawing:
     """The gradient of each layer at initialisation, and the line that theory draws from the last layer on."""
     figure = d.new_figure()
     axes = figure.subplots()
-    shown = {
+    networks: dict[str, tuple[Overrides, str, bool]] = {
         "sigmoid": (at_start(), d.VERMILLION, True),
         "ReLU": (at_start(activation="relu"), d.BLUE, True),
         "sigmoid + BatchNorm": (at_start(normalization="batch"), d.GREEN, False),
         "ReLU, He": (at_start(activation="relu", initialization="he"), d.BLACK, False),
     }
-    ends, counts, deepest = [], [], 1
+    ends, deepest = [], 1
     axes.set_yscale("log")
-    for name, (overrides, color, predicted) in shown.items():
-        rows = rows_of(results, overrides)
-        decades = _decades_by_layer(rows)
-        deepest = max(deepest, len(decades))
-        layers = np.arange(1.0, len(decades) + 1)
-        in_decades = band(layers, decades)
-        measured = in_decades._replace(**{k: 10 ** getattr(in_decades, k) for k in ("mean", "low", "high")})
-        d.draw_band(axes, measured, name, color, marker="o")
-        ends += d.last_end(measured, name, color, index=0)
-        counts.append(decades.shape[1])
-        if predicted and len(layers):
-            rate = np.nanmean(values_of(rows, "predicted_decades_per_layer"))
-            line = measured.mean[-1] * 10 ** (rate * (layers[-1] - layers))
+    for name, (overrides, color, predicted) in networks.items():
+        columns = _by_layer(results, overrides)
+        deepest = max(deepest, len(columns))
+        layers = np.arange(1.0, len(columns) + 1)
+        shown = plots.draw_line(axes, layers, columns, name, color, scale=plots.LOG)
+        ends += d.last_end(shown, name, color, index=0)
+        if predicted and columns:
+            rate = np.nanmean(plots.column(results, overrides, "predicted_decades_per_layer").values)
+            line = shown.mean[-1] * 10 ** (rate * (layers[-1] - layers))
             axes.plot(layers, line, ":", color=d.BLACK, linewidth=2.2, gid=f"theory/{name}")
     axes.set(
         xlabel="hidden layer (1: nearest the input, last: nearest the supervision)",
@@ -77,7 +74,7 @@ def delta_by_layer(results: Results) -> Drawing:
     axes.set_xticks(range(1, deepest + 1))
     d.label_ends(axes, ends, side=-1)
     axes.text(0.98, 0.05, "dotted: mean-field theory", ha="right", transform=axes.transAxes)
-    seeds = d.count_words(counts)
+    seeds = plots.count_seeds(results, (overrides for overrides, *_ in networks.values()))
     return Drawing(
         figure,
         Words("The gradient by layer, before training", "Le gradient par couche, avant l'apprentissage"),
@@ -90,12 +87,11 @@ def delta_by_layer(results: Results) -> Drawing:
     )
 
 
-def _decades_by_layer(rows: pd.DataFrame) -> Floats:
-    """log10 of delta_a at step 0, shape (layers, runs)."""
-    names = sorted(name for name in rows.columns if name.startswith("initial/gradient/delta_a/"))
-    with np.errstate(divide="ignore"):
-        decades = np.log10([values_of(rows, name) for name in names])
-    return decades[np.isfinite(decades).any(axis=1)] if decades.size else np.empty((0, 0))
+def _by_layer(results: Results, overrides: Overrides) -> list[plots.Column]:
+    """delta_a at step 0 of each layer that the runs have."""
+    names = sorted(name for name in results.frame.columns if name.startswith("initial/gradient/delta_a/"))
+    columns = [plots.column(results, overrides, name) for name in names]
+    return [one for one in columns if np.isfinite(one.values).any()]
 
 
 def decay_against_depth(results: Results) -> Drawing:
@@ -104,13 +100,14 @@ def decay_against_depth(results: Results) -> Drawing:
     left, right = figure.subplots(1, 2, width_ratios=[1, 1.1])
     ends, counts = [], []
     for activation in ("sigmoid", "relu"):
-        measured, predicted, n = _decades_by_depth(results, activation)
         name, color = NAMES[activation], COLORS[activation]
+        rows = _rows_by_depth(results, activation)
+        measured, predicted = (_decades(rows, f"{kind}_decades_per_layer") for kind in ("delta", "predicted"))
         left.plot(predicted.x, predicted.mean, ":", color=d.BLACK, linewidth=2.2, gid=f"theory/{name}")
-        left.plot(measured.x, measured.mean, "o", color=color, gid=f"mean/{name}")
-        left.vlines(measured.x, measured.low, measured.high, color=color, linewidth=3, gid=f"interval/{name}")
+        left.plot(measured.x, measured.mean, "o", color=color, gid=f"decades/{name}")
+        left.vlines(measured.x, measured.low, measured.high, color=color, linewidth=3, gid=f"decades interval/{name}")
         ends += d.last_end(measured, name, color)
-        counts += n
+        counts += [len(some) for some in rows.values()]
     left.set(xlabel="depth (hidden layers)", ylabel=r"$\log_{10}$ ($\delta$ first layer / $\delta$ last layer)")
     left.locator_params(axis="x", integer=True)
     d.label_ends(left, ends)
@@ -130,50 +127,43 @@ def decay_against_depth(results: Results) -> Drawing:
     )
 
 
-def _decades_by_depth(results: Results, activation: str) -> tuple[Band, Band, list[int]]:
-    """Measured and predicted decades between last and first layer at the depths of the grid, and n at each."""
+def _rows_by_depth(results: Results, activation: str) -> dict[int, pd.DataFrame]:
+    """Rows of results.csv of the depths of the grid."""
     plain = results.plan.grid.condition(at_start(activation=activation)).overrides
     rows = {}
     for condition in results.plan.grid.conditions:
         found = {int(run.settings["depth"]) for run in results.runs if run.condition == condition}
         if {k: v for k, v in condition.overrides.items() if k != "depth"} == plain and found:
             rows[found.pop()] = rows_of(results, condition.overrides)
-    depths = sorted(rows)
-    most = max((len(rows[depth]) for depth in depths), default=0)
-    bands = []
-    for name in ("delta_decades_per_layer", "predicted_decades_per_layer"):
-        table = np.full((len(depths), most), np.nan)
-        for line, depth in zip(table, depths, strict=True):
-            line[: len(rows[depth])] = (depth - 1) * values_of(rows[depth], name)
-        bands.append(band(depths, table))
-    return bands[0], bands[1], [len(rows[depth]) for depth in depths]
+    return dict(sorted(rows.items()))
+
+
+def _decades(rows: Mapping[int, pd.DataFrame], measure: str) -> Band:
+    """Decades between the last layer and the first, by depth, from a measure per layer."""
+    return plots.summary(
+        list(rows), [plots.Column(measure, "", (depth - 1) * values_of(some, measure)) for depth, some in rows.items()]
+    )
 
 
 def _draw_factors(axes: Axes, results: Results) -> list[int]:
     """Measured and predicted factor per layer of 4 activations × 3 initialisations; returns n of each."""
-    labels: list[str] = []
-    counts: list[int] = []
-    for activation, color in COLORS.items():
-        for initialization in INITIALIZATIONS:
-            rows = rows_of(results, at_start(activation=activation, initialization=initialization))
-            values = values_of(rows, "delta_decades_per_layer")
-            predicted = values_of(rows, "predicted_decades_per_layer")
-            y, name = len(labels), f"{NAMES[activation]}, {INITIALIZATIONS[initialization]}"
-            labels.append(name)
-            counts.append(len(values))
-            if not np.isfinite(values).any():
-                continue
-            measured = band([y], values[None])
-            low, mean, high = (float(10 ** end[0]) for end in (measured.low, measured.mean, measured.high))
-            axes.hlines(y, low, high, color=color, linewidth=3, gid=f"interval/{name}")
-            axes.plot(mean, y, "o", color=color, gid=f"mean/{name}")
-            theory_at = float(10 ** np.nanmean(predicted))
-            axes.plot(theory_at, y, "|", color=d.BLACK, markersize=24, markeredgewidth=2.2, gid=f"theory/{name}")
-    axes.set_yticks(range(len(labels)), labels)
-    axes.set_ylim(len(labels) - 0.4, -0.6)
+    rows = {
+        f"{NAMES[activation]}, {INITIALIZATIONS[initialization]}": (
+            at_start(activation=activation, initialization=initialization),
+            color,
+        )
+        for activation, color in COLORS.items()
+        for initialization in INITIALIZATIONS
+    }
+    plots.draw_rows(axes, results, rows, "delta_decades_per_layer", plots.POWER_OF_10, linewidth=3)
+    for y, (name, (overrides, _)) in enumerate(rows.items()):
+        predicted = plots.column(results, overrides, "predicted_decades_per_layer")
+        theory_at = plots.summary([y], [predicted], plots.POWER_OF_10).mean
+        axes.plot(theory_at, y, "|", color=d.BLACK, markersize=24, markeredgewidth=2.2, gid=f"theory/{name}")
+    plots.name_rows(axes, rows)
     axes.set(xlabel="factor per layer (1 = δ keeps its size)", xlim=(0, None))
     axes.axvline(1.0, color=d.GREY, linewidth=1.2)
-    return counts
+    return [len(rows_of(results, overrides)) for overrides, _ in rows.values()]
 
 
 def activation_functions(results: Results) -> Drawing:
@@ -257,31 +247,21 @@ def learning_curves(results: Results) -> Drawing:
 
 def left_plateau_share(results: Results) -> Drawing:
     """Share of the seeds whose network learned at all, by condition."""
-    rows: list[tuple[str, Overrides, str]] = []
+    rows: dict[str, tuple[Overrides, str]] = {}
     for activation in ("sigmoid", "relu"):
         color = COLORS[activation]
-        plain: Overrides = {"activation": activation}
-        rows += [(f"{NAMES[activation]}, depth {k}", {**plain, "depth": k}, color) for k in DEPTHS]
-        rows += [(f"{OWN_NAMES[activation]}, depth {k}", {**OWN[activation], "depth": k}, color) for k in DEPTHS]
-    rows += [(f"sigmoid {name}, depth 8", overrides, d.VERMILLION) for name, (overrides, _) in REMEDIES.items()]
+        rows |= {f"{NAMES[activation]}, depth {k}": ({"activation": activation, "depth": k}, color) for k in DEPTHS}
+        rows |= {f"{OWN_NAMES[activation]}, depth {k}": ({**OWN[activation], "depth": k}, color) for k in DEPTHS}
+    rows |= {f"sigmoid {name}, depth 8": (overrides, d.VERMILLION) for name, (overrides, _) in REMEDIES.items()}
     figure = d.new_figure()
     axes = figure.subplots()
-    counts = []
-    for y, (name, overrides, color) in enumerate(rows):
-        left = _left(results, overrides)
-        counts.append(len(left))
-        if not len(left):
-            continue
-        successes = int(left.sum())
-        low, high = st.wilson_interval(successes, len(left), 1 - st.ALPHA)
-        axes.hlines(y, low, high, color=color, linewidth=3.5, gid=f"interval/{name}")
-        axes.plot(successes / len(left), y, "o", color=color, gid=f"share/{name}")
-        d.write_beside(axes, y, f"{successes} of {len(left)}")
-    axes.set_yticks(range(len(rows)), [name for name, *_ in rows])
-    axes.set_ylim(len(rows) - 0.4, -0.6)
+    for y, (name, (overrides, color)) in enumerate(rows.items()):
+        # As the claims count: a run that diverged has not left the plateau.
+        plots.draw_share(axes, y, plots.column(results, overrides, "left_plateau", if_diverged=0.0), name, color)
+    plots.name_rows(axes, rows)
     axes.axvline(0.5, color=d.GREY, linewidth=1.2, linestyle=":")
     axes.set(xlim=(-0.02, 1.02), xlabel="share of seeds that left the plateau")
-    seeds = d.count_words(counts)
+    seeds = plots.count_seeds(results, (overrides for overrides, _ in rows.values()))
     return Drawing(
         figure,
         Words("Which networks learn at all", "Quels réseaux apprennent"),
@@ -292,9 +272,3 @@ def left_plateau_share(results: Results) -> Drawing:
             f"celui qui diverge ne l'a pas quitté. Graines : {seeds} ; barres : intervalle de Wilson à 95 %.",
         ),
     )
-
-
-def _left(results: Results, overrides: Overrides) -> Floats:
-    """1 for each run of a condition that left the plateau, else 0, as the claims count: a diverged one has not."""
-    rows = rows_of(results, overrides)
-    return np.where(rows["status"] == "ok", values_of(rows, "left_plateau"), 0.0)

@@ -5,22 +5,21 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import numpy as np
 import pytest
 import scipy.stats
 import yaml
 from sklearn.linear_model import LinearRegression, LogisticRegression, Perceptron
+from smoke_results import Shared
+from synthetic_results import write_config
 
 import datamodules
-from experiments.architectures import figures, measures
+from experiments.architectures import measures
 from experiments.core.commands import run as runner
-from experiments.core.execution.planner import Planner
 from experiments.core.execution.workers import Pool
 from experiments.core.files import run_directory
 from experiments.core.files.errors import UserError
 from experiments.core.grid import catalogue
 from experiments.core.grid.conditions import Condition
-from experiments.core.grid.plan import Options, make_plan
 from experiments.core.grid.runs import Run
 from experiments.core.report import pages
 from experiments.core.verdicts import reference
@@ -34,15 +33,6 @@ WITH_COUNTERPART = {
 }
 
 
-def stored(directory: Path, config: str, seed: int) -> None:
-    """The config that a run of this architecture leaves."""
-    content = yaml.safe_load((catalogue.ROOT / "architectures" / f"{config}.yaml").read_text(encoding="utf-8"))
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / run_directory.CONFIG).write_text(
-        yaml.safe_dump({**content, "seed_everything": seed}), encoding="utf-8"
-    )
-
-
 def made_up(config: str, directory: Path, seed: int = 1003, **recorded: float) -> Run:
     items = () if config == "base" else (("config", config),)
     named = {name.replace("__", "/"): value for name, value in recorded.items()}
@@ -51,7 +41,7 @@ def made_up(config: str, directory: Path, seed: int = 1003, **recorded: float) -
 
 @pytest.mark.parametrize("config", WITH_COUNTERPART)
 def test_the_reference_is_scikit_learns_on_the_same_split(config, tmp_path):
-    stored(tmp_path, config, 1003)
+    write_config(tmp_path, config, 1003)
     content = yaml.safe_load((catalogue.ROOT / "architectures" / f"{config}.yaml").read_text(encoding="utf-8"))
     data = getattr(datamodules, content["data"]["class_path"])(**content["data"]["init_args"], seed=1003)
     data.setup()
@@ -70,46 +60,13 @@ def test_the_score_is_the_accuracy_or_r2(tmp_path):
     assert measures.loss_decades(made_up("input_optimization", tmp_path, train__loss=1e-3)) == pytest.approx(-3)
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
-    """Three seeds of everything, at random scores; nothing is trained, the references are real."""
-    plan = make_plan("architectures", Options(runs=tmp_path_factory.mktemp("runs"), seeds=3))
-    draws = np.random.default_rng(0)
-    for condition, tasks in Planner(plan).run_tasks({}).items():
-        for task in tasks:
-            directory, seed = task.directory, task.seed
-            stored(directory, condition.name, seed)
-            regression = condition.name in ("config=linear_regression", "linear_regression", "two_layer")
-            score = {"test/r2" if regression else "test/accuracy": draws.uniform(0.2, 0.9)}
-            kept = {} if condition.name == "input_optimization" else score
-            content = {
-                "status": "ok",
-                "seed": seed,
-                "config_hash": task.config_hash,
-                "settings": run_directory.settings_of(task.config),
-                "measures": {"train/loss": draws.uniform(), **kept},
-            }
-            run_directory.write_json(directory / run_directory.RESULT, content)
-    return runner.judge(plan, {}, Pool(jobs=1))
+@pytest.fixture
+def results(shared: Shared) -> Results:
+    return shared.of("architectures")
 
 
 def test_every_condition_has_a_config_of_its_own(results):
     assert sorted(condition.name for condition in results.plan.grid.conditions) == CONFIGS
-
-
-def test_the_figure_shows_the_means_of_results_csv(results):
-    figure = figures.scores(results).figure
-    (axes,) = figure.axes
-    drawn = {line.get_gid(): line.get_xdata()[0] for line in axes.lines}
-    for name in CONFIGS:
-        rows = results.frame[results.frame["condition"] == name]
-        for column in ("test_score", "reference_score"):
-            mean = rows[column].mean()
-            if math.isnan(mean):
-                assert f"mean/{column}/{name}" not in drawn
-            else:
-                assert drawn[f"mean/{column}/{name}"] == pytest.approx(mean, rel=1e-12)
-    assert len(drawn) > 15
 
 
 def test_overlapping_test_samples_widen_a_derived_score(results):

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 
-import pandas as pd
 import pytest
 import torch
 import yaml
 from made_images import made_images
-from read_back import interval, line, student
-from smoke_results import drawn as draw
-from smoke_results import smoke
+from smoke_results import Shared
 from torchvision.transforms import AutoAugment, AutoAugmentPolicy
 from torchvision.transforms.v2 import functional as F
 
@@ -21,67 +19,11 @@ from experiments.core.files.yaml import load_yaml, merge
 from experiments.core.grid import catalogue
 from experiments.core.grid.plan import Options, make_plan
 from experiments.core.report.drawing import SMALL, Drawing
-from experiments.core.verdicts.results import Results
-
-AUGMENTATIONS = {
-    "shift and flip": "shift_flip",
-    "AutoAugment (SVHN)": "autoaugment",
-    "TrivialAugment": "trivial_augment",
-    "erase": "erase",
-}
-KINDS = {
-    "1,000 images": "base",
-    "the same, four times": "duplicates",
-    "four changed copies": "autoaugment",
-    "changed anew each epoch": "shift_flip",
-    "4,000 images": "new_images",
-}
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
-    return smoke("augmentation", tmp_path_factory.mktemp("runs"))
-
-
-@pytest.fixture(scope="module")
-def drawn(results: Results) -> dict[str, Drawing]:
-    return draw(results)
-
-
-@pytest.fixture(scope="module")
-def frame(results: Results) -> pd.DataFrame:
-    return pd.read_csv(results.plan.directory / "results.csv")
-
-
-def column(frame: pd.DataFrame, condition: str, name: str) -> pd.Series:
-    rows = frame[frame["condition"] == condition].set_index("seed")
-    assert len(rows) == 2, condition
-    return rows[name]
-
-
-@pytest.mark.parametrize("name", AUGMENTATIONS)
-@pytest.mark.parametrize(("measure", "factor"), [("test/loss", 1), ("test/accuracy", 100)])
-@pytest.mark.parametrize("labels", ["● clean labels", "◆ 20 % label noise"])
-def test_gains(drawn, frame, name, measure, factor, labels):
-    noisy = "noise" in labels
-    with_it = f"{AUGMENTATIONS[name]},label_noise=0.2" if noisy else AUGMENTATIONS[name]
-    values = column(frame, with_it, measure) - column(frame, "label_noise=0.2" if noisy else "base", measure)
-    mean, low, high = student(factor * values)
-    (x,), _ = line(drawn["gains"].figure, f"mean/{measure}/{name}/{labels}")
-    assert x == pytest.approx(mean, rel=1e-9)
-    shown = interval(drawn["gains"].figure, f"interval/{measure}/{name}/{labels}")
-    assert shown == pytest.approx([low, high], rel=1e-9)
-
-
-@pytest.mark.parametrize("name", KINDS)
-@pytest.mark.parametrize("measure", ["test/loss", "test/accuracy"])
-def test_mass_and_variation(drawn, frame, name, measure):
-    figure = drawn["mass_and_variation"].figure
-    mean, low, high = student(column(frame, KINDS[name], measure))
-    (x,), (y,) = line(figure, f"mean/{measure}/{name}")
-    assert x == pytest.approx(mean, rel=1e-9)
-    assert interval(figure, f"interval/{measure}/{name}") == pytest.approx([low, high], rel=1e-9)
-    assert figure.axes[0].get_yticklabels()[int(y)].get_text() == name
+def drawn(shared: Shared) -> Mapping[str, Drawing]:
+    return shared.drawings("augmentation")
 
 
 def test_sub_policies_are_shown_as_on_the_slide(drawn):
@@ -195,11 +137,6 @@ def test_mass_is_equal_and_new_images_contain_the_old_ones():
     assert torch.equal(large[: len(small)], small)
     assert torch.equal(parts["base"].test[0], parts["new_images"].test[0])
     assert parts["autoaugment"].augmentation == ["autoaugment_svhn(copies=4)"]
-
-
-def test_every_claim_has_a_figure_that_exists():
-    experiment = catalogue.load("augmentation")
-    assert {claim.figure for claim in experiment.claims} == set(experiment.figures)
 
 
 def test_the_plan_tests_the_last_weights(tmp_path):

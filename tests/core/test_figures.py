@@ -73,17 +73,15 @@ def test_forest_of_thresholds_at_zero_and_of_nothing(results: Results) -> None:
 
 def test_learning_curves_of_all_conditions_show_metrics_csv(results: Results) -> None:
     figure = figures.learning_curves(results).figure
-    shown = {
-        a.get_gid().removeprefix("mean/") for a in figure.findobj(lambda a: (a.get_gid() or "").startswith("mean"))
-    }
+    shown = {a.get_label() for a in figure.findobj(lambda a: (a.get_gid() or "").startswith("mean"))}
     trained = {c.name for c in results.plan.grid.conditions if "config" not in c.overrides}
     assert shown == trained
     for name in ("base", "activation=relu,depth=4", "normalization=layer"):
         epochs = accuracy_by_epoch(results.plan.directory / name)
-        x, y = line(figure, f"mean/{name}")
+        x, y = line(figure, f"mean/val/accuracy@epoch/{name}")
         assert x.tolist() == [1, 2, 3]
         assert y == pytest.approx([np.mean(values) for values in epochs], rel=1e-12)
-        low, high = band_ends(figure, f"band/{name}")
+        low, high = band_ends(figure, f"band/val/accuracy@epoch/{name}")
         assert low == pytest.approx([student(values)[1] for values in epochs], rel=1e-9)
         assert high == pytest.approx([student(values)[2] for values in epochs], rel=1e-9)
 

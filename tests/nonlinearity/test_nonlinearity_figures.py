@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 import yaml
 from PIL import Image
-from read_back import artist, interval, line, student
-from scipy import stats
-from smoke_results import drawn as draw
-from smoke_results import smoke
+from read_back import artist, line
+from smoke_results import Shared
 
 from experiments.core.grid.conditions import Grid
+from experiments.core.report.drawing import Drawing
+from experiments.core.verdicts.results import Results
 from experiments.nonlinearity import experiment, figures
 from lightning_modules import FullyConnected, LinearModel
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    return smoke("nonlinearity", tmp_path_factory.mktemp("nonlinearity"))
+def results(shared: Shared) -> Results:
+    return shared.of("nonlinearity")
 
 
 @pytest.fixture(scope="module")
-def drawn(results):
-    return draw(results)
+def drawn(shared: Shared) -> Mapping[str, Drawing]:
+    return shared.drawings("nonlinearity")
 
 
 @pytest.fixture(scope="module")
-def frame(results):
-    return pd.read_csv(results.plan.directory / "results.csv")
+def frame(shared: Shared) -> pd.DataFrame:
+    return shared.table("nonlinearity")
 
 
 def condition_of(model, data):
@@ -39,41 +41,6 @@ def condition_of(model, data):
     parts = [data] if data else []
     parts += [f"activation={model}"] if model != "tanh" else []
     return ",".join(parts) or "base"
-
-
-@pytest.mark.parametrize("data", ["", "moons", "circles"])
-@pytest.mark.parametrize("model", figures.MODELS)
-def test_accuracy_of_every_model_on_every_data_set(drawn, frame, model, data):
-    figure = drawn["accuracy_by_activation"].figure
-    values = frame.loc[frame["condition"] == condition_of(model, data), "test/accuracy"]
-    assert len(values) == 2
-    mean, low, high = student(values)
-    (x,), (y,) = line(figure, f"mean/{data}/{model}")
-    assert x == pytest.approx(mean)
-    assert interval(figure, f"interval/{data}/{model}") == pytest.approx([low, high])
-    assert figure.axes[0].get_yticklabels()[int(y)].get_text() == figures.MODELS[model]
-    assert artist(figure, f"mean/{data}/{model}").axes.get_title(loc="left") == figures.DATA[data]
-
-
-@pytest.mark.parametrize("model", ["sigmoid", "tanh", "relu"])
-def test_accuracy_without_biases(drawn, frame, model):
-    name = "bias=False" if model == "tanh" else f"activation={model},bias=False"
-    values = frame.loc[frame["condition"] == name, "test/accuracy"]
-    (x,), _ = line(drawn["accuracy_by_activation"].figure, f"mean/no bias/{model}")
-    assert x == pytest.approx(values.mean())
-
-
-@pytest.mark.parametrize("model", ["tanh", "relu"])
-@pytest.mark.parametrize("width", [2, 8])
-def test_share_that_learned_xor(drawn, frame, model, width):
-    changed = {"activation": model, "width": width}
-    parts = [f"{k}={v}" for k, v in changed.items() if v not in ("tanh", 8)]
-    values = frame.loc[frame["condition"] == ",".join(["four_points", *parts]), "test/accuracy"]
-    assert len(values) == 2
-    figure, solved = drawn["hidden_units"].figure, int((values == 1).sum())
-    assert line(figure, f"share/{model}/{width}")[0] == pytest.approx([solved / 2])
-    expected = stats.binomtest(solved, 2).proportion_ci(0.95, method="wilson")
-    assert interval(figure, f"interval/{model}/{width}") == pytest.approx([expected.low, expected.high])
 
 
 def trained(directory, model):
@@ -118,11 +85,11 @@ def test_points_are_the_test_sample_of_the_first_seed(results, drawn):
         assert shown == pytest.approx(x[y == label].numpy())
 
 
-def test_the_film_has_a_picture_for_every_recorded_step(results, drawn):
+def test_the_film_has_a_picture_for_every_recorded_step(shared, results):
     regions = figures.regions_of(results.of({})[0])
     assert regions.steps == [0, 8]
     assert not (regions.decided[0] == regions.decided[1]).all()
-    path = results.plan.directory / "figures" / "boundaries_forming.gif"
+    path = shared.save("nonlinearity", "boundaries_forming") / "boundaries_forming.gif"
     with Image.open(path) as film:
         assert film.n_frames >= 2
     assert path.stat().st_size < 1_500_000

@@ -20,8 +20,8 @@ from experiments.core.files.run_directory import replacing
 from experiments.core.grid import catalogue
 from experiments.core.grid.runs import Run
 from experiments.core.report import drawing as d
+from experiments.core.report import plots
 from experiments.core.report.drawing import Drawing, Words
-from experiments.core.report.intervals import history
 from experiments.core.report.wording import effect_words, interval_of, interval_words, threshold_words
 from experiments.core.verdicts.results import Map, Results, public_functions
 from experiments.core.verdicts.verdicts import Verdict
@@ -79,10 +79,11 @@ def draw(results: Results, call: Map) -> dict[str, Drawing]:
     for path in (results.plan.directory / "figures").glob("*"):
         if path.stem not in names:  # of an earlier version of the experiment
             path.unlink()
-    return dict(zip(names, call(_draw_one, [(results, name) for name in names]), strict=True))
+    return dict(zip(names, call(draw_one, [(results, name) for name in names]), strict=True))
 
 
-def _draw_one(results: Results, name: str) -> Drawing:
+def draw_one(results: Results, name: str) -> Drawing:
+    """Draw and save one figure of an experiment."""
     folder = results.plan.directory / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context(d.STYLE):
@@ -212,10 +213,9 @@ def learning_curves(results: Results, panels: Sequence[Panel] = ()) -> Drawing:
     for axes, panel in zip(grid.flat, panels, strict=False):
         ends = []
         for curve in panel.curves:
-            shown = history(curve.runs, LEARNING, by="epoch")
-            shown = shown._replace(x=shown.x + 1)
-            d.draw_band(axes, shown, curve.name, curve.color, curve.dashed)
-            ends += d.last_end(shown, curve.name, curve.color)
+            ends += plots.draw_curve(
+                axes, curve.runs, LEARNING, curve.name, curve.color, by="epoch", dashed=curve.dashed
+            )
         axes.set(title=panel.title, xlabel="epoch", xlim=(0, None), ylim=(0, 1))
         axes.locator_params(axis="x", integer=True)
         d.label_ends(axes, ends, gap=0.1)

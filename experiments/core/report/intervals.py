@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -60,13 +60,21 @@ def band(x: Sequence[float] | Floats, values: Floats) -> Band:
     return Band(np.asarray(x, dtype=float), *summary.T)
 
 
-def history(runs: Sequence[Run], metric: str, by: str = "step") -> Band:
+def history(
+    runs: Sequence[Run], metric: str, by: str = "step", averaged: Callable[[Floats], Floats] = np.asarray
+) -> Band:
     """Return the band of one metric of `metrics.csv` over runs of one condition, by `step` or by `epoch`.
 
     A run that diverged counts as long as its values are finite.
+
+    Args:
+        runs: of the condition.
+        metric: its name.
+        by: what x is.
+        averaged: what is averaged instead of the values: their logarithm, for instance.
     """
     place = {"epoch": 0, "step": 1}[by]
     series = [{row[place]: row[2] for row in run.series(metric)} for run in runs]
     x = sorted(set().union(*series))
     values = [[seed.get(point, math.nan) for seed in series] for point in x]
-    return band(x, np.array(values, dtype=float).reshape(len(x), len(series)))
+    return band(x, averaged(np.array(values, dtype=float).reshape(len(x), len(series))))

@@ -7,9 +7,8 @@ import pytest
 from read_back import interval, line, student
 from synthetic_results import build
 
-from experiments.core.report import comparisons
 from experiments.core.report import drawing as d
-from experiments.core.report.comparisons import Series, Shown
+from experiments.core.report import plots
 from experiments.core.verdicts.measures import largest_difference, smallest_difference
 
 
@@ -36,34 +35,32 @@ def paired(results, name, minus, column):
 
 @pytest.mark.parametrize(("where", "name"), [({"residual": True}, "residual=True"), ({"depth": 1}, "depth=1")])
 def test_pairs_are_seeds_that_both_have(results, where, name):
-    found = comparisons.differences(results, where, {}, "test/accuracy")
+    found = plots.difference(results, where, {}, "test/accuracy").values
     expected = paired(results, name, "base", "test/accuracy")
     assert found.tolist() == pytest.approx(expected.tolist(), rel=1e-12)
     assert len(found) == (3 if name == "residual=True" else 4)
 
 
 def test_a_diverged_run_has_no_difference(results):
-    assert len(comparisons.differences(results, {"normalization": "layer"}, {}, "test/accuracy")) == 3
+    assert len(plots.difference(results, {"normalization": "layer"}, {}, "test/accuracy").values) == 3
 
 
 def test_drawn_differences(results):
-    series = (Series("plain", {}, d.BLUE, "o"), Series("relu", {"activation": "relu"}, d.BLACK, "D"))
+    series = (plots.Series("plain", {}, d.BLUE, "o"), plots.Series("relu", {"activation": "relu"}, d.BLACK, "D"))
     rows = {"shallow": {"depth": 1}, "middle": {"depth": 4}}
     measures = (
-        Shown("test/loss", 1.0, "loss", -0.05),
-        Shown("test/accuracy", 100.0, "points", 0.01),
+        plots.Measure("test/loss", plots.PLAIN, "loss", -0.05),
+        plots.Measure("test/accuracy", plots.PERCENT, "points", 1.0),
     )
-    figure, counts = comparisons.draw_differences(results, rows, series, measures)
-    assert len(counts) == 8
+    figure, counts = plots.draw_differences(results, rows, series, measures)
+    assert counts == "n = 3–4"
     for shown in measures:
-        for row, depth in {"shallow": "depth=1", "middle": "depth=4"}.items():
-            for one, (name, minus) in {
-                "plain": (depth, "base"),
-                "relu": (f"activation=relu,{depth}", "activation=relu"),
-            }.items():
-                values = shown.factor * paired(results, name, minus, shown.name)
+        for depth in ("depth=1", "depth=4"):
+            for name, minus in ((depth, "base"), (f"activation=relu,{depth}", "activation=relu")):
+                factor = 100 if shown.label == "points" else 1
+                values = factor * paired(results, name, minus, shown.name)
                 mean, low, high = student(values)
-                key = f"{shown.name}/{row}/{one}"
+                key = f"{shown.scale.name}{shown.name}/{name} − {minus}"
                 (x,), _ = line(figure, f"mean/{key}")
                 assert x == pytest.approx(mean, rel=1e-9)
                 assert interval(figure, f"interval/{key}") == pytest.approx([low, high], rel=1e-9)
