@@ -1,13 +1,18 @@
 """The README tells the truth: its example runs, its table is the reference, its commands exist."""
 
+from __future__ import annotations
+
 import csv
 import math
-import os
 import re
-import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
 
 from experiments.core.definitions import INFERENTIAL, REFUTED
 from experiments.core.grid import catalogue
@@ -20,25 +25,29 @@ README = (catalogue.ROOT.parent / "README.md").read_text(encoding="utf-8")
 EXAMPLE, CALLBACKS, COMMAND_LINE = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
-def python(*words: str, cwd: Path) -> str:
-    """Run Python elsewhere, with this repository on its path; give what it prints."""
-    environment = {**os.environ, "PYTHONPATH": str(catalogue.ROOT.parent), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, *words], cwd=cwd, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """Run an example elsewhere, in this process; in one of its own it is in `stress/test_processes.py`."""
+    monkeypatch.chdir(tmp_path)
+    torch.set_num_threads(1)
+
+    def call(text: str, *words: str) -> dict[str, Any]:
+        monkeypatch.setattr(sys, "argv", ["example.py", *words])
+        names: dict[str, Any] = {"__name__": "__main__"}
+        exec(text, names)
+        return names
+
+    return call
 
 
-def test_the_example_runs_and_learns(tmp_path):
-    printed = python("-c", EXAMPLE + "\nassert trainer.callback_metrics['test/accuracy'] > 0.9\n", cwd=tmp_path)
-    assert "test/accuracy" in printed
+def test_the_example_runs_and_learns(run, tmp_path):
+    assert run(EXAMPLE)["trainer"].callback_metrics["test/accuracy"] > 0.9
     assert not list(tmp_path.iterdir())
 
 
-def test_callbacks_measure_a_module_of_ones_own_under_a_plain_trainer(tmp_path):
+def test_callbacks_measure_a_module_of_ones_own_under_a_plain_trainer(run, tmp_path):
     assert len(CALLBACKS.splitlines()) <= 24
-    python("-c", CALLBACKS, cwd=tmp_path)
+    run(CALLBACKS)
     (path,) = tmp_path.rglob("metrics.csv")
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -48,11 +57,9 @@ def test_callbacks_measure_a_module_of_ones_own_under_a_plain_trainer(tmp_path):
         assert all(map(math.isfinite, values)), name
 
 
-def test_ten_lines_of_lightnings_own_cli_train_a_config(tmp_path):
+def test_ten_lines_of_lightnings_own_cli_train_a_config(run, tmp_path):
     assert len(COMMAND_LINE.splitlines()) <= 10
-    (tmp_path / "train.py").write_text(COMMAND_LINE, encoding="utf-8")
-    config = catalogue.ROOT / "vanishing" / "base.yaml"
-    python("train.py", "fit", "--config", str(config), "--trainer.max_epochs=1", cwd=tmp_path)
+    run(COMMAND_LINE, "fit", "--config", str(catalogue.ROOT / "vanishing" / "base.yaml"), "--trainer.max_epochs=1")
     assert list(tmp_path.rglob("*.ckpt"))
 
 

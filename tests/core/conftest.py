@@ -141,3 +141,22 @@ def tiny(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
         experiment.write(name, text)
     yield experiment
     experiment.write("experiment.py", "")  # forgets its modules
+
+
+@pytest.fixture
+def refused(command: Callable[..., Any], here: Path) -> Callable[..., str]:
+    """Call a command that must be refused; gives the one line it printed, without `error: `."""
+
+    def check(*args: str | Path) -> str:
+        before = {path: path.read_bytes() for path in here.rglob("*") if path.is_file()}
+        answer = command(*args)
+        assert answer.code == 2, answer.out + answer.err
+        assert answer.err.startswith("error: ")
+        assert answer.err.count("\n") == 1
+        assert answer.err.endswith("\n")
+        assert "Traceback" not in answer.err + answer.out
+        assert before == {path: path.read_bytes() for path in here.rglob("*") if path.is_file()}
+        assert not (here / "runs").is_dir()
+        return answer.err.removeprefix("error: ").rstrip("\n")
+
+    return check

@@ -19,25 +19,6 @@ SILENT = ("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary
 
 
 @pytest.fixture
-def refused(command, here):
-    """Call a command that must be refused; gives the one line it printed."""
-
-    def check(*args: str | Path) -> str:
-        before = {path: path.read_bytes() for path in here.rglob("*") if path.is_file()}
-        answer = command(*args)
-        assert answer.code == 2, answer.out + answer.err
-        assert answer.err.startswith("error: ")
-        assert answer.err.count("\n") == 1
-        assert answer.err.endswith("\n")
-        assert "Traceback" not in answer.err + answer.out
-        assert before == {path: path.read_bytes() for path in here.rglob("*") if path.is_file()}
-        assert not (here / "runs").is_dir()
-        return answer.err.removeprefix("error: ").rstrip("\n")
-
-    return check
-
-
-@pytest.fixture
 def edited(here, base_yaml):
     """base.yaml with one text replaced by another, in the current directory."""
 

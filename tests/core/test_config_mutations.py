@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import random
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,8 @@ class Mutant:
     path: Path
     kind: str
     place: Place
-    text: str
+    # The text is made where it is used: thousands are made up for the hundreds that are tried.
+    text: Callable[[], str]
     # What a refusal has to name; nothing where it may be trained as it says.
     names: str = ""
 
@@ -75,15 +76,24 @@ def parent_of(document: Any, place: Place) -> Any:
     return document
 
 
-def changed(document: dict[str, Any], place: Place, value: Any) -> str:
-    """The document as text, with another value at a place."""
+def changed(document: dict[str, Any], place: Place, value: Any) -> dict[str, Any]:
+    """The document with another value at a place."""
     mutated = copy.deepcopy(document)
     parent_of(mutated, place)[place[-1]] = value
-    return as_text(mutated)
+    return mutated
 
 
 def as_text(document: dict[str, Any]) -> str:
     return yaml.safe_dump(document, sort_keys=False)
+
+
+def said_twice(document: dict[str, Any], place: Place, value: Any) -> str:
+    """The document as text, with one of its lines twice."""
+    lines = as_text(changed(document, place, "MARK")).splitlines()
+    index = next(index for index, line in enumerate(lines) if line.endswith(": MARK"))
+    line = lines[index].replace("- ", "  ")
+    text = "\n".join([*lines[: index + 1], line, *lines[index + 1 :]])
+    return text.replace("MARK", yaml.safe_dump(value).splitlines()[0])
 
 
 def misspelt(word: str) -> str:
@@ -92,48 +102,44 @@ def misspelt(word: str) -> str:
     return word + word[-1] if len(word) < 5 else word[:middle] + word[middle + 1 :]
 
 
-Make = Callable[[dict[str, Any], Place, Any], Iterator[tuple[str, str]]]
+# From a document, a place in it and the value there: mutated documents, and what the refusal of each names.
+Make = Callable[[dict[str, Any], Place, Any], Iterator[tuple[dict[str, Any], str]]]
 
 
-def misspell_key(document: dict[str, Any], place: Place, _value: Any) -> Iterator[tuple[str, str]]:
+def misspell_key(document: dict[str, Any], place: Place, _value: Any) -> Iterator[tuple[dict[str, Any], str]]:
     for depth, key in enumerate(place):
         if isinstance(key, str) and not key.endswith("+"):
             mutated = copy.deepcopy(document)
             parent = parent_of(mutated, place[: depth + 1])
             parent[misspelt(key)] = parent.pop(key)
-            yield as_text(mutated), key
+            yield mutated, key
 
 
-def give_wrong_type(document: dict[str, Any], place: Place, value: Any) -> Iterator[tuple[str, str]]:
+def give_wrong_type(document: dict[str, Any], place: Place, value: Any) -> Iterator[tuple[dict[str, Any], str]]:
     wrong = ["several"] if isinstance(value, str) else "several"
     if value is not None:
         yield changed(document, place, wrong), str(place[-1])
 
 
-def leave_the_range(document: dict[str, Any], place: Place, value: Any) -> Iterator[tuple[str, str]]:
+def leave_the_range(document: dict[str, Any], place: Place, value: Any) -> Iterator[tuple[dict[str, Any], str]]:
     if type(value) in (int, float):
         yield changed(document, place, -3), ""
     elif isinstance(value, list) and value and type(value[0]) in (int, float):
         yield changed(document, place, [-3]), ""
 
 
-def remove(document: dict[str, Any], place: Place, _value: Any) -> Iterator[tuple[str, str]]:
+def remove(document: dict[str, Any], place: Place, _value: Any) -> Iterator[tuple[dict[str, Any], str]]:
     mutated = copy.deepcopy(document)
     del parent_of(mutated, place)[place[-1]]
-    yield as_text(mutated), ""
+    yield mutated, ""
 
 
-def duplicate(document: dict[str, Any], place: Place, value: Any) -> Iterator[tuple[str, str]]:
-    if isinstance(value, list):
-        return
-    lines = changed(document, place, "MARK").splitlines()
-    index = next(index for index, line in enumerate(lines) if line.endswith(": MARK"))
-    line = lines[index].replace("- ", "  ")
-    text = "\n".join([*lines[: index + 1], line, *lines[index + 1 :]])
-    yield text.replace("MARK", yaml.safe_dump(value).splitlines()[0]), f"key '{place[-1]}' is given twice"
+def duplicate(document: dict[str, Any], place: Place, value: Any) -> Iterator[tuple[dict[str, Any], str]]:
+    if not isinstance(value, list):
+        yield document, f"key '{place[-1]}' is given twice"
 
 
-def nest_wrongly(document: dict[str, Any], place: Place, value: Any) -> Iterator[tuple[str, str]]:
+def nest_wrongly(document: dict[str, Any], place: Place, value: Any) -> Iterator[tuple[dict[str, Any], str]]:
     homes: dict[str, Place] = {"top": (), "trainer": ("trainer",), "beside": place[:-2]}
     for kind in ("model", "data"):
         if "init_args" in (document.get(kind) or {}):
@@ -147,16 +153,16 @@ def nest_wrongly(document: dict[str, Any], place: Place, value: Any) -> Iterator
         target = parent_of(mutated, (*home, "")) if not home or home[0] in mutated else mutated.setdefault(home[0], {})
         if isinstance(target, dict) and key not in target:
             target[key] = value
-            yield as_text(mutated), str(key)
+            yield mutated, str(key)
 
 
-def misspell_class(document: dict[str, Any], place: Place, value: Any) -> Iterator[tuple[str, str]]:
+def misspell_class(document: dict[str, Any], place: Place, value: Any) -> Iterator[tuple[dict[str, Any], str]]:
     if place[-1] == "class_path":
         package, dot, name = value.rpartition(".")
         yield changed(document, place, f"{package}{dot}{misspelt(name)}"), name
 
 
-def misspell_choice(document: dict[str, Any], place: Place, value: Any) -> Iterator[tuple[str, str]]:
+def misspell_choice(document: dict[str, Any], place: Place, value: Any) -> Iterator[tuple[dict[str, Any], str]]:
     if place[-1] not in CHOICES:
         return
     if isinstance(value, list):
@@ -166,7 +172,7 @@ def misspell_choice(document: dict[str, Any], place: Place, value: Any) -> Itera
         yield changed(document, place, misspelt(value)), value
 
 
-def change(document: dict[str, Any], place: Place, value: Any) -> Iterator[tuple[str, str]]:
+def change(document: dict[str, Any], place: Place, value: Any) -> Iterator[tuple[dict[str, Any], str]]:
     if isinstance(value, bool):
         yield changed(document, place, not value), ""
     elif isinstance(value, int):
@@ -192,28 +198,35 @@ TIMES = {"misspelt key": 2, "duplicated": 1, "nested wrongly": 2, "misspelt clas
 SLOW = [kind for kind in KINDS if kind not in TIMES]
 
 
-def mutants_of(path: Path, number: int) -> Iterator[Mutant]:
-    """Some mutants of each kind of one file, the same ones every time."""
-    document = yaml.safe_load(path.read_text())
-    kinds = KINDS if "seed_everything" in document else [*TIMES, SLOW[number % len(SLOW)]]
-    for kind in kinds:
-        found = [
-            Mutant(path, kind, place, text, names)
-            for place, value in leaves(document)
-            for text, names in KINDS[kind](document, place, value)
-        ]
-        chosen = random.Random(f"{label(path)}/{kind}").sample(found, min(len(found), TIMES.get(kind, 1)))
-        yield from chosen
+def mutants_of(kind: str) -> Iterator[Mutant]:
+    """Some mutants of a kind of each file, the same ones every time."""
+    for number, path in enumerate(FILES):
+        document = yaml.safe_load(path.read_text())
+        if kind in TIMES or "seed_everything" in document or kind == SLOW[number % len(SLOW)]:
+            yield from random.Random(f"{label(path)}/{kind}").sample(
+                found := list(mutants_in(path, document, kind)), min(len(found), TIMES.get(kind, 1))
+            )
 
 
-MUTANTS = [mutant for number, path in enumerate(FILES) for mutant in mutants_of(path, number)]
+def mutants_in(path: Path, document: dict[str, Any], kind: str) -> Iterator[Mutant]:
+    """Every mutant of a kind that a file has."""
+    for place, value in leaves(document):
+        for mutated, names in KINDS[kind](document, place, value):
+            make = partial(said_twice, document, place, value) if kind == "duplicated" else partial(as_text, mutated)
+            yield Mutant(path, kind, place, make, names)
 
 
-def test_there_are_enough_of_every_kind_and_for_every_file():
-    kinds = Counter(mutant.kind for mutant in MUTANTS)
-    assert len(MUTANTS) >= 500
+@pytest.fixture(scope="module")
+def mutants() -> dict[str, list[Mutant]]:
+    """The mutants of each kind."""
+    return {kind: list(mutants_of(kind)) for kind in KINDS}
+
+
+def test_there_are_enough_of_every_kind_and_for_every_file(mutants):
+    kinds = {kind: len(found) for kind, found in mutants.items()}
+    assert sum(kinds.values()) >= 500
     assert all(kinds[kind] >= 30 for kind in KINDS), kinds
-    assert {mutant.path for mutant in MUTANTS} == set(FILES)
+    assert {mutant.path for found in mutants.values() for mutant in found} == set(FILES)
 
 
 @pytest.fixture
@@ -314,12 +327,14 @@ def check_objects(files: list[Path], cli: LectureCLI) -> None:
     assert cli.model.seed == cli.datamodule.seed == said["seed_everything"]
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.id)
-def test_a_mutant_is_refused_or_trained_as_it_says(asked, fashion_mnist, here, mutant):
-    (here / "mutant.yaml").write_text(mutant.text)
-    files = [*below(mutant.path), here / "mutant.yaml"]
-    answer, cli = asked(*(f"--config={path}" for path in files))
-    check(mutant, files, answer, cli)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_mutant_is_refused_or_trained_as_it_says(asked, fashion_mnist, here, mutants, subtests, kind):
+    for mutant in mutants[kind]:
+        with subtests.test(mutant.id):
+            (here / "mutant.yaml").write_text(mutant.text())
+            files = [*below(mutant.path), here / "mutant.yaml"]
+            answer, cli = asked(*(f"--config={path}" for path in files))
+            check(mutant, files, answer, cli)
 
 
 # What a config that is not refused says, a real training does.
@@ -339,8 +354,8 @@ TRAINED: dict[tuple[str, Place], Make] = {
 def test_some_are_really_trained(command, result, here, name, place):
     path, limit = catalogue.ROOT / name / "base.yaml", here / "limit.yaml"
     document = yaml.safe_load(path.read_text())
-    ((text, _),) = TRAINED[name, place](document, place, parent_of(document, place)[place[-1]])
-    (here / "mutant.yaml").write_text(text)
+    ((mutated, _),) = TRAINED[name, place](document, place, parent_of(document, place)[place[-1]])
+    (here / "mutant.yaml").write_text(as_text(mutated))
     limit.write_text("trainer: {limit_train_batches: 2}")
     answer = command("fit", f"--config={here / 'mutant.yaml'}", f"--config={limit}", *QUIET)
     assert answer.code == 0, answer.err

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import warnings
 
 import pytest
 
-from experiments.core.commands import parser
 from experiments.core.commands.environment_variables import settle
-from experiments.core.files import run_directory
 
-REPOSITORY = parser.__file__.rpartition("/experiments/")[0]
 INHERITED = {
     # Every cell of a notebook
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
@@ -56,40 +52,6 @@ INHERITED = {
     "HOME": "/nonexistent",
     "TMPDIR": "/nonexistent",
 }
-
-
-@pytest.mark.parametrize("logger", ["TensorBoardLogger", "WandbLogger"])
-def test_a_run_decides_for_itself(here, base_yaml, logger):
-    def fit(name, **inherited):
-        # A run whose curves go to Weights & Biases may say so on the terminal, and no more.
-        arguments = (
-            "{save_dir: ., offline: true}" if logger == "WandbLogger" else "{save_dir: ., name: '', version: ''}"
-        )
-        words = [
-            *("fit", "--config", str(base_yaml), "--config", str(base_yaml.with_name("smoke.yaml"))),
-            *(f"--trainer.default_root_dir={name}", "--data.num_train=256", f"--trainer.logger={logger}"),
-            f"--trainer.logger.init_args={arguments}",
-        ]
-        ended = subprocess.run(
-            [sys.executable, "-m", "experiments", *words],
-            env={**os.environ, "PYTHONPATH": REPOSITORY, **inherited},
-            cwd=here,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert ended.returncode == 0, ended.stderr
-        assert ended.stdout.splitlines()[-1] == name
-        return (here / name / run_directory.METRICS).read_bytes(), ended.stderr
-
-    numbers, _ = fit("plain")
-    found, said = fit("inherited", **INHERITED)
-    assert found == numbers
-    assert "Traceback" not in said
-    if logger == "WandbLogger":
-        runs = [path.name.rpartition("-")[2] for path in here.glob("*/wandb/offline-run-*")]
-        assert len(set(runs)) == 2
-        assert "abcdefgh" not in runs
 
 
 def settled_warning(args):

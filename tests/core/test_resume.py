@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import os
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +13,7 @@ import torch
 import yaml
 from one_fit import run_seed, run_stack
 
-from experiments.core.commands import parser
+from experiments.core.callbacks import Divergence
 from experiments.core.files import checkpoints, run_directory
 from experiments.core.files.checkpoints import LAST, PREVIOUS
 from experiments.core.training import resume
@@ -54,6 +50,7 @@ CASES: dict[str, dict[str, Any]] = {
     "accumulated gradients": {"trainer": {"accumulate_grad_batches": 2}},
     "validation in the middle of an epoch": {"trainer": {"val_check_interval": 3, "check_val_every_n_epoch": None}},
     "early stopping": {
+        "trainer": {"max_epochs": 4},
         "model": model(lr=1.0),
         "callbacks": [{"class_path": "StackableEarlyStopping", "init_args": {"monitor": "val/loss", "patience": 1}}],
     },
@@ -105,7 +102,7 @@ def config(folder: Path, case: dict[str, Any]) -> list[str]:
             "init_args": {"batch_size": 25, "num_train": 200, "num_val": 60, "num_test": 60, **case.get("data", {})},
         },
         "trainer": {
-            "max_epochs": 4,
+            "max_epochs": 3,
             "logger": False,
             "callbacks": [
                 *case.get("callbacks", INSTRUMENTS),
@@ -177,7 +174,7 @@ def test_a_stack_that_is_cut_off_again_and_again(here, cut_after, case, capsys):
     whole, cut = ([here / kind / f"seed={seed}" for seed in SEEDS] for kind in ("whole", "cut"))
     assert run_stack(args, SEEDS, whole) == ""
     # Epochs end, and their rows are written, between what was saved last and the cut.
-    cut_after(iter([2, 9, 12, 7]), every=5)
+    cut_after(iter([2, 9, 7]), every=5)
     assert until_done(lambda: run_stack(args, SEEDS, cut)) >= 2
     assert [bytes_of(directory) for directory in cut] == [bytes_of(directory) for directory in whole]
     assert not (cut[0] / run_directory.RESUME).exists()
@@ -214,7 +211,7 @@ def test_a_run_that_is_cut_off_again_and_again(here, cut_after, case, capsys):
     args = config(here, case)
     run_seed(args, 1000, here / "whole")
     # Epochs end, and their rows are written, between what was saved last and the cut.
-    cut_after(iter([2, 9, 12, 7]), every=5)
+    cut_after(iter([2, 9, 7]), every=5)
     assert until_done(lambda: run_seed(args, 1000, here / "cut")) >= 2
     assert bytes_of(here / "cut") == bytes_of(here / "whole")
     assert not (here / "cut" / run_directory.RESUME).exists()
@@ -283,47 +280,38 @@ def test_no_checkpoint_but_its_own_holds_the_state(here):
     assert ResumePoint.NAME not in stored.get("callbacks", {})
 
 
-DOOR = """
-import sys
-from experiments.core.commands import parser
-from experiments.core.training import resume
-resume.EVERY_SECONDS = 0.05
-if __name__ == "__main__":
-    sys.exit(parser.main(sys.argv[1:]))
-"""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "INT"])
+def test_a_fit_that_is_told_to_end_goes_on_by_the_same_command(command, here, monkeypatch, number):
+    """In this process; with signals from outside, and SIGKILL, it is in `stress/test_processes.py`."""
+    monkeypatch.setattr(resume, "EVERY_SECONDS", 0.0 if number == signal.SIGINT else resume.EVERY_SECONDS)
+    after_batch, told = Divergence.on_train_batch_end, list[int]()
 
+    def tell(self: Divergence, trainer: Any, *args: Any) -> None:
+        after_batch(self, trainer, *args)
+        if trainer.global_step == 9 and not told:
+            told.append(number)
+            signal.raise_signal(number)
 
-@pytest.mark.skipif(sys.platform == "win32", reason="has no SIGTERM")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT], ids=["TERM", "KILL", "INT"])
-def test_a_fit_that_is_told_to_end_goes_on_by_the_same_command(here, number):
-    (config_file,) = config(here, {"trainer": {"max_epochs": 60}, "model": model(dropout=0.3)})
-    (here / "door.py").write_text(DOOR)
-    repository = Path(parser.__file__).resolve().parents[3]
-    environment = {**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-
-    def start(name: str) -> subprocess.Popen[str]:
+    def fit(name: str) -> Any:
         options = [f"--trainer.default_root_dir={here / name}", "--trainer.enable_progress_bar=false"]
-        return subprocess.Popen(
-            [sys.executable, "door.py", "fit", config_file, *options], cwd=here, env=environment,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-        )  # fmt: skip
+        return command("fit", *config(here, {"model": model(dropout=0.3)}), *options)
 
-    process = start("cut")
-    while not (here / "cut" / run_directory.RESUME / PREVIOUS).is_file():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.005)
-    process.send_signal(number)
-    _, err = process.communicate()
-    expected = {signal.SIGTERM: 143, signal.SIGKILL: -signal.SIGKILL, signal.SIGINT: 130}[number]
-    assert process.returncode == expected, err
+    assert fit("whole").code == 0
+    monkeypatch.setattr(Divergence, "on_train_batch_end", tell)
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        answer = fit("cut")
+    finally:
+        signal.signal(signal.SIGINT, handler)  # Lightning ignores Ctrl-C once it has seen it
+    assert answer.code == {signal.SIGTERM: 143, signal.SIGINT: 130}[number], answer.err
+    assert (here / "cut" / run_directory.RESUME / LAST).is_file()
     if number == signal.SIGTERM:
         assert (run_directory.read_result(here / "cut") or {})["status"] == "interrupted"
-        assert "goes on from there" in err
-    for name in ("cut", "whole"):
-        process = start(name)
-        _, err = process.communicate()
-        assert process.returncode == 0, err
+        assert "goes on from there" in answer.err
+    steps = list[int]()
+    monkeypatch.setattr(Divergence, "on_train_batch_end", lambda _, trainer, *__: steps.append(trainer.global_step))
+    assert fit("cut").code == 0
+    assert steps[0] > 1
     assert bytes_of(here / "cut") == bytes_of(here / "whole")
 
 

@@ -11,8 +11,6 @@ import pytest
 from experiments.core.commands import run as runner
 from experiments.core.execution import schedule
 from experiments.core.execution.execute import run_groups
-from experiments.core.execution.tasks import Task
-from experiments.core.execution.workers import Pool
 
 DEFINITION = """
     from experiments.core.definitions import Claim, Experiment
@@ -75,22 +73,3 @@ def test_one_that_cannot_begin_costs_none_of_the_others(three):
     assert answer.code == 2
     assert answer.err == "error: beta: unknown data set 'generated'; valid: moons\n"
     assert all((Path("runs") / name / "verdicts.json").is_file() for name in ("alpha", "tiny"))
-
-
-def test_calls_are_made_by_rank_and_what_a_result_needs_is_asked_before_all_runs(here: Path):
-    check = "experiments.multilabel.checks:bce_is_bernoulli"
-    names = ["later", "sooner", "last"]
-    tasks = [(Task(name, here / name, seed=1, config_hash="", check=check),) for name in names]
-    with Pool(jobs=1) as pool:
-        results = [run_groups(pool, [task], rank) for task, rank in zip(tasks, (1, 0, 1), strict=True)]
-        (there,) = pool.map(finished, [(here,)])
-        assert len(there) <= 1  # the one that a worker was at
-        for result in results:
-            assert [(outcome.status, outcome.error) for _, outcome in result] == [("ok", "")]
-    order = sorted(names, key=lambda name: (here / name / "result.json").stat().st_mtime_ns)
-    assert order == ["sooner", "later", "last"]
-
-
-def finished(place: Path) -> list[Path]:
-    """What a worker sees when it is asked."""
-    return list(place.rglob("result.json"))

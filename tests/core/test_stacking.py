@@ -18,7 +18,7 @@ from experiments.core.training.fit import build_fit
 from lightning_modules.optimization import OPTIMIZERS, PLATEAU, SCHEDULES
 from lightning_modules.stack import clip_gradients
 
-SEEDS = (1000, 1001, 1002)
+SEEDS = (1000, 1001)
 BASE = """
 seed_everything: 1000
 model:
@@ -26,9 +26,9 @@ model:
   init_args: {depth: 3, width: 12, activation: tanh, optimizer: sgd, lr: 0.1}
 data:
   class_path: Digits
-  init_args: {batch_size: 32, num_train: 200, num_val: 100, num_test: 100}
+  init_args: {batch_size: 32, num_train: 150, num_val: 60, num_test: 60}
 trainer:
-  max_epochs: 3
+  max_epochs: 2
   precision: 64-true
   logger: false
   callbacks:
@@ -121,7 +121,7 @@ def assert_same_run(together: Path, alone: Path) -> None:
     one, other = result(together), result(alone)
     for key in ("status", "config_hash", "seed", "epochs", "steps", "data"):
         assert one[key] == other[key], key
-    assert (one["stack"], other["stack"]) == (len(SEEDS), 1)
+    assert (one["stack"], other["stack"]) == (len(list(together.parent.iterdir())), 1)
     assert one["measures"].keys() == other["measures"].keys()
     assert finite(one["measures"]).keys() == finite(other["measures"]).keys()
     assert finite(one["measures"]) == pytest.approx(finite(other["measures"]), rel=1e-8, abs=1e-8)
@@ -187,7 +187,8 @@ def test_every_architecture_that_can_be_stacked(here, model):
 
 def test_perceptrons_count_their_own_updates_and_end_when_they_make_none(here):
     base = of_another("{class_path: Perceptron}").replace("{batch_size: 32,", "{batch_size: 1,")
-    base = base.replace("Digits", "BreastCancer").replace("max_epochs: 3", "max_epochs: 60")
+    base = base.replace("Digits", "BreastCancer").replace("max_epochs: 2", "max_epochs: 60")
+    base = base.replace("num_train: 150", "num_train: 30")
     stop = "{monitor: train/error, stopping_threshold: 1.0e-9, patience: 1000000}"
     together, alone = both(here, [write(here, f"{{class_path: StackableEarlyStopping, init_args: {stop}}}", base)])
     for pair in zip(together, alone, strict=True):
@@ -200,6 +201,7 @@ def test_images_that_are_watched_and_diverge(here):
     model = "{class_path: InputOptimization, init_args: {hidden: [12], pretraining_steps: 20, optimizer: sgd, lr: 1}}"
     watch = "{class_path: InputImage, init_args: {every_n_steps: 4, picture_every_n_steps: 3, record_pictures: true}}"
     args = [write(here, watch, of_another(model)), "--model.lr=1e9", "--model.activation=identity"]
+    args += ["--data.num_train=200", "--trainer.max_epochs=3"]
     together, alone = both(here, args, seeds=(1000, 1001, 1002))
     assert {result(directory)["status"] for directory in together} == {"diverged"}
     for pair in zip(together, alone, strict=True):
@@ -265,9 +267,13 @@ def test_tensorboard_of_a_seed_holds_what_it_holds_alone(here):
             assert found == expected, tag
 
 
+# Of the seeds 1003, 1004 and 1005 the second only.
+DIVERGES = ["--model.activation=relu", "--model.loss=naive_cross_entropy", "--model.lr=10", "--trainer.max_epochs=3"]
+DIVERGES += ["--data.num_train=200", "--data.num_val=100", "--data.num_test=100"]
+
+
 def test_a_seed_that_diverges_ends_at_its_own_step_and_touches_no_other(here):
-    options = ["--model.activation=relu", "--model.loss=naive_cross_entropy", "--model.lr=10"]
-    together, alone = both(here, [write(here), *options], seeds=(1003, 1004, 1005))
+    together, alone = both(here, [write(here), *DIVERGES], seeds=(1003, 1004, 1005))
     assert [result(directory)["status"] for directory in together] == ["ok", "diverged", "ok"]
     for pair in zip(together, alone, strict=True):
         assert_same_run(*pair)
@@ -328,15 +334,14 @@ def test_a_stack_that_fails_says_so_in_every_run(here, monkeypatch):
         run_stack([write(here)], SEEDS, directories)
     for directory in directories:
         found = result(directory)
-        assert (found["status"], found["error"], found["stack"]) == ("failed", "RuntimeError: no more", 3)
+        assert (found["status"], found["error"], found["stack"]) == ("failed", "RuntimeError: no more", len(SEEDS))
 
 
 def test_the_dashboards_of_a_seed_that_ends_early_show_its_last_epoch(here):
     base = BASE.replace(
         "logger: false", "logger: {class_path: CSVLogger, init_args: {save_dir: ., name: '', version: csv}}"
     )
-    options = ["--model.activation=relu", "--model.loss=naive_cross_entropy", "--model.lr=10"]
-    together, alone = both(here, [write(here, base=base), *options], seeds=(1003, 1004, 1005))
+    together, alone = both(here, [write(here, base=base), *DIVERGES], seeds=(1003, 1004, 1005))
     for pair in zip(together, alone, strict=True):
         shown, expected = (_shown(directory / "csv" / "metrics.csv") for directory in pair)
         assert any(name.startswith("test/") for name, _ in shown) == (result(pair[0])["status"] == "ok")

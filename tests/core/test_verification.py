@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,17 +11,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from experiments.core.definitions import Claim
 from experiments.core.execution.workers import Pool
 from experiments.core.files import environment, run_directory
-from experiments.core.grid import catalogue
 from experiments.core.verdicts import reference, verification
 from experiments.core.verdicts.inference import SeedValues
 from experiments.core.verdicts.reference import Reference
 from experiments.core.verdicts.verdicts import judge, read_verdicts
 
-REPOSITORY = catalogue.ROOT.parent
 WORDS = {"statement": "s", "statement_fr": "s", "slide": "s"}
 EFFECT = Claim("L01-a", kind="effect", measure="m", where={}, above=1.0, n=10, **WORDS)
 SHARE = Claim("L02-b", kind="proportion", measure="m", where={}, above=0.5, **WORDS)
@@ -102,17 +99,15 @@ def test_what_another_arithmetic_is():
     assert environment.other_arithmetic(there, here) == f"rounding not recorded -> {measured}"
 
 
-def test_the_fingerprint_of_the_arithmetic_is_that_of_the_processor_and_of_its_libraries():
-    def elsewhere(**variables: str) -> str:
-        code = "import torch; torch.set_num_threads(1)\n"
-        code += "from experiments.core.files.environment import rounding; print(rounding())"
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", **variables}
-        return subprocess.check_output([sys.executable, "-c", code], env=environment, text=True, cwd=REPOSITORY).strip()
-
-    usual = elsewhere()
-    assert elsewhere() == usual
-    # Stands in for another make: the same functions, by other instructions.
-    assert elsewhere(ATEN_CPU_CAPABILITY="default") != usual
+@pytest.mark.parametrize("function", ["exp", "tanh", "erf", "matmul"])
+def test_the_fingerprint_of_the_arithmetic_is_another_where_a_function_rounds_otherwise(monkeypatch, function):
+    """In processes of their own, and by other instructions of the processor, it is in `stress/test_processes.py`."""
+    measured = environment.rounding.__wrapped__
+    usual, usually = measured(), getattr(torch.Tensor, function)
+    assert measured() == usual
+    name = "__matmul__" if function == "matmul" else function
+    monkeypatch.setattr(torch.Tensor, name, lambda *tensors: torch.nextafter(usually(*tensors), torch.zeros(())))
+    assert measured() != usual
 
 
 def test_other_seeds_are_stable_or_flip_or_shift_or_contradict():
@@ -147,14 +142,24 @@ def test_the_summary_counts_and_says_whether_all_is_well():
     assert not verification.summarize([replace(answers[0], answer="different")])["good"]
 
 
+@pytest.fixture(scope="module")
+def kept_runs(tmp_path_factory):
+    """Where `referenced` keeps the runs of its first use."""
+    return tmp_path_factory.mktemp("kept") / "runs"
+
+
 @pytest.fixture
-def referenced(tiny):
-    """The tiny experiment with its own results as the reference, and pages of its own."""
+def referenced(tiny, kept_runs):
+    """The tiny experiment with its own results as the reference, and pages of its own; made once and copied."""
     tiny.edit("experiment.py", "L1-", "L01-")
     tiny.edit("experiment.py", "L2-", "L02-")
     tiny.edit("experiment.py", "L3-", "L03-")
     tiny.edit("experiment.py", "L4-", "L04-")
-    assert tiny.run().code == 0
+    if kept_runs.is_dir():
+        shutil.copytree(kept_runs, "runs")
+    else:
+        assert tiny.run().code == 0
+        shutil.copytree("runs", kept_runs)
     found = tuple(read_verdicts(Path("runs/tiny/verdicts.json")))
     results = tiny_results(tiny)
     values = {name: sample.values.tolist() for name, sample in results.samples.items()}
@@ -164,6 +169,13 @@ def referenced(tiny):
     for name in ("README", "MODULES"):
         (tiny.folder.parent.parent / f"{name}.md").write_text("<!-- summary -->\nold\n<!-- end of summary -->\n")
     return tiny
+
+
+@pytest.fixture
+def ran_again(referenced):
+    """Such an experiment whose runs `verify` has made already."""
+    shutil.copytree("runs/tiny", "runs/verify/tiny")
+    return referenced
 
 
 def tiny_results(tiny):
@@ -183,45 +195,45 @@ def test_verify_runs_beside_the_results_and_finds_them_identical(referenced):
     assert {row["answer"] for row in json.loads(Path("runs/verify/tiny/verify.json").read_text())} == {"identical"}
 
 
-def test_verify_finds_what_changed(referenced):
-    path = referenced.folder / reference.FILE
+def test_verify_finds_what_changed(ran_again):
+    path = ran_again.folder / reference.FILE
     content = json.loads(path.read_text())
     content["values"]["L01-difference"][0] += 0.2
     path.write_text(json.dumps(content))
-    answer = referenced.call("verify", "tiny", "--logger=csv")
+    answer = ran_again.call("verify", "tiny", "--logger=csv")
     assert answer.code == 1
     assert "different: L01-difference" in answer.out
 
 
-def test_verify_says_that_the_reference_comes_from_another_arithmetic(referenced):
-    path = referenced.folder / reference.FILE
+def test_verify_says_that_the_reference_comes_from_another_arithmetic(ran_again):
+    path = ran_again.folder / reference.FILE
     content = json.loads(path.read_text())
     content["values"]["L01-difference"][0] += 0.2
     content["environment"]["flags"]["cpu_capability"] = "NEON"
     path.write_text(json.dumps(content))
-    answer = referenced.call("verify", "tiny", "--logger=csv")
+    answer = ran_again.call("verify", "tiny", "--logger=csv")
     assert answer.code == 0, answer.out
     assert "cpu_capability NEON -> " in answer.out
     assert answer.out.splitlines()[-1].endswith(": 1 stable, 3 identical")
 
 
 @pytest.mark.parametrize(("flag", "code"), [("rounding", 0), (None, 1)])
-def test_an_effect_that_another_arithmetic_moves_is_no_failure(referenced, flag, code):
-    path = referenced.folder / reference.FILE
+def test_an_effect_that_another_arithmetic_moves_is_no_failure(ran_again, flag, code):
+    path = ran_again.folder / reference.FILE
     content = json.loads(path.read_text())
     content["values"]["L01-difference"] = [value + 100 for value in content["values"]["L01-difference"]]
     if flag:
         content["environment"]["flags"][flag] = "0"
     path.write_text(json.dumps(content))
-    answer = referenced.call("verify", "tiny", "--logger=csv")
+    answer = ran_again.call("verify", "tiny", "--logger=csv")
     assert answer.code == code, answer.out
     said = "Other arithmetic than the reference's" if flag else "The arithmetic of the reference: compared seed by seed"
     assert said in answer.out
     assert ("shifted: L01-difference" if flag else "different: L01-difference") in answer.out
 
 
-def test_a_verdict_that_is_contradicted_is_one_under_any_arithmetic(referenced):
-    path = referenced.folder / reference.FILE
+def test_a_verdict_that_is_contradicted_is_one_under_any_arithmetic(ran_again):
+    path = ran_again.folder / reference.FILE
     content = json.loads(path.read_text())
     content["environment"]["flags"]["rounding"] = "0"
     content["values"]["L02-sum"] = [value + 100 for value in content["values"]["L02-sum"]]
@@ -229,7 +241,7 @@ def test_a_verdict_that_is_contradicted_is_one_under_any_arithmetic(referenced):
     assert claim["verdict"] == "CONFIRMED"
     claim["verdict"] = "REFUTED"
     path.write_text(json.dumps(content))
-    answer = referenced.call("verify", "tiny", "--logger=csv")
+    answer = ran_again.call("verify", "tiny", "--logger=csv")
     assert answer.code == 1
     assert "contradiction: L02-sum" in answer.out
 

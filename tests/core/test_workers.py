@@ -11,6 +11,8 @@ from typing import ClassVar
 import pytest
 from pebble import ProcessExpired
 
+from experiments.core.execution.execute import run_groups
+from experiments.core.execution.tasks import Task
 from experiments.core.execution.workers import ATTEMPTS, Pool
 from experiments.core.files.errors import UserError
 
@@ -55,6 +57,15 @@ def test_a_call_is_made_again_if_its_worker_ends_and_never_if_it_raises(here: Pa
     }
 
 
+def test_workers_begin_where_their_parent_was_when_it_asked_for_them(here: Path, monkeypatch: pytest.MonkeyPatch):
+    # A parser is in the folder of the file that it reads: workers that start meanwhile would find no other file.
+    with Pool(jobs=1) as pool:
+        pool.start()
+        (here / "elsewhere").mkdir()
+        monkeypatch.chdir(here / "elsewhere")
+        assert pool.map(os.getcwd, [()]) == [str(here)]
+
+
 def test_calls_that_nobody_waits_for_go_with_the_pool(here: Path):
     with Pool(jobs=1) as pool:
         for _ in range(1000):
@@ -83,3 +94,22 @@ def test_a_worker_lets_go_of_what_a_call_has_made():
     with Pool(jobs=1) as pool:
         pool.submit(make_circle).result()
         assert pool.submit(alive).result() == [False]
+
+
+def test_calls_are_made_by_rank_and_what_a_result_needs_is_asked_before_all_runs(here: Path):
+    check = "experiments.multilabel.checks:bce_is_bernoulli"
+    names = ["later", "sooner", "last"]
+    tasks = [(Task(name, here / name, seed=1, config_hash="", check=check),) for name in names]
+    with Pool(jobs=1) as pool:
+        results = [run_groups(pool, [task], rank) for task, rank in zip(tasks, (1, 0, 1), strict=True)]
+        (there,) = pool.map(finished, [(here,)])
+        assert len(there) <= 1  # the one that a worker was at
+        for result in results:
+            assert [(outcome.status, outcome.error) for _, outcome in result] == [("ok", "")]
+    order = sorted(names, key=lambda name: (here / name / "result.json").stat().st_mtime_ns)
+    assert order == ["sooner", "later", "last"]
+
+
+def finished(place: Path) -> list[Path]:
+    """What a worker sees when it is asked."""
+    return list(place.rglob("result.json"))

@@ -15,8 +15,6 @@ from pathlib import Path
 import pytest
 
 from experiments.core.commands import parser
-from experiments.core.execution.workers import Pool
-from experiments.core.files.errors import interrupts_wait
 
 REPOSITORY = Path(parser.__file__).resolve().parents[3]
 # So many runs that Ctrl-C finds most of them still to be done.
@@ -113,15 +111,6 @@ def kill_a_busy_worker(parent: int) -> None:
         time.sleep(0.01)
 
 
-def test_workers_begin_where_their_parent_was_when_it_asked_for_them(here: Path, monkeypatch: pytest.MonkeyPatch):
-    # A parser is in the folder of the file that it reads: workers that start meanwhile would find no other file.
-    with Pool(jobs=1) as pool:
-        pool.start()
-        (here / "elsewhere").mkdir()
-        monkeypatch.chdir(here / "elsewhere")
-        assert pool.map(os.getcwd, [()]) == [str(here)]
-
-
 def wait_for_the_server(process: subprocess.Popen[str]) -> None:
     """Wait until the process of which workers are copies is there, and imports."""
     while not any(b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children_of(process.pid)):
@@ -140,22 +129,6 @@ def test_ctrl_c_while_workers_start_says_no_more_than_at_any_other_time(start, t
     assert process.returncode == 130, out + err
     assert err == "interrupted; what is finished is kept, and the same command goes on from there\n"
     wait_until_alone(process.pid)
-
-
-def test_ctrl_c_in_the_middle_of_an_import_counts_at_its_end():
-    steps = list[str]()
-
-    def start() -> None:
-        with interrupts_wait():
-            signal.raise_signal(signal.SIGINT)
-            steps.append("imported")
-        steps.append("went on")
-
-    with pytest.raises(KeyboardInterrupt):
-        start()
-    assert steps == ["imported"]
-    with pytest.raises(KeyboardInterrupt):
-        signal.raise_signal(signal.SIGINT)
 
 
 # Presses Ctrl-C when torch begins to be imported, and says at the end whether that was cut off.
@@ -193,16 +166,6 @@ def test_ctrl_c_never_cuts_the_import_of_torch_off(here: Path, words: list[str])
     assert set(done.stdout.splitlines()) == {"whole: True"}
     assert done.stderr.startswith("interrupted")
     assert done.stderr.count("\n") == 1
-
-
-def test_where_ctrl_c_is_ignored_it_stays_so():
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with interrupts_wait():
-            signal.raise_signal(signal.SIGINT)
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds workers in /proc")
