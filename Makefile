@@ -16,7 +16,7 @@
 OPTIONS = $(if $(SCALE),--scale=$(SCALE)) $(if $(SEEDS),--seeds=$(SEEDS)) $(if $(JOBS),--jobs=$(JOBS)) \
           $(if $(LOGGER),--logger=$(LOGGER)) $(if $(DATA),--data=$(DATA)) $(ARGS)
 EXPERIMENT = $(subst -,_,$(EXP))
-PYTEST_ARGS ?= -n 2
+PYTEST_ARGS ?= -n 2 --dist loadfile
 PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
@@ -66,8 +66,8 @@ glossary: environment ## The glossary of MODULES.md again, from the code
 test: environment ## The whole test suite
 	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest $(PYTEST_ARGS) $(ARGS)
 
-test-faults: environment ## Full disks, damaged files, used-up memory: each told in one line, and nothing else lost
-	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest $(PYTEST_ARGS) stress $(ARGS)
+test-faults: environment ## Full disks, damaged files, killed processes; and the slow cases of the tests
+	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest $(PYTEST_ARGS) -m slow stress tests $(ARGS)
 
 test-versions: environment ## The tests on the lowest packages allowed and on newer Pythons; ARGS="lowest 3.12 3.13"
 	@sh stress/versions $(ARGS)

@@ -79,7 +79,7 @@ MUTANTS = [
         "experiments/core/files/environment.py",
         "digest.update(tensor.numpy().tobytes())",
         "pass",
-        f"{CORE}/test_verification.py::test_the_fingerprint_of_the_arithmetic_is_that_of_the_processor_and_of_its_libraries",
+        f"{CORE}/test_verification.py::test_the_fingerprint_of_the_arithmetic_is_another_where_a_function_rounds_otherwise[exp]",
     ),
     # Going on
     Mutant(
@@ -115,7 +115,7 @@ MUTANTS = [
         "experiments/core/execution/workers.py",
         "call.attempts < ATTEMPTS",
         "call.attempts < 1",
-        f"{CORE}/test_run_processes.py::test_a_killed_worker_and_ctrl_c_cost_nothing_but_time",
+        f"{CORE}/test_workers.py::test_a_call_is_made_again_if_its_worker_ends_and_never_if_it_raises",
     ),
     # Stacks
     Mutant(
@@ -662,7 +662,7 @@ MUTANTS = [
         "experiments/core/execution/workers.py",
         "    os.chdir(directory)\n",
         "",
-        f"{CORE}/test_run_processes.py::test_workers_begin_where_their_parent_was_when_it_asked_for_them",
+        f"{CORE}/test_workers.py::test_workers_begin_where_their_parent_was_when_it_asked_for_them",
     ),
     Mutant(
         "one batch that becomes all batches",

@@ -63,10 +63,22 @@ QUIET = ("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=
 LITTLE = ("--trainer.max_epochs=1", "--trainer.check_val_every_n_epoch=1", "--trainer.limit_train_batches=3")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("folder", sorted({path.parent.name for path in OVERLAYS}))
+def test_every_overlay_trains(command, result, fashion_mnist, subtests, folder):
+    """Conditions and overlays of `smoke` train with their topics, those of `full` are built in test_plan."""
+    check_that_they_train(command, result, subtests, [path for path in OVERLAYS if path.parent.name == folder])
+
+
 @pytest.mark.parametrize("folder", sorted({path.parent.name for path in BASES}))
 def test_every_config_trains(command, result, fashion_mnist, subtests, folder):
-    """The files as a student gives them to `fit`: a whole one alone, an overlay on what lies below it."""
-    for path in [path for path in [*BASES, *OTHERS] if path.parent.name == folder]:
+    check_that_they_train(command, result, subtests, [path for path in [*BASES, *WHOLE] if path.parent.name == folder])
+
+
+def check_that_they_train(command, result, subtests, paths: list[Path]) -> None:
+    """Train files as a student gives them to `fit`: a whole one alone, an overlay on what lies below it."""
+    for path in paths:
+        folder = path.parent.name
         with subtests.test(label(path)):
             files = [path] if path in WHOLE and folder == "architectures" else layers(path)
             # A validation after so many steps comes only where there are so many.

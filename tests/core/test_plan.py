@@ -13,6 +13,7 @@ from experiments.core.commands import run as runner
 from experiments.core.execution import tuning
 from experiments.core.execution.planner import Planner, check_tasks
 from experiments.core.grid import catalogue
+from experiments.core.grid.conditions import FIRST_SEED
 from experiments.core.grid.plan import Options, make_plan
 
 
@@ -66,11 +67,11 @@ def test_only_what_differs_stands_in_the_name_of_the_directory(tiny, choice, pla
 def test_every_condition_of_every_experiment_can_be_asked_for_at_full_scale(name):
     plan = make_plan(name, Options(scale="full"))
     assert plan.grid.data == "fashion_mnist" or "fashion_mnist" not in plan.grid.experiment.data
-    planner, values = Planner(plan), tuning.untuned(plan)
+    planner, values, seeds = Planner(plan), tuning.untuned(plan), plan.run_seeds
     for condition in plan.grid.conditions:
         tuned = {plan.tuned_axis: values[condition]} if condition in values else {}
-        tasks = planner.tasks(condition, plan.run_seeds[condition], tuned, plan.directory / condition.name)
-        assert len(tasks) >= 20
+        assert planner.config(condition, tuned)["seed_everything"] == FIRST_SEED
+        assert len(seeds[condition]) >= 20
 
 
 def test_a_scale_may_take_another_data_set_unless_one_is_asked_for(tiny):

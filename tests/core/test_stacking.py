@@ -148,7 +148,18 @@ def assert_same_checkpoint(path: Path, other: Path) -> None:
         torch.testing.assert_close(one["state_dict"][name], value, rtol=1e-8, atol=1e-8, equal_nan=True)
 
 
-@pytest.mark.parametrize(("args", "callback"), CASES.values(), ids=list(CASES))
+# One of each kind; the others are slow.
+QUICK = {"activation relu", "normalization batch before", "optimizer sgd", "optimizer adam"}
+MANY = ("activation", "normalization", "optimizer")
+
+
+@pytest.mark.parametrize(
+    ("args", "callback"),
+    [
+        pytest.param(*case, id=name, marks=pytest.mark.slow if name.startswith(MANY) and name not in QUICK else ())
+        for name, case in CASES.items()
+    ],
+)
 def test_a_stack_leaves_what_its_seeds_leave_alone(here, args, callback):
     together, alone = both(here, [write(here, callback), *args])
     for pair in zip(together, alone, strict=True):

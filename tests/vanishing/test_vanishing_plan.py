@@ -8,7 +8,8 @@ import pytest
 from experiments.core.execution.planner import Planner
 from experiments.core.files import run_directory
 from experiments.core.grid.plan import Options, make_plan
-from experiments.core.training.parsing import ParsedConfig
+from experiments.core.training.config import read_command
+from experiments.core.training.parsing import ParsedConfig, resolve
 
 IMPORTS_FIRST = """
 import {first}
@@ -38,6 +39,15 @@ def test_conditions_that_share_files_are_resolved_as_if_each_were_parsed_alone(t
     assert len(hashes) == len(plan.grid.conditions)
 
 
+def test_one_batch_stays_one_batch():
+    overlay = "experiments/vanishing/initialization.yaml"
+    words = [*("--config", "experiments/vanishing/base.yaml", "--config", overlay), "--trainer.limit_train_batches=1"]
+    trainer = resolve(read_command([*words, "--trainer.limit_test_batches=1.0"]).config)["trainer"]
+    found = [trainer[name] for name in ("limit_train_batches", "limit_val_batches", "limit_test_batches")]
+    assert repr(found) == "[1, 0, 1.0]"
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["lightning", "experiments.core.commands.run", "torchvision.transforms.v2"])
 def test_one_batch_stays_one_batch_whatever_was_imported_before(first):
     code = IMPORTS_FIRST.format(first=first)
