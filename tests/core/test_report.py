@@ -217,23 +217,29 @@ def test_the_terminal_shows_every_claim_whole_in_80_columns(
     lines = capsys.readouterr().out.splitlines()
     assert max(len(line) for line in lines) <= 80
     assert not any(character in "".join(lines) for character in "\x1b…−")
+    text = "\n".join(lines)
     for verdict in results.verdicts:
-        (row,) = [line for line in lines if verdict.id in line.split() and ":" not in line]
-        check_row(row, verdict)
+        check_block(text, verdict)
     words = " ".join(" ".join(lines).split())
     assert wording.summary(results.verdicts) in words
     assert "Exploratory, not the frozen n, seeds, data and scale: all of it." in words
-    assert "L47-equal-depth-4: 1 of 4 seeds have a run that failed or is missing" in words
+    own = words.partition("(L47-equal-depth-4)")[2].partition(" (")[0]
+    assert "1 of 4 seeds have a run that failed or is missing" in own
 
 
-def check_row(row: str, verdict: Verdict) -> None:
-    """A row holds verdict, effect, interval, threshold and n."""
-    assert row.startswith("" if verdict.verdict == "NONE" else verdict.verdict)
-    assert row.split()[-1] == str(verdict.n)
+def check_block(text: str, verdict: Verdict) -> None:
+    """A claim is its verdict and statement, its id in brackets, then effect, interval, threshold and n."""
+    words = " ".join(text.split())
+    word = "" if verdict.verdict == "NONE" else f"{verdict.verdict} "
+    mark = ", control" if verdict.control else ", secondary" if verdict.id == "L47-own-depth-1" else ""
+    before, behind, after = words.partition(f" ({verdict.id}{mark}) ")
+    assert behind
+    assert before.endswith(word + verdict.statement.translate(terminal.PLAIN))
     low, high = wording.interval_of(verdict)
-    for words in (wording.effect_words(verdict), wording.interval_words(low, high)):
-        assert words.replace("−", "-") in row
-    assert ("(c)" in row) == verdict.control
+    numbers = after[: after.index(f"n = {verdict.n}")]
+    for part in (wording.effect_words(verdict), wording.interval_words(low, high), wording.threshold_words(verdict)):
+        assert part.translate(terminal.PLAIN).removeprefix("error ") in numbers
+    assert "(" not in numbers
 
 
 def test_escaping_is_not_lost_on_quotes(results: Results, report: Page) -> None:

@@ -1,4 +1,4 @@
-"""`claims`: what is claimed, as frozen before its run."""
+"""`claims`: list the claims as sentences, each with its id and threshold, as frozen before the run."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ def call(options: argparse.Namespace) -> int:
     for experiment in [options.experiment] if options.experiment else catalogue.names():
         for claim in catalogue.load(experiment).claims:
             given = {"above": claim.above, "below": claim.below, "within ±": claim.within, "tolerance": claim.tolerance}
-            threshold = next(
-                (f"{word} {value:g}" for word, value in given.items() if value is not None), "no threshold"
-            )
-            say(f"{claim.id:24} {claim.kind}, {threshold}, n = {claim.n}: {claim.statement}")
+            words = [f"{word} {value:g}" for word, value in given.items() if value is not None]
+            threshold = words[0] if words else "no threshold"
+            say(f"{claim.statement} ({claim.id} | {claim.kind}, {threshold}, n = {claim.n})")
     return 0

@@ -61,7 +61,7 @@ def verify(name: str, choice: Options, *, only_exact: bool, keep_answers: bool) 
             run_directory.write_json(plan.directory / "verify.json", [asdict(answer) for answer in answers])
             if keep_answers:
                 pages.keep_other_seeds(plan, answers)
-            terminal.print_answers(plan.title, answers)
+            terminal.print_answers(plan.title, answers, {claim.id: claim.statement for claim in claims})
             return 0 if verification.summarize(answers, good)["good"] else 1
 
         return finish

@@ -1,15 +1,14 @@
-"""The verdicts in a terminal: complete in 80 columns, and plain where there is no terminal."""
+"""Print verdicts: complete in 80 columns, without control characters where the output is not a terminal."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
-from experiments.core.definitions import CONFIRMED, FAIL, INCONCLUSIVE, INFERENTIAL, NONE, PASS, REFUTED
+from experiments.core.definitions import CHECKED, CONFIRMED, FAIL, INCONCLUSIVE, INFERENTIAL, NONE, PASS, REFUTED
 from experiments.core.files.errors import printable
 from experiments.core.report import wording
 from experiments.core.verdicts.results import Results
@@ -17,25 +16,30 @@ from experiments.core.verdicts.verdicts import Verdict
 from experiments.core.verdicts.verification import IDENTICAL, SAME, SHOWN, STABLE, Answer, summarize
 
 COLORS = {CONFIRMED: "green", PASS: "green", REFUTED: "red", FAIL: "red", INCONCLUSIVE: "yellow"}
-# Not every encoding that a pipe or an old terminal uses has these.
+# Some encodings of pipes and old terminals lack these characters.
 PLAIN = str.maketrans({"−": "-", "±": "+-", "≤": "<="})
 
 
 def print_verdicts(results: Results) -> None:
-    """Print one row a claim, what is open, and how many claims came out how."""
+    """Print each claim as a sentence with its verdict and numbers, then a summary."""
     console = Console(file=sys.stdout, highlight=False)
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    for heading, right in (("verdict", 0), ("claim", 0), ("effect", 1), ("interval", 0), ("threshold", 0), ("n", 1)):
-        table.add_column(heading, justify="right" if right else "left", overflow="fold")
+    width = max(40, min(console.width, 100))
+    column = max(len(_word(verdict)) for verdict in results.verdicts)
     for verdict in results.verdicts:
-        table.add_row(*_row(verdict), style=COLORS.get(verdict.verdict, ""))
-    console.print(table, markup=False)
+        lines = _block(verdict, column + 2 if column else 0, width)
+        console.print(lines, style=COLORS.get(verdict.verdict, ""), markup=False, soft_wrap=True)
     for line in _below(results):
-        console.print(printable(line.translate(PLAIN)), markup=False)
+        console.print(_wrap(line, "", "", width), markup=False, soft_wrap=True)
 
 
-def print_answers(title: str, answers: Sequence[Answer]) -> None:
-    """Print how the claims of an experiment came out again: counts, and a row for each that is not as it was."""
+def print_answers(title: str, answers: Sequence[Answer], statements: Mapping[str, str]) -> None:
+    """Print how many claims agree with the reference, and one line for each claim that does not.
+
+    Args:
+        title: of the experiment.
+        answers: one a claim.
+        statements: of the claims, by id.
+    """
     console = Console(file=sys.stdout, highlight=False)
     counted = summarize(answers)
     words = [f"{count} {word}" for word, count in counted["counts"].items()]
@@ -44,32 +48,50 @@ def print_answers(title: str, answers: Sequence[Answer]) -> None:
         if a.answer in (IDENTICAL, SAME, SHOWN, STABLE):
             continue
         effects = " -> ".join(wording.number(x).translate(PLAIN) or "none" for x in (a.reference_effect, a.effect))
-        line = printable(f"  {a.answer}: {a.id}: {a.reference} -> {a.verdict}, {effects}")
+        line = printable(f"  {a.answer}: {a.id}: {a.reference} -> {a.verdict}, {effects}: {statements[a.id]}")
         console.print(line, markup=False, soft_wrap=True)
 
 
-def _row(verdict: Verdict) -> list[str]:
-    mark = " (c)" if verdict.control else "" if verdict.primary or verdict.kind not in INFERENTIAL else " (s)"
-    return [
-        "" if verdict.verdict == NONE else verdict.verdict,
-        verdict.id + mark,
-        wording.effect_words(verdict).translate(PLAIN),
-        wording.interval_words(*wording.interval_of(verdict)).translate(PLAIN),
-        # Shorter than on the page: eighty columns hold just these.
-        wording.threshold_words(verdict).translate(PLAIN).replace("within", "in").removeprefix("error "),
-        str(verdict.n),
-    ]
+def _word(verdict: Verdict) -> str:
+    return "" if verdict.verdict == NONE else verdict.verdict
+
+
+def _block(verdict: Verdict, indent: int, width: int) -> str:
+    """Verdict and statement, with the id in brackets; below them the numbers and what remains open."""
+    space, word = " " * indent, _word(verdict)
+    marks = ["control"] if verdict.control else []
+    marks += ["secondary"] if not verdict.primary and not verdict.control and verdict.kind in INFERENTIAL else []
+    statement = f"{verdict.statement} ({', '.join([verdict.id, *marks])})"
+    lines = [_wrap(statement, word.ljust(indent), space, width)]
+    below = space + "  "
+    lines += [_wrap(text, below, below, width) for text in (_numbers(verdict), wording.what_remains(verdict)) if text]
+    return "\n".join(lines)
+
+
+def _numbers(verdict: Verdict) -> str:
+    """Effect with its interval, threshold and number of seeds: `-0.852 [-0.855, -0.849], threshold < -0.3, n = 10`."""
+    measured = f"{wording.effect_words(verdict)} {wording.interval_words(*wording.interval_of(verdict))}".strip()
+    threshold = wording.threshold_words(verdict).removeprefix("error ")
+    parts = [f"error {measured}" if verdict.kind in CHECKED and measured else measured]
+    parts += [f"threshold {threshold}"] if threshold else []
+    parts += [f"n = {verdict.n}"] if verdict.n else []
+    return ", ".join(part for part in parts if part)
+
+
+def _wrap(text: str, first: str, others: str, width: int) -> str:
+    words = printable(text.translate(PLAIN))
+    return textwrap.fill(
+        words, width, initial_indent=first, subsequent_indent=others, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _below(results: Results) -> list[str]:
     verdicts = results.verdicts
     lines = ["", wording.summary(verdicts)]
     if any(verdict.control for verdict in verdicts):
-        lines.append("(c) control: expected to be refuted")
+        lines.append("control: expected to be refuted")
     if any(not verdict.primary and verdict.kind in INFERENTIAL for verdict in verdicts):
-        lines.append("(s) secondary: judged alone at 95 %, outside the family")
-    remarks = [f"{v.id}: {wording.what_remains(v)}" for v in verdicts if wording.what_remains(v)]
-    lines += ["", *remarks] if remarks else []
+        lines.append("secondary: judged alone at 95 %, outside the family")
     if not all(verdict.official for verdict in verdicts):
         some = [v.id for v in verdicts if not v.official]
         which = "all of it" if len(some) == len(verdicts) else ", ".join(some)
