@@ -29,15 +29,9 @@ class Images(InMemoryDataModule):
 
     Training and validation samples are drawn per seed from the official training images; a larger training split
     contains the smaller one of the same seed and changes neither validation nor test samples. The official test images
-<<<<<<< a1510c445047b32b32f18fbfb045de110b4ff7da
-    are shuffled in the same way for every seed and cut into blocks of `num_test`; the test sample of a seed is block
-    `seed % number of blocks`. With 10,000 test images, the seeds 1000 … 1009 have disjoint blocks of 1,000, and the
-    seeds 1000 … 1029 disjoint blocks of 333.
-=======
     are shuffled once, the same way for every seed, and cut into blocks of `num_test`; the test sample of a seed is
     block `seed % number of blocks`. With 10,000 test images, the seeds 1000 … 1009 have disjoint blocks of 1,000, and
     the seeds 1000 … 1029 disjoint blocks of 333.
->>>>>>> 7473b08641df9a2133f3aed04b305e705f64bee0
 
     The files are read from `root` if given, else from the folder of a Debian package or from `data/`, where they are
     downloaded. Their content is verified.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.core.training import fit, parsing
-from experiments.core.training.config import read_command
+from experiments.core.training.command_line import read_command
 
 
 def asked(args: Sequence[str]) -> dict[str, Any]:

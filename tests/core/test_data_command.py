@@ -105,7 +105,9 @@ def test_one_that_is_here_is_read_and_verified(command, here, monkeypatch):
     assert answer.code == 0
     assert MNIST(batch_size=1, seed=0).sha256 in answer.out
     assert "70,000 handwritten digits" in answer.out
-    assert "shuffled in the same way for every seed" in answer.out  # from the class that it has in common with others
+    assert (
+        "shuffled once, the same way for every seed" in answer.out
+    )  # from the class that it has in common with others
     path = here / "data" / "MNIST" / "raw" / "t10k-labels-idx1-ubyte.gz"
     path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes())[:-1]))
     monkeypatch.setattr(MNIST, "source", dataclasses.replace(MNIST.source))  # not the one that was read

@@ -8,7 +8,7 @@ import pytest
 from experiments.core.execution.planner import Planner
 from experiments.core.files import run_directory
 from experiments.core.grid.plan import Options, make_plan
-from experiments.core.training.config import read_command
+from experiments.core.training.command_line import read_command
 from experiments.core.training.parsing import ParsedConfig, resolve
 
 IMPORTS_FIRST = """
@@ -16,7 +16,7 @@ import {first}
 import sys
 sys.argv = sys.argv[:1]
 from experiments.core.training.parsing import resolve
-from experiments.core.training.config import read_command
+from experiments.core.training.command_line import read_command
 trainer = resolve(read_command([
     "--config=experiments/vanishing/base.yaml",
     "--config=experiments/vanishing/initialization.yaml",

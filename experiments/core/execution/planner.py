@@ -33,10 +33,10 @@ class Planner:
 
     def __init__(self, plan: Plan) -> None:
         with interrupts_wait():
-            from experiments.core.training import config, parsing
+            from experiments.core.training import command_line, config, parsing
 
         self.plan = plan
-        self._parsing, self._config = parsing, config
+        self._parsing, self._config, self._command_line = parsing, config, command_line
 
     def tasks(
         self, condition: Condition, seeds: Sequence[int], tuned: Mapping[str, float], directory: Path
@@ -93,7 +93,7 @@ class Planner:
         config: dict[str, Any] = self._config.with_defaults(merged_files(files))
         for override in self.plan.overrides:
             option, _, text = override.partition("=")
-            self._config.lay(config, option, parse_value(text))
+            self._command_line.set_option(config, option, parse_value(text))
         return self._parsing.resolve(config, build=True)
 
     def place_of(self, condition: Condition) -> str:

@@ -29,7 +29,8 @@ from experiments.core.files import run_directory
 from experiments.core.files.checkpoints import CheckpointFiles, read_checkpoint
 from experiments.core.files.errors import UserError, ends_run, say
 from experiments.core.training.classes import description, find_class
-from experiments.core.training.config import Command, read_command, with_defaults
+from experiments.core.training.command_line import Command, read_command
+from experiments.core.training.config import with_defaults
 from experiments.core.training.contradictions import check_built, number_of_steps
 from experiments.core.training.outcome import differences
 from experiments.core.training.parsing import ParsedConfig, one_line, quieten

@@ -24,7 +24,8 @@ from experiments.core.files.errors import UserError, is_out_of_memory
 from experiments.core.grid import catalogue
 from experiments.core.training import allow_list
 from experiments.core.training.classes import find_class
-from experiments.core.training.config import THREADS, check_config, with_defaults, with_modes
+from experiments.core.training.command_line import THREADS
+from experiments.core.training.config import validate_config, with_defaults, with_modes
 from lightning_modules.base import LectureModule
 
 LONGEST = 350  # letters of a report of the parser that nothing shorter stands for
@@ -183,7 +184,7 @@ def _resolve(text: str, build: bool, allowed: str) -> dict[str, Any]:
     del allowed  # what is refused without it must not be found here
     quieten()
     config = json.loads(text)
-    check_config(config)
+    validate_config(config)
     parsed = ParsedConfig(with_defaults(config))
     if build:
         with one_line():
