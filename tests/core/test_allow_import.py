@@ -179,13 +179,13 @@ def test_only_names_can_be_allowed(command, here, base_yaml, line, name):
 )
 def test_nobody_else_is_trusted(path):
     with pytest.raises(UserError, match="is neither this project's nor Lightning's"):
-        allow_list.check_allowed(path)
+        allow_list.validate_allowed(path)
 
 
 def test_workers_know_what_is_allowed():
     allow_list.allow("outside")
     try:
-        program = "from experiments.core.training.allow_list import check_allowed; check_allowed('outside.Net')"
+        program = "from experiments.core.training.allow_list import validate_allowed; validate_allowed('outside.Net')"
         subprocess.run(
             [sys.executable, "-c", program], check=True, env=os.environ, cwd=Path(allow_list.__file__).parents[3]
         )

@@ -50,7 +50,7 @@ class Mutant:
     place: Place
     # The text is made where it is used: thousands are made up for the hundreds that are tried.
     text: Callable[[], str]
-    # What a refusal has to name; nothing where it may be trained as it says.
+    # What a refusal_of has to name; nothing where it may be trained as it says.
     names: str = ""
 
     @property
@@ -102,7 +102,7 @@ def misspelt(word: str) -> str:
     return word + word[-1] if len(word) < 5 else word[:middle] + word[middle + 1 :]
 
 
-# From a document, a place in it and the value there: mutated documents, and what the refusal of each names.
+# From a document, a place in it and the value there: mutated documents, and what the refusal_of of each names.
 Make = Callable[[dict[str, Any], Place, Any], Iterator[tuple[dict[str, Any], str]]]
 
 

@@ -17,7 +17,8 @@ from experiments.core.callbacks import Divergence
 from experiments.core.files import checkpoints, run_directory
 from experiments.core.files.checkpoints import LAST, PREVIOUS
 from experiments.core.training import resume
-from experiments.core.training.resume import ResumePoint, find_resume, is_plain, restore, snapshot
+from experiments.core.training.resume import ResumePoint, find_resume
+from experiments.core.training.state import is_plain, restore, snapshot
 
 SEEDS = (1000, 1001, 1002)
 INSTRUMENTS = [

@@ -279,7 +279,7 @@ def test_after_a_fit_network_hooks_data_and_trainer_are_let_go(here, seeds):
     if len(seeds) > 1:
         model, data = cli.stack(seeds, directories)
     stacking.fit(cli.trainer, model, data)
-    stacking.test_and_seal(cli.trainer, model, data)
+    stacking.test_and_write_results(cli.trainer, model, data)
     parts = [model, model.network, data, cli.trainer, cli.trainer.optimizers[0], *cli.trainer.callbacks]
     watched = [weakref.ref(thing) for thing in parts]
     del cli, model, data, parts

@@ -63,7 +63,7 @@ def test_a_stack_of_one_source_leaves_what_any_stack_leaves(here, config, monkey
     assert run_stack(config, SEEDS, held) == ""
     monkeypatch.setattr(stacking, "LARGE", 0)
     made = []
-    monkeypatch.setattr(cli, "one_source", lambda *given: made.append(stacking.one_source(*given)) or made[-1])
+    monkeypatch.setattr(cli, "shares_inputs", lambda *given: made.append(stacking.shares_inputs(*given)) or made[-1])
     assert run_stack(config, SEEDS, shared) == ""
     assert made == [True]
     for one, other in zip(held, shared, strict=True):
@@ -87,29 +87,29 @@ def test_seeds_that_need_more_memory_than_there_is_are_trained_in_several_fits(h
 
 @pytest.mark.usefixtures("fashion_mnist")
 def test_what_a_seed_takes_is_known_before(here, config):
-    def of_a_seed(*options, seeds=10):
+    def bytes_per_seed(*options, seeds=10):
         built = fit.build_fit(resolve([*config, *options]), 1000, here / "run")
-        return stacking.of_a_seed(built.model, built.datamodule, seeds)
+        return stacking.bytes_per_seed(built.model, built.datamodule, seeds)
 
     samples = (200 + 100 + 100) * (64 * 4 + 8)
     weights = 5 * 4 * (64 * 8 + 8 + 8 * 8 + 8 + 8 * 10 + 10)
     least = samples + weights + 1024 * 4 * (64 + 8 + 8)
-    assert least <= of_a_seed() <= 2 * least
+    assert least <= bytes_per_seed() <= 2 * least
     # Half of the samples are held no more.
     large = ["--data.class_path=FashionMNIST", "--data.size=28", "--data.batch_size=32", "--data.num_train=9000"]
     large += ["--data.num_val=100", "--data.num_test=100"]
     pixels = 9000 * 28 * 28 * 4
-    assert of_a_seed(*large, seeds=2) - of_a_seed(*large, seeds=10) == pixels
+    assert bytes_per_seed(*large, seeds=2) - bytes_per_seed(*large, seeds=10) == pixels
     # A network whose batches are larger than its samples.
     wide = ["--model=Convolutional", "--model.lr=0.1", "--model.dropout=0", "--model.channels=[8]"]
-    assert of_a_seed(*wide) > least + 1024 * 8 * 8 * 8 * 4
+    assert bytes_per_seed(*wide) > least + 1024 * 8 * 8 * 8 * 4
 
 
 @pytest.mark.parametrize(
     ("budget", "expected"), [(0, 1), (1, 1), (3.5, 1), (4.5, 2), (12, 10), (100, 10), (float("inf"), 10)]
 )
 def test_a_stack_has_as_many_seeds_as_fit_beside_what_building_one_takes(monkeypatch, budget, expected):
-    monkeypatch.setattr(stacking, "of_a_seed", lambda *_: 1.0)
+    monkeypatch.setattr(stacking, "bytes_per_seed", lambda *_: 1.0)
     assert stacking.seeds_that_fit(None, None, budget, 10) == expected
 
 

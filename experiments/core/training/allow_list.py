@@ -122,17 +122,17 @@ def _defined(paths: list[str]) -> Iterator[str]:
             yield f"{found.__module__}.{found.__qualname__}"
 
 
-def check_allowed(path: str) -> None:
+def validate_allowed(path: str) -> None:
     """Refuse the dotted path of a class from elsewhere: to resolve it, its module would be imported.
 
     Raises:
         UserError: it is on no list, and nobody has allowed it.
     """
     if not any(f"{path}.".startswith(f"{name}.") for name in importable()):
-        raise UserError(refusal(path))
+        raise UserError(refusal_of(path))
 
 
-def check_word(argument: str, word: str) -> None:
+def validate_word(argument: str, word: str) -> None:
     """Refuse a word that makes the trainer build a class which is on no list; one that it does not know, it refuses.
 
     Raises:
@@ -146,7 +146,7 @@ def check_word(argument: str, word: str) -> None:
         )
 
 
-def refusal(path: str) -> str:
+def refusal_of(path: str) -> str:
     """What is said of a dotted path that is on no list."""
     package = next((package for package in SUPPORTED if path.startswith(f"{package}.")), None)
     name = path.rpartition(".")[2]

@@ -19,7 +19,7 @@ import datamodules
 import experiments.core.callbacks
 import lightning_modules
 from experiments.core.files.errors import UserError, check_known, nearest
-from experiments.core.training.allow_list import SUPPORTED, check_allowed
+from experiments.core.training.allow_list import SUPPORTED, validate_allowed
 
 KNOWN_CLASSES = {
     "model": [lightning_modules],
@@ -55,11 +55,11 @@ def find_class(kind: str, name: str) -> type:
         for package in KNOWN_CLASSES[kind]:
             if name in package.__all__:
                 if package.__name__ in SUPPORTED:
-                    check_allowed(f"{package.__name__}.{name}")
+                    validate_allowed(f"{package.__name__}.{name}")
                 found: type = getattr(package, name)
                 return found
         check_known(kind if kind != "data" else "data set", name, known_names(kind))
-    check_allowed(name)
+    validate_allowed(name)
     module_name, _, class_name = name.rpartition(".")
     try:
         module = importlib.import_module(module_name)

@@ -31,16 +31,16 @@ from experiments.core.files.errors import UserError, ends_run, say
 from experiments.core.training.classes import description, find_class
 from experiments.core.training.command_line import Command, read_command
 from experiments.core.training.config import with_defaults
-from experiments.core.training.contradictions import check_built, number_of_steps
+from experiments.core.training.contradictions import number_of_steps, validate_built
 from experiments.core.training.outcome import differences
-from experiments.core.training.parsing import ParsedConfig, one_line, quieten
+from experiments.core.training.parsing import ParsedConfig, as_user_error, silence_lightning
 from experiments.core.training.stacking import (
     fit,
-    has_learnt,
-    one_source,
-    refuse,
+    has_stepped,
+    shares_inputs,
     stack_of,
-    test_and_seal,
+    test_and_write_results,
+    validate_stackable_fit,
 )
 from lightning_modules.base import LectureModule
 from lightning_modules.stack import NotStackableError, Stack
@@ -87,7 +87,7 @@ class LectureCLI(ParsedConfig):
 
     def instantiate_classes(self) -> None:
         """Build everything and load the data: a mistake shows here, before anything is written."""
-        with one_line():
+        with as_user_error():
             LightningCLI.instantiate_classes(self)
             if self.datamodule is not None:
                 self.datamodule.prepare_data()
@@ -96,7 +96,7 @@ class LectureCLI(ParsedConfig):
                 self.model.set_sizes(self.datamodule)
             if isinstance(self.model, LectureModule) and isinstance(self.datamodule, InMemoryDataModule):
                 self.model.validate_batch(self.datamodule.smallest_batch())
-                check_built(self.trainer, self.model, self.datamodule, self.config.trainer.precision)
+                validate_built(self.trainer, self.model, self.datamodule, self.config.trainer.precision)
         if self.checkpoint is not None:
             steps = number_of_steps(self.trainer, self.datamodule) if self.stage == "fit" else None
             _check_checkpoint(self.checkpoint, self.model, steps)
@@ -116,7 +116,7 @@ class LectureCLI(ParsedConfig):
             fit(self.trainer, self.model, self.datamodule, self.checkpoint)
             self.after_fit()
         except (UserError, ValueError, ImportError, MisconfigurationException) as error:
-            before = not has_learnt(self.trainer)
+            before = not has_stepped(self.trainer)
             if not before and not isinstance(error, MisconfigurationException):
                 raise
             if before and self.run_dir.is_dir():
@@ -126,7 +126,7 @@ class LectureCLI(ParsedConfig):
     def after_fit(self) -> None:
         """Test the best weights, if some were kept, and seal the run."""
         for recorder in callbacks_of(self.trainer, Recorder):  # fast_dev_run leaves no files
-            test_and_seal(self.trainer, self.model, self.datamodule)
+            test_and_write_results(self.trainer, self.model, self.datamodule)
             for line in differences(self.trainer, self.model, self.datamodule):
                 print(line, file=sys.stderr)
             step = recorder.diverged_at(self.trainer)
@@ -159,12 +159,12 @@ class LectureCLI(ParsedConfig):
         Raises:
             NotStackableError: the seeds cannot be trained in one fit.
         """
-        refuse(self.trainer, self.model, self.datamodule)
+        validate_stackable_fit(self.trainer, self.model, self.datamodule)
         for kind in ("model", "data"):
             # Alone, a network draws its dropout by the run's seed, and in a stack by its own.
             if (self.resolved[kind].get("init_args") or {}).get("seed") is not None:
                 raise NotStackableError(f"{kind}.seed is that of every run")
-        reading = {"in_memory": False, "workers": 0} if one_source(self.datamodule, len(seeds)) else {}
+        reading = {"in_memory": False, "workers": 0} if shares_inputs(self.datamodule, len(seeds)) else {}
         data = [] if reading else [self.datamodule]
         for seed in seeds[len(data) :]:
             part = replace(self.datamodule, seed=seed, **reading)
@@ -210,7 +210,7 @@ def run_cli(subcommand: str, args: Sequence[str]) -> None:
     Raises:
         UserError: something asked for is wrong; nothing was written.
     """
-    quieten()
+    silence_lightning()
     command = read_command(args, fits=subcommand == "fit")
     # One, unless asked otherwise: a sum split over threads rounds otherwise, and a run must repeat bit for bit.
     torch.set_num_threads(command.threads)

@@ -76,7 +76,7 @@ def read_command(args: Sequence[str], *, fits: bool = True) -> Command:
         if kind in KNOWN_CLASSES and name:
             find_class(kind, name)
         elif "." in name:
-            allow_list.check_allowed(name)
+            allow_list.validate_allowed(name)
     config: dict[str, Any] = {}
     # Arguments of model and data classes that a later file or option has replaced.
     dropped: dict[str, dict[str, Any]] = {"model": {}, "data": {}}

@@ -22,7 +22,7 @@ from experiments.core.files.errors import UserError, listed, nearest
 from experiments.core.files.yaml import as_list, check_texts
 from experiments.core.training import allow_list
 from experiments.core.training.classes import defaults_of, find_class, known_names, parameter_of
-from experiments.core.training.contradictions import check_training
+from experiments.core.training.contradictions import validate_trainer
 from lightning_modules.metrics import metric_modes
 
 # Used where a config names no logger, no checkpoint callback or no `Divergence`.
@@ -132,7 +132,7 @@ def validate_config(config: Mapping[str, Any], *, fits: bool = True) -> None:
         _validate_value(f"trainer.{key}", Trainer, key, value)
         _validate_paths(value, named=key in NAMING)
     validate_parts(config)
-    check_training(trainer, fits=fits)
+    validate_trainer(trainer, fits=fits)
 
 
 def validate_parts(config: Mapping[str, Any]) -> None:
@@ -140,11 +140,11 @@ def validate_parts(config: Mapping[str, Any]) -> None:
     trainer = as_mapping("trainer", config.get("trainer"))
     words = {key: word for key in allow_list.WORDS if re.fullmatch("[a-z0-9_]+", word := str(trainer.get(key)))}
     for key, word in words.items():
-        allow_list.check_word(key, word)
+        allow_list.validate_word(key, word)
     for part in as_list(trainer.get("plugins")):
         name = as_block(part).get("class_path") if isinstance(part, str | dict) else None
         if isinstance(name, str) and "." not in name:
-            allow_list.check_allowed(f"lightning.pytorch.plugins.{name}")
+            allow_list.validate_allowed(f"lightning.pytorch.plugins.{name}")
     for key, kind in KINDS.items():
         given = None if key in words else trainer.get(key)
         for index, part in enumerate(given if isinstance(given, list) else [given]):
@@ -206,7 +206,7 @@ def _validate_value(key: str, cls: type, name: str, value: Any) -> None:
 def _validate_paths(value: Any, *, named: bool) -> None:
     """Refuse every class path that is not on the allow-list, at any depth, before the parser imports it."""
     if isinstance(value, str) and named and allow_list.PATH.fullmatch(value):
-        allow_list.check_allowed(value)
+        allow_list.validate_allowed(value)
     elif isinstance(value, dict):
         for key, item in value.items():
             _validate_paths(item, named=key == "class_path" or named)

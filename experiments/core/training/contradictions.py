@@ -49,7 +49,7 @@ FIXED: dict[str, tuple[tuple[Any, ...], str]] = {
 }
 
 
-def check_training(trainer: Mapping[str, Any], *, fits: bool) -> None:
+def validate_trainer(trainer: Mapping[str, Any], *, fits: bool) -> None:
     """Refuse numbers out of range, keys without effect, and a training without an end.
 
     Args:
@@ -114,7 +114,7 @@ def _check_length(trainer: Mapping[str, Any]) -> None:
         )
 
 
-def check_built(trainer: Trainer, module: LectureModule, data: InMemoryDataModule, precision: Any) -> None:
+def validate_built(trainer: Trainer, module: LectureModule, data: InMemoryDataModule, precision: Any) -> None:
     """Refuse a precision that the device lacks, limits that leave nothing, and monitors that cannot do their work.
 
     Args:

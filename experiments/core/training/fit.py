@@ -11,11 +11,11 @@ import torch
 
 from datamodules.base import InMemoryDataModule
 from experiments.core.training.cli import LectureCLI
-from experiments.core.training.parsing import quieten
+from experiments.core.training.parsing import silence_lightning
 from experiments.core.training.stacking import (
     fit,
     seeds_that_fit,
-    test_and_seal,
+    test_and_write_results,
 )
 from lightning_modules.base import LectureModule
 from lightning_modules.stack import NotStackableError
@@ -36,7 +36,7 @@ def build_fit(config: Mapping[str, Any], seed: int, directory: Path) -> LectureC
     Raises:
         UserError: something asked for is wrong.
     """
-    quieten()
+    silence_lightning()
     torch.set_num_threads(1)
     trainer = {**config["trainer"], **QUIET, "default_root_dir": str(directory)}
     callbacks = trainer["callbacks"]
@@ -75,5 +75,5 @@ def fit_seeds(
         except NotStackableError as error:
             return str(error)
     fit(cli.trainer, model, data)
-    test_and_seal(cli.trainer, model, data)
+    test_and_write_results(cli.trainer, model, data)
     return ""

@@ -121,7 +121,7 @@ class ParsedConfig(LightningCLI):
         try:
             self.config = parser.parse_object(args) if isinstance(args, dict) else parser.parse_args(args)  # type: ignore[arg-type]
         except argparse.ArgumentError as error:
-            raise UserError(condense(str(error))) from None
+            raise UserError(shorten_parser_error(str(error))) from None
         for function in _functions(self.config):
             raise UserError(f"a config names classes and no functions, such as {function}")
 
@@ -182,12 +182,12 @@ def resolve(config: Mapping[str, Any], *, build: bool = False) -> dict[str, Any]
 @functools.lru_cache(maxsize=256)
 def _resolve(text: str, build: bool, allowed: str) -> dict[str, Any]:
     del allowed  # what is refused without it must not be found here
-    quieten()
+    silence_lightning()
     config = json.loads(text)
     validate_config(config)
     parsed = ParsedConfig(with_defaults(config))
     if build:
-        with one_line():
+        with as_user_error():
             built = parsed.parser.instantiate_classes(parsed.config)
             if isinstance(built.model, LectureModule):
                 built.model.set_sizes(built.data)
@@ -200,7 +200,7 @@ def load_data(section: Mapping[str, Any], seed: int) -> None:
     Raises:
         UserError: the data are neither on this machine nor to be had.
     """
-    with one_line():
+    with as_user_error():
         _data(section, seed).setup("fit")
 
 
@@ -211,7 +211,7 @@ def build(config: Mapping[str, Any], seed: int) -> LightningModule:
         UserError: a value is out of range.
     """
     model, data = config["model"], config["data"]
-    with one_line():
+    with as_user_error():
         module: LightningModule = find_class("model", model["class_path"])(**model["init_args"])
         if isinstance(module, LectureModule):
             module.set_sizes(_data(data, seed))
@@ -223,7 +223,7 @@ def _data(section: Mapping[str, Any], seed: int) -> LightningDataModule:
     return module
 
 
-def quieten() -> None:
+def silence_lightning() -> None:
     """Leave out what Lightning says at every run and nobody acts on; warnings that matter stay."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -237,11 +237,11 @@ def quieten() -> None:
     warnings.filterwarnings("ignore", message="The dirpath has changed")
 
 
-def condense(message: str) -> str:
+def shorten_parser_error(message: str) -> str:
     """Reduce a parser's report, tens of lines for one wrong value, to the key, what was expected and what was given."""
     denied = re.search(r"Importing '([^']+)' is not allowed", message)
     if denied:
-        return allow_list.refusal(denied[1])
+        return allow_list.refusal_of(denied[1])
     keys = re.findall(r'[Kk]ey "([^"]+)"', message)
     missing = re.search(r"class_path '(?:\w+\.)*(\w+)':\s+the following arguments are required: ([^\n]+)", message)
     if keys and missing:
@@ -267,7 +267,7 @@ def condense(message: str) -> str:
 
 
 @contextlib.contextmanager
-def one_line() -> Iterator[None]:
+def as_user_error() -> Iterator[None]:
     """Turn what a class says about its arguments into a user's mistake, in one line."""
     try:
         yield

@@ -54,25 +54,25 @@ def fit(
         recorder.resumed = begun is not None
     start = begun or checkpoint
     trainer.fit(model, datamodule=data, ckpt_path=start, weights_only=True)
-    _check_learnt(trainer)
+    _validate_stepped(trainer)
 
 
-def has_learnt(trainer: Trainer) -> bool:
+def has_stepped(trainer: Trainer) -> bool:
     """Whether a fit has made a step; one that was resumed has those from before."""
     # A callback can make steps that do not count, and a checkpoint can bring its own.
     return trainer.global_step > 0 and any(recorder.applied.steps for recorder in callbacks_of(trainer, Recorder))
 
 
-def _check_learnt(trainer: Trainer) -> None:
-    if callbacks_of(trainer, Recorder) and not has_learnt(trainer):
+def _validate_stepped(trainer: Trainer) -> None:
+    if callbacks_of(trainer, Recorder) and not has_stepped(trainer):
         raise UserError("the training ended without a step, and there is no result")
 
 
-def test_and_seal(trainer: Trainer, model: LightningModule, data: LightningDataModule | None) -> None:
+def test_and_write_results(trainer: Trainer, model: LightningModule, data: LightningDataModule | None) -> None:
     """Test the best weights of each run, if some were kept and it is sound, and write its result.
 
     Raises:
-        UserError: a callback has made the trainer delete_resume its steps.
+        UserError: a callback has made the trainer forget its steps.
     """
     (recorder,) = callbacks_of(trainer, Recorder)
     modules: Sequence[LightningModule] = model.plain if isinstance(model, Stack) else [model]
@@ -88,7 +88,7 @@ def test_and_seal(trainer: Trainer, model: LightningModule, data: LightningDataM
         if checkpoint.best_model_path and sound[0]:
             trainer.test(model, data, ckpt_path=checkpoint.best_model_path, verbose=False, weights_only=True)
             break
-    _check_learnt(trainer)
+    _validate_stepped(trainer)
     recorder.finish(trainer, modules, data_of_each(trainer) or [None])
     delete_resume(recorder.runs[0].directory)
 
@@ -100,7 +100,7 @@ def stack_of(
     runs: Sequence[RunRecord],
     loggers: Sequence[Sequence[Logger]],
 ) -> tuple[Stack, StackedData]:
-    """Put several seeds together, for `fit` and `test_and_seal`; the trainer was built for the first.
+    """Put several seeds together, for `fit` and `test_and_write_results`; the trainer was built for the first.
 
     Args:
         trainer: that `refuse` has let pass.
@@ -125,7 +125,7 @@ def stack_of(
     return stack, StackedData(data)  # type: ignore[arg-type]
 
 
-def refuse(trainer: Trainer, module: LightningModule, data: LightningDataModule | None) -> None:
+def validate_stackable_fit(trainer: Trainer, module: LightningModule, data: LightningDataModule | None) -> None:
     """Refuse what a stack does not do as separate runs would.
 
     Raises:
@@ -155,13 +155,13 @@ def _check_stackable(callbacks: Sequence[Callback], stack: Stack) -> None:
             raise NotStackableError(f"{type(callback).__name__} needs layers that compute for all networks")
 
 
-def one_source(data: InMemoryDataModule, seeds: int) -> bool:
+def shares_inputs(data: InMemoryDataModule, seeds: int) -> bool:
     """Whether so many seeds read their training inputs from one source, and hold none."""
     plain = data.in_memory and not data.permute and data.augmentation is None
     return plain and seeds * data.train[0].nbytes > LARGE
 
 
-def of_a_seed(model: LectureModule, data: InMemoryDataModule, seeds: int) -> int:
+def bytes_per_seed(model: LectureModule, data: InMemoryDataModule, seeds: int) -> int:
     """Bytes that one more seed adds to a stack: its samples, its weights, and what a batch keeps for the gradient.
 
     Args:
@@ -185,10 +185,10 @@ def of_a_seed(model: LectureModule, data: InMemoryDataModule, seeds: int) -> int
     del outputs
     weights = sum(int(tensor.nbytes) for tensor in model.state_dict().values())
     batch = max(int(data.batch_size), EVALUATION_BATCH_SIZE)
-    held = data.nbytes - (data.train[0].nbytes if one_source(data, seeds) else 0)
+    held = data.nbytes - (data.train[0].nbytes if shares_inputs(data, seeds) else 0)
     return held + COPIES_OF_WEIGHTS * weights + sum(kept.values()) // len(inputs) * batch
 
 
 def seeds_that_fit(model: LectureModule, data: InMemoryDataModule, budget: float, seeds: int) -> int:
     """How many of some seeds a stack may have within so many bytes, one at least."""
-    return max(1, int(min(budget / of_a_seed(model, data, seeds), seeds + TRANSIENT)) - TRANSIENT)
+    return max(1, int(min(budget / bytes_per_seed(model, data, seeds), seeds + TRANSIENT)) - TRANSIENT)
