@@ -1,4 +1,4 @@
-"""Which classes a config may name: the parser imports nothing else. Standard library only."""
+"""The import allow-list: the classes that a config may name. Standard library only."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from experiments.core.files.errors import UserError
 from experiments.core.grid import catalogue
 
 OURS = ("lightning_modules", "datamodules", "experiments")
-# Of Lightning's own classes, those that a config may name: a run with them does what its config says, its files say
-# what it did, and it can be repeated and resumed. Each was tried.
+# Lightning's classes that a config may name. Each was tried: runs with it are recorded, repeated and resumed exactly.
 SUPPORTED: dict[str, tuple[str, ...]] = {
     "lightning.pytorch.callbacks": (
         "EarlyStopping",
@@ -29,7 +28,7 @@ SUPPORTED: dict[str, tuple[str, ...]] = {
     "lightning.pytorch.accelerators": (),
     "lightning.pytorch.plugins": (),
 }
-# Words that the trainer takes in the place of a class, by its argument.
+# Words that the trainer accepts instead of a class, by argument.
 WORDS: dict[str, tuple[str, ...]] = {
     "accelerator": ("auto", "cpu", "cuda", "gpu", "mps"),
     "profiler": ("advanced", "pytorch", "simple"),
@@ -40,7 +39,7 @@ _FUNCTION = "it takes a function, and a config names none"
 _ONE_DEVICE = "data in memory feed one device"
 _SERVICE = "its numbers are kept by a service, and not in the run's directory"
 _WEIGHTS = "the weights that are validated are not those that are kept"
-# Why others are not supported.
+# Reasons why other classes are not supported.
 REASONS = {
     "BackboneFinetuning": _FUNCTION,
     "BaseFinetuning": _BASE,
@@ -78,19 +77,19 @@ REASONS = {
 }
 _UNTRIED = "nobody has tried whether its runs are recorded, repeated and resumed"
 HELP = "packages, modules or classes besides this project's and Lightning's that a config may name: mine,other.nets"
-# What `--allow-import` names, for this process and the workers that it starts.
+# Holds the value of `--allow-import` for this process and its workers.
 _VARIABLE = "RUNNABLE_LECTURE_ALLOW_IMPORT"
 PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 
 
 def allow(names: str) -> None:
-    """Let the named packages, modules or classes be imported, in place of those named before.
+    """Allow these packages, modules or classes, instead of those allowed before.
 
     Args:
-        names: dotted names, separated by commas; an empty text for none.
+        names: dotted names, separated by commas; may be empty.
 
     Raises:
-        UserError: one is no dotted name.
+        UserError: one is not a dotted name.
     """
     for name in names.split(",") if names else []:
         if not all(word.isidentifier() for word in name.split(".")):
@@ -101,12 +100,12 @@ def allow(names: str) -> None:
 
 
 def allowed() -> str:
-    """What may be imported besides the usual, as `allow` was told."""
+    """Return the names that `allow` has set."""
     return os.environ.get(_VARIABLE, "")
 
 
 def importable() -> list[str]:
-    """Packages, modules and classes that a config may name."""
+    """Return the packages, modules and classes that a config may name."""
     topics = [f"experiments.{name}" for name in ("core.callbacks", *catalogue.names())]
     classes = [f"{package}.{name}" for package, names in SUPPORTED.items() for name in names]
     named = [*classes, *filter(None, allowed().split(","))]
@@ -114,7 +113,7 @@ def importable() -> list[str]:
 
 
 def _defined(paths: list[str]) -> Iterator[str]:
-    """Where classes are defined that a package hands on: the parser asks for that path too. Nothing is imported."""
+    """Yield the paths where re-exported classes are defined, which the parser asks for too; import nothing."""
     for path in paths:
         module, _, name = path.rpartition(".")
         found = getattr(sys.modules.get(module), name, None)
@@ -123,20 +122,20 @@ def _defined(paths: list[str]) -> Iterator[str]:
 
 
 def validate_allowed(path: str) -> None:
-    """Refuse the dotted path of a class from elsewhere: to resolve it, its module would be imported.
+    """Refuse a class path that is not on the allow-list, before its module is imported.
 
     Raises:
-        UserError: it is on no list, and nobody has allowed it.
+        UserError: the path is not allowed.
     """
     if not any(f"{path}.".startswith(f"{name}.") for name in importable()):
         raise UserError(refusal_of(path))
 
 
 def validate_word(argument: str, word: str) -> None:
-    """Refuse a word that makes the trainer build a class which is on no list; one that it does not know, it refuses.
+    """Refuse a word for which the trainer would build an unsupported class; the trainer refuses unknown words.
 
     Raises:
-        UserError: it stands for such a class.
+        UserError: the class is not supported.
     """
     known = {"accelerator": ("tpu",), "profiler": ("xla",)}.get(argument, (word,))
     if word in known and word not in WORDS[argument] and "lightning" not in allowed().split(","):
@@ -147,7 +146,7 @@ def validate_word(argument: str, word: str) -> None:
 
 
 def refusal_of(path: str) -> str:
-    """What is said of a dotted path that is on no list."""
+    """Return the message that refuses a class path."""
     package = next((package for package in SUPPORTED if path.startswith(f"{package}.")), None)
     name = path.rpartition(".")[2]
     if package and name[:1].isupper():

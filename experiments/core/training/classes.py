@@ -1,4 +1,4 @@
-"""Classes by their short name or path, and what their constructors take."""
+"""Finds classes by short name or path, and the arguments of their constructors."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ BASES: dict[str, type] = {
 
 
 def known_names(kind: str) -> list[str]:
-    """The short names of a kind's classes that a config may name, ours first."""
+    """Return the short names of the classes of a kind that a config may name, this project's first."""
     packages = KNOWN_CLASSES[kind]
     return [name for package in packages for name in SUPPORTED.get(package.__name__, package.__all__)]
 
@@ -49,7 +49,7 @@ def find_class(kind: str, name: str) -> type:
     """Resolve a short name or a dotted path to a class.
 
     Raises:
-        UserError: the name is unknown, or the path is not one that a config may name.
+        UserError: the name is unknown, or a config may not name this path.
     """
     if "." not in name:
         for package in KNOWN_CLASSES[kind]:
@@ -78,7 +78,7 @@ def find_class(kind: str, name: str) -> type:
 
 @functools.cache
 def defaults_of(cls: type) -> dict[str, Any]:
-    """The arguments of a constructor with their defaults, as the parser finds them: also those that it hands on."""
+    """Return the arguments of a constructor with their defaults, including those it passes on through `**kwargs`."""
     parser = jsonargparse.ArgumentParser()
     parser.add_class_arguments(cls, "it", fail_untyped=False)
     found = parser.get_defaults(skip_validation=True).get("it")
@@ -86,7 +86,7 @@ def defaults_of(cls: type) -> dict[str, Any]:
 
 
 def parameter_of(cls: type, name: str) -> inspect.Parameter | None:
-    """An argument as the nearest constructor declares it that names it."""
+    """Return the declaration of an argument by the nearest constructor in the class hierarchy."""
     for ancestor in inspect.getmro(cls):
         parameter = inspect.signature(vars(ancestor).get("__init__", object.__init__)).parameters.get(name)
         if parameter is not None:
@@ -95,7 +95,7 @@ def parameter_of(cls: type, name: str) -> inspect.Parameter | None:
 
 
 def default_of(cls: type, name: str) -> object:
-    """Default of a constructor's argument, its own or that of the constructor its `**kwargs` are handed on to."""
+    """Return the default of a constructor's argument, its own or an inherited one."""
     parameter = parameter_of(cls, name)
     if parameter is None:
         raise AttributeError(f"{cls.__name__} has no argument {name}")
@@ -103,6 +103,6 @@ def default_of(cls: type, name: str) -> object:
 
 
 def description(cls: type) -> str:
-    """What a class says about itself, without its arguments: the parser's help has those, and no more than a line."""
+    """Return the docstring of a class without its arguments, which the parser's help shows."""
     doc = inspect.getdoc(cls) or ""
     return re.split(r"\n\n(?:Args|Raises|Returns):\n", doc)[0]

@@ -1,4 +1,4 @@
-"""The Lightning CLI of the lecture: the one way to train, for a student and for the grid alike."""
+"""The Lightning CLI of this project: a student and the grid train through it."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ RUNS = Path("runs")
 
 
 class LectureCLI(ParsedConfig):
-    """The Lightning CLI with one directory a run, and a result at its end.
+    """A Lightning CLI with one directory a run, which ends with a `result.json`.
 
     Args:
         config: see `ParsedConfig`; `trainer.default_root_dir` is the directory of the run.
         subcommand: fit, validate, test or predict.
-        checkpoint: to begin from, or to evaluate.
+        checkpoint: to start from, or to evaluate.
         parsed: see `ParsedConfig`.
 
     Raises:
-        UserError: something asked for is wrong; nothing was written.
+        UserError: the command cannot be carried out; nothing was written.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class LectureCLI(ParsedConfig):
         super().__init__(config, subcommand, parsed=parsed)
 
     def before_instantiate_classes(self) -> None:
-        """Place what loggers and callbacks write inside the run's directory."""
+        """Set the directories of loggers and callbacks to the run's directory."""
         trainer = self.config.trainer
         self.run_dir = Path(trainer.default_root_dir or ".")
         self.save_config_kwargs = {"run_dir": self.run_dir, "stored_config": self.resolved}
@@ -86,7 +86,7 @@ class LectureCLI(ParsedConfig):
         _place(trainer, self.run_dir)
 
     def instantiate_classes(self) -> None:
-        """Build everything and load the data: a mistake shows here, before anything is written."""
+        """Build all objects and load the data; this finds mistakes before anything is written."""
         with as_user_error():
             LightningCLI.instantiate_classes(self)
             if self.datamodule is not None:
@@ -102,7 +102,7 @@ class LectureCLI(ParsedConfig):
             _check_checkpoint(self.checkpoint, self.model, steps)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Hand the trainer its numbers in the types they were given in, and the writer of whole checkpoints."""
+        """Give the trainer its numbers in their original types, and the plugin that writes checkpoints atomically."""
         plugins = self.config_init.trainer.plugins or []
         plugins = [*(plugins if isinstance(plugins, list) else [plugins]), CheckpointFiles()]
         try:
@@ -111,7 +111,7 @@ class LectureCLI(ParsedConfig):
             raise UserError(" ".join(str(error).split())) from error
 
     def fit(self) -> None:
-        """Train; what shows before the first step only, or at the first look at a metric, is a user's mistake too."""
+        """Train. An error before the first step, or about a monitored metric, is a mistake in the config."""
         try:
             fit(self.trainer, self.model, self.datamodule, self.checkpoint)
             self.after_fit()
@@ -124,7 +124,7 @@ class LectureCLI(ParsedConfig):
             raise UserError(" ".join(str(error).split())) from error
 
     def after_fit(self) -> None:
-        """Test the best weights, if some were kept, and seal the run."""
+        """Test the best weights and write the result."""
         for recorder in callbacks_of(self.trainer, Recorder):  # fast_dev_run leaves no files
             test_and_write_results(self.trainer, self.model, self.datamodule)
             for line in differences(self.trainer, self.model, self.datamodule):
@@ -154,26 +154,26 @@ class LectureCLI(ParsedConfig):
         say(path)
 
     def stack(self, seeds: Sequence[int], directories: Sequence[Path]) -> tuple[Stack, StackedData]:
-        """Put other seeds beside the CLI's own, the first, to be trained by its trainer.
+        """Stack further seeds with the first, for which this CLI was built.
 
         Raises:
             NotStackableError: the seeds cannot be trained in one fit.
         """
         validate_stackable_fit(self.trainer, self.model, self.datamodule)
         for kind in ("model", "data"):
-            # Alone, a network draws its dropout by the run's seed, and in a stack by its own.
+            # In a stack, dropout is drawn from the module's seed; in a single run, from the run's.
             if (self.resolved[kind].get("init_args") or {}).get("seed") is not None:
                 raise NotStackableError(f"{kind}.seed is that of every run")
         reading = {"in_memory": False, "workers": 0} if shares_inputs(self.datamodule, len(seeds)) else {}
         data = [] if reading else [self.datamodule]
         for seed in seeds[len(data) :]:
             part = replace(self.datamodule, seed=seed, **reading)
-            # What is logged is what was asked for.
+            # Loggers show the configured values.
             part.save_hyperparameters(dict(self.datamodule.hparams))
             part.prepare_data()
             part.setup("fit")
             data.append(part)
-        # The samples that the first held ready are let go.
+        # Free the samples that the first data module has loaded.
         self.datamodule = data[0]
         modules = [self.model, *(replace(self.model, seed=seed) for seed in seeds[1:])]
         runs = [
@@ -184,7 +184,7 @@ class LectureCLI(ParsedConfig):
         return stack_of(self.trainer, modules, data, runs, loggers)
 
     def _loggers(self, directory: Path) -> list[Logger]:
-        """Build the loggers of another seed."""
+        """Build the loggers of one seed."""
         config = self.unplaced.clone()
         _place(config.trainer, directory)
         given = config.trainer.logger
@@ -193,7 +193,7 @@ class LectureCLI(ParsedConfig):
 
 
 def _place(trainer: Namespace, directory: Path) -> None:
-    """Have a run's loggers, callbacks and profiler write inside its directory."""
+    """Set the directories of loggers, callbacks and profiler to the run's directory."""
     run_directory.refuse_links(directory)
     trainer.default_root_dir = str(directory)
     for part in (trainer.logger, trainer.callbacks, trainer.profiler):
@@ -201,18 +201,18 @@ def _place(trainer: Namespace, directory: Path) -> None:
 
 
 def run_cli(subcommand: str, args: Sequence[str]) -> None:
-    """Run one Lightning CLI command, as a person types it.
+    """Run one command of the Lightning CLI.
 
     Args:
         subcommand: fit, validate, test or predict.
         args: the command line after the subcommand, for example `["--config", "experiments/vanishing/base.yaml"]`.
 
     Raises:
-        UserError: something asked for is wrong; nothing was written.
+        UserError: the command cannot be carried out; nothing was written.
     """
     silence_lightning()
     command = read_command(args, fits=subcommand == "fit")
-    # One, unless asked otherwise: a sum split over threads rounds otherwise, and a run must repeat bit for bit.
+    # One thread by default: sums over several threads round differently, and a run must repeat bit for bit.
     torch.set_num_threads(command.threads)
     for kind, name in command.described:
         print(f"{description(find_class(kind, name))}\n")
@@ -232,7 +232,7 @@ def run_cli(subcommand: str, args: Sequence[str]) -> None:
             cli = LectureCLI({**config, "trainer": trainer}, subcommand, command.checkpoint)
             getattr(cli, subcommand)()
         except SystemExit as end:
-            # Lightning answers Ctrl-C with an exit code like any other.
+            # Lightning turns Ctrl-C into a plain exit.
             if isinstance(end.__context__, KeyboardInterrupt):
                 raise KeyboardInterrupt from None
             raise
@@ -240,7 +240,7 @@ def run_cli(subcommand: str, args: Sequence[str]) -> None:
 
 @contextlib.contextmanager
 def _directory(subcommand: str, command: Command) -> Iterator[Path | None]:
-    """Make the directory of a command that writes, which reserves it; what is empty at the end is removed again."""
+    """Create, and so reserve, the directory of a command that writes; remove it at the end if it is empty."""
     if subcommand in ("validate", "test"):
         yield None
         return
@@ -270,12 +270,12 @@ def _directory(subcommand: str, command: Command) -> Iterator[Path | None]:
 
 
 def _check_checkpoint(path: Path, model: LightningModule, steps: float | None) -> None:
-    """Refuse a checkpoint that cannot be read, or whose network is not the one that the config describes.
+    """Require a readable checkpoint of the network that the config describes.
 
     Args:
         path: of the checkpoint.
         model: of the config.
-        steps: of the training that begins from it; None where nothing is trained.
+        steps: of the training that starts from it; None for other commands.
     """
     content = read_checkpoint(path)
     stored = content["hyper_parameters"]

@@ -1,4 +1,4 @@
-"""What a config asks for and cannot get: numbers out of range, keys without effect, names that nothing logs."""
+"""Validates that a config can do what it asks for: ranges, keys without effect, names of metrics that exist."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ MINIMUM = {
     "num_sanity_val_steps": -1,
 }
 POSITIVE = ("limit_train_batches", "gradient_clip_val", "val_check_interval")
-# Callbacks that compare what is logged.
+# Callbacks that monitor a logged metric.
 MONITORING = (BestWeights, EarlyStopping, ModelCheckpoint, StackableEarlyStopping)
-# Keys that would do nothing with any other value, and why.
+# Keys that must keep one value, with the reason.
 ONE_DEVICE = "data in memory feed one device"
 FIXED: dict[str, tuple[tuple[Any, ...], str]] = {
     "devices": ((1, "1", "auto", [0]), ONE_DEVICE),
@@ -93,7 +93,7 @@ def _check_callbacks(trainer: Mapping[str, Any]) -> None:
     if trainer.get("enable_model_summary") is False and any(issubclass(cls, ModelSummary) for cls in classes):
         raise UserError("trainer.enable_model_summary is false, and trainer.callbacks holds a ModelSummary")
     for cls in classes:
-        # Two of one kind would clip twice, or write every number twice.
+        # Two of a class would clip twice, or write every number twice.
         if classes.count(cls) > 1 and cls.__module__.startswith(OURS):
             raise UserError(f"trainer.callbacks holds {cls.__name__} twice: give it once, with the arguments you mean")
 
@@ -115,7 +115,7 @@ def _check_length(trainer: Mapping[str, Any]) -> None:
 
 
 def validate_built(trainer: Trainer, module: LectureModule, data: InMemoryDataModule, precision: Any) -> None:
-    """Refuse a precision that the device lacks, limits that leave nothing, and monitors that cannot do their work.
+    """Validate precision, limits of batches and monitored metrics against the built trainer, module and data.
 
     Args:
         trainer: not yet fitted.
@@ -141,7 +141,7 @@ def validate_built(trainer: Trainer, module: LectureModule, data: InMemoryDataMo
     _check_modes(watching, module)
     if not is_validated(trainer, data):
         _check_validated(watching, module)
-    # Others may log what they like.
+    # A module of another project may log any name.
     if all(type(part).__module__.partition(".")[0] in (*OURS, "lightning") for part in (module, *trainer.callbacks)):  # type: ignore[attr-defined]
         _check_monitored(watching, logged_names(module))
 
@@ -166,7 +166,7 @@ def _check_validated(watching: Iterable[Any], module: LectureModule) -> None:
     names = [
         f"{type(callback).__name__} monitors {callback.monitor}"
         for callback in watching
-        # The checkpoint that every run has: whoever asks for no validation does without it.
+        # The default checkpoint: a run without validation simply keeps no best weights.
         if str(callback.monitor).startswith("val/")
         and not (isinstance(callback, BestWeights) and callback.monitor == "val/loss")
     ]
@@ -176,10 +176,10 @@ def _check_validated(watching: Iterable[Any], module: LectureModule) -> None:
 
 
 def is_validated(trainer: Trainer, data: InMemoryDataModule) -> bool:
-    """Whether a training gets as far as its first validation; one that the clock calls may do so."""
+    """Return whether the training reaches a validation; with a time interval it may."""
     if trainer.limit_val_batches == 0:
         return False
-    # A trainer whose validations the clock calls has no such attribute.
+    # With a time interval, the trainer does not have this attribute.
     batches, interval = batches_per_epoch(trainer, data), getattr(trainer, "val_check_interval", None)
     if isinstance(interval, float):
         interval = max(1, int(batches * interval))
@@ -191,7 +191,7 @@ def is_validated(trainer: Trainer, data: InMemoryDataModule) -> bool:
 
 
 def number_of_steps(trainer: Trainer, data: Any) -> float:
-    """The optimiser steps that a training is asked for; infinite where it is not said, or by data of others."""
+    """Return the optimiser steps of the training; infinite if they are not limited or not known."""
     if not isinstance(data, InMemoryDataModule):
         return math.inf
     epochs = math.inf if trainer.max_epochs in (None, -1) else trainer.max_epochs
@@ -200,13 +200,13 @@ def number_of_steps(trainer: Trainer, data: Any) -> float:
 
 
 def batches_per_epoch(trainer: Trainer, data: InMemoryDataModule) -> int:
-    """The training batches of an epoch, as far as the trainer does not leave some out."""
+    """Return the training batches of an epoch, within the limits of the trainer."""
     limit = trainer.limit_train_batches
     return int(data.num_batches * limit) if isinstance(limit, float) else min(data.num_batches, limit)
 
 
 def logged_names(module: LectureModule) -> set[str]:
-    """What a training logs, of which a callback can monitor or name something."""
+    """Return the names of the metrics that the training logs."""
     return {"lr", *map(str, module.metrics_of("train").keys()), *map(str, module.metrics_of("val").keys())}
 
 

@@ -20,21 +20,21 @@ from experiments.core.training.stacking import (
 from lightning_modules.base import LectureModule
 from lightning_modules.stack import NotStackableError
 
-# What a worker has no terminal for.
+# Callbacks that only print to a terminal, which a worker does not have.
 SHOWING = ("TQDMProgressBar", "RichProgressBar", "ModelSummary", "RichModelSummary")
 QUIET = {"enable_progress_bar": False, "enable_model_summary": False}
 
 
 def build_fit(config: Mapping[str, Any], seed: int, directory: Path) -> LectureCLI:
-    """Build all that a fit needs which shows nothing on a terminal.
+    """Build trainer, module and data of a run on a worker, without a terminal.
 
     Args:
-        config: of a condition, resolved; its seed is replaced.
+        config: the resolved config of a condition; its seed is replaced.
         seed: of the run.
         directory: of the run.
 
     Raises:
-        UserError: something asked for is wrong.
+        UserError: the config cannot be built.
     """
     silence_lightning()
     torch.set_num_threads(1)
@@ -47,19 +47,19 @@ def build_fit(config: Mapping[str, Any], seed: int, directory: Path) -> LectureC
 def fit_seeds(
     config: Mapping[str, Any], seeds: Sequence[int], directories: Sequence[Path], budget: float = math.inf
 ) -> str:
-    """Train one condition with one seed, or with several in one fit; each run leaves what `fit` alone would leave.
+    """Train one condition with one seed, or with several seeds as a stack; each run leaves the files of a single fit.
 
     Args:
-        config: of the condition, resolved; its seed is replaced.
+        config: the resolved config of the condition; its seed is replaced.
         seeds: of the runs.
         directories: of the runs, one a seed.
-        budget: bytes that a fit may take; seeds that need more together are trained in several.
+        budget: bytes that a fit may use; a larger stack is split into several fits.
 
     Returns:
-        Why the seeds cannot be trained in one fit, and were not; an empty text if they were.
+        The reason why the seeds were not trained, because they cannot be stacked; empty if they were trained.
 
     Raises:
-        UserError: something asked for is wrong.
+        UserError: the config cannot be built.
     """
     cli = build_fit(config, seeds[0], directories[0])
     model, data = cli.model, cli.datamodule

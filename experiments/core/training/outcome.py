@@ -1,4 +1,4 @@
-"""What a fit did, compared with what it was asked for when it ends."""
+"""Compares what a finished fit did with what its config asked for."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from experiments.core.training.contradictions import number_of_steps
 
 
 def differences(trainer: Trainer, module: LightningModule, data: Any) -> Iterator[str]:
-    """Say, a line each, what was asked for and not done; what a run records is what was done.
+    """Yield one line for each request of the config that the fit did not carry out.
 
     Args:
-        trainer: that has fitted, and tested.
-        module: as the config describes it.
+        trainer: after fit and test.
+        module: the module of the config.
         data: the data module of the config.
     """
     asked, late = number_of_steps(trainer, data), [timer for timer in callbacks_of(trainer, Timer) if _is_over(timer)]

@@ -1,4 +1,4 @@
-"""A config as the Lightning CLI's parser understands it, and what the parser says about mistakes in one line."""
+"""Parses configs with the Lightning CLI's parser, and shortens its error messages to one line."""
 
 from __future__ import annotations
 
@@ -28,32 +28,32 @@ from experiments.core.training.command_line import THREADS
 from experiments.core.training.config import validate_config, with_defaults, with_modes
 from lightning_modules.base import LectureModule
 
-LONGEST = 350  # letters of a report of the parser that nothing shorter stands for
+LONGEST = 350  # characters of a parser error that no rule below shortens
 
 
-# By what is on the allow-list, and whether it prints help.
+# Cached by allow-list, subcommand and whether the parser prints help.
 _PARSERS: dict[tuple[Any, ...], LightningArgumentParser] = {}
 
 
 class _Parser(LightningArgumentParser):
-    """Takes a text in the place of a class for the name of the class, and never for that of a file."""
+    """Reads a text in the place of a class as the name of the class, never as the name of a file."""
 
     def add_class_arguments(self, *args: Any, **kwargs: Any) -> list[str]:
-        """Add the arguments of a class, none of which is read from a file of its own."""
+        """Add the arguments of a class; none may name a config file."""
         added: list[str] = super().add_class_arguments(*args, **{**kwargs, "sub_configs": False})
         return added
 
 
 class ParsedConfig(LightningCLI):
-    """A config as the Lightning CLI's parser understands it: types checked, defaults filled in, nothing built.
+    """A config after parsing: types are validated and defaults filled in; nothing is built.
 
     Args:
-        config: as the files and options say it; or words for the parser's own help.
+        config: the merged files and options; or words that ask for the parser's help.
         subcommand: fit, validate, test or predict.
-        parsed: the config is the `resolved` of another, and nothing is left to check or to fill in.
+        parsed: whether the config is already `resolved`, so that it needs no parsing.
 
     Raises:
-        UserError: the parser does not accept it.
+        UserError: the parser refuses the config.
     """
 
     def __init__(
@@ -64,13 +64,13 @@ class ParsedConfig(LightningCLI):
         if isinstance(config, Mapping) and not parsed:
             config = with_modes(config)
         trainer = (config.get("trainer") or {}) if isinstance(config, Mapping) else {}
-        # Which of int and float the parser tries first depends on which of the equal types `int | float` and
-        # `float | int` any package has written first; 1 is a batch, and 1.0 all of them.
+        # `int | float` equals `float | int`: whichever Python cached first decides whether the parser turns 1 into 1.0,
+        # and for limit_train_batches 1 is one batch and 1.0 is all of them.
         self.numbers = {key: value for key, value in trainer.items() if type(value) in (int, float)}
         set_parsing_settings(
             import_path_denylist=["*"],
             import_path_allowlist=allow_list.importable(),
-            # What stands under a field is shown by the help; to look for it takes time.
+            # Only the help shows the docstrings of fields; parsing them takes time.
             docstring_parse_attribute_docstrings=self.helps,
         )
         super().__init__(
@@ -81,7 +81,7 @@ class ParsedConfig(LightningCLI):
             save_config_callback=Recorder,
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
-            # A config has to name a seed; the default only keeps `--help` from inventing one.
+            # Every config names a seed; with this default, `--help` does not draw one.
             seed_everything_default=False,
             parser_kwargs={
                 "prog": f"python -m experiments {subcommand}",
@@ -90,7 +90,7 @@ class ParsedConfig(LightningCLI):
             },
             run=False,
             parser_class=_Parser,
-            # The parser changes what it is given.
+            # The parser modifies its input.
             args=copy.deepcopy(dict(config)) if isinstance(config, Mapping) else list(config),
         )
 
@@ -104,15 +104,15 @@ class ParsedConfig(LightningCLI):
             _PARSERS[key] = self.parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add, for the help, what is read before the parser."""
+        """Add to the help the options that `command_line` reads."""
         parser.add_argument("--ckpt_path", type=str | None, help="checkpoint to begin from, or to evaluate")
         parser.add_argument(catalogue.ALLOW_IMPORT, type=str | None, metavar="NAME", help=allow_list.HELP)
         parser.add_argument(THREADS, type=int, default=1, help="threads of torch; more than 1 may change last digits")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parse; what is wrong becomes one line."""
+        """Parse the config; an error is one line."""
         if self.parsed:
-            # To parse it takes as long as some epochs of a small network.
+            # Parsing takes as long as some epochs of a small network.
             trainer = _namespace({name: _built_later(part) for name, part in self.parsed["trainer"].items()})
             self.config = _namespace(
                 {**{name: _built_later(part) for name, part in self.parsed.items()}, "trainer": trainer}
@@ -127,7 +127,7 @@ class ParsedConfig(LightningCLI):
 
     @functools.cached_property
     def resolved(self) -> dict[str, Any]:
-        """The config as plain mappings that say nothing of where they are run."""
+        """The config as plain mappings, without the directory of the run."""
         plain: Mapping[str, Any] = self.parsed or json.loads(
             self.parser.dump(self.config, skip_unset=False, skip_validation=True, format="json")
         )
@@ -139,7 +139,7 @@ class ParsedConfig(LightningCLI):
 
 
 def _built_later(value: Any) -> Any:
-    """Return a value in which each class, at any depth, has the form from which the parser builds it."""
+    """Return a value whose class blocks, at any depth, are namespaces that the parser can instantiate."""
     if isinstance(value, list):
         return [_built_later(item) for item in value]
     if not isinstance(value, dict) or "class_path" not in value:
@@ -153,7 +153,7 @@ def _namespace(values: Mapping[str, Any]) -> Namespace:
 
 
 def _functions(value: Any) -> Iterator[str]:
-    """The functions in a parsed config, by name."""
+    """Yield the names of the functions in a parsed config."""
     if isinstance(value, Namespace | dict):
         for item in (vars(value) if isinstance(value, Namespace) else value).values():
             yield from _functions(item)
@@ -165,12 +165,12 @@ def _functions(value: Any) -> Iterator[str]:
 
 
 def resolve(config: Mapping[str, Any], *, build: bool = False) -> dict[str, Any]:
-    """Give a config with every default filled in, as plain mappings: what a run stores as its `config.yaml`.
+    """Return a config with every default filled in, as plain mappings; a run stores it as `config.yaml`.
 
-    A process resolves the same config once; nobody changes what is given.
+    The result is cached and must not be modified.
 
     Args:
-        config: as files and options say it.
+        config: the merged files and options.
         build: build network, data module, callbacks and loggers as well, which finds values out of range.
 
     Raises:
@@ -181,7 +181,7 @@ def resolve(config: Mapping[str, Any], *, build: bool = False) -> dict[str, Any]
 
 @functools.lru_cache(maxsize=256)
 def _resolve(text: str, build: bool, allowed: str) -> dict[str, Any]:
-    del allowed  # what is refused without it must not be found here
+    del allowed  # part of the cache key
     silence_lightning()
     config = json.loads(text)
     validate_config(config)
@@ -195,17 +195,17 @@ def _resolve(text: str, build: bool, allowed: str) -> dict[str, Any]:
 
 
 def load_data(section: Mapping[str, Any], seed: int) -> None:
-    """Build the data module of a resolved config and set it up, whatever that has to fetch.
+    """Build the data module of a resolved config and load its data, with a download if needed.
 
     Raises:
-        UserError: the data are neither on this machine nor to be had.
+        UserError: the data are not on this machine and cannot be downloaded.
     """
     with as_user_error():
         _data(section, seed).setup("fit")
 
 
 def build(config: Mapping[str, Any], seed: int) -> LightningModule:
-    """Build data module and network of a resolved config; no data are read, and nothing is drawn.
+    """Build data module and network of a resolved config, without reading data.
 
     Raises:
         UserError: a value is out of range.
@@ -224,21 +224,21 @@ def _data(section: Mapping[str, Any], seed: int) -> LightningDataModule:
 
 
 def silence_lightning() -> None:
-    """Leave out what Lightning says at every run and nobody acts on; warnings that matter stay."""
+    """Silence the messages that Lightning prints at every run; warnings that matter stay."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # Only who asks for a profiler or a summary gets one.
+    # Profilers and model summaries report through these loggers.
     for name in ("profilers", "callbacks.model_summary"):
         logging.getLogger(f"lightning.pytorch.{name}").setLevel(logging.INFO)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
-    # A checkpoint that is evaluated, or continued in a directory of its own, was written elsewhere.
+    # A checkpoint may be evaluated, or continued, in another directory than its own.
     warnings.filterwarnings("ignore", message="The dirpath has changed")
 
 
 def shorten_parser_error(message: str) -> str:
-    """Reduce a parser's report, tens of lines for one wrong value, to the key, what was expected and what was given."""
+    """Shorten a parser error of many lines to the key, the expected type and the value given."""
     denied = re.search(r"Importing '([^']+)' is not allowed", message)
     if denied:
         return allow_list.refusal_of(denied[1])
@@ -246,7 +246,7 @@ def shorten_parser_error(message: str) -> str:
     missing = re.search(r"class_path '(?:\w+\.)*(\w+)':\s+the following arguments are required: ([^\n]+)", message)
     if keys and missing:
         return f"{keys[0]}: {missing[1]} needs {missing[2]}"
-    # The keys are nested; what is wrong stands behind the innermost.
+    # The keys are nested; the cause follows the innermost.
     inner = message[message.rfind(f'ey "{keys[-1]}"') :] if keys else ""
     expected = [
         word for word in re.findall(r"Expected an? (.+?)(?:\. Got value|\n|$)", inner) if "NoneType" not in word
@@ -257,7 +257,7 @@ def shorten_parser_error(message: str) -> str:
         return f"unknown key '{keys[0]}.{strange[2]}' of {strange[1]}"
     if not (expected and given):
         said = " ".join(message.partition("Given value")[0].split())
-        if len(keys) > 1:  # the value could not even be tried
+        if len(keys) > 1:
             said = f"{'.'.join(dict.fromkeys(keys))}: {inner.partition(':')[2].strip().partition(chr(10))[0]}"
         return said if len(said) < LONGEST else f"{said[:LONGEST]} …"
     named = r"<class '(?:\w+\.)*(\w+)'>|typing\.|Literal\[(.+)\]"
@@ -268,20 +268,20 @@ def shorten_parser_error(message: str) -> str:
 
 @contextlib.contextmanager
 def as_user_error() -> Iterator[None]:
-    """Turn what a class says about its arguments into a user's mistake, in one line."""
+    """Turn an error of a constructor into a UserError of one line."""
     try:
         yield
-    # An ImportError is that of a package which only this class needs.
+    # An ImportError names a package that only this class needs.
     except (ValueError, TypeError, OSError, ImportError, RuntimeError, MisconfigurationException) as error:
         if isinstance(error, OSError) and error.errno in DISK_ERRORS:
             raise
-        # More memory than there is was asked for; any other is an error of the code.
+        # Only a lack of memory is a mistake in the config; any other RuntimeError is a bug.
         if isinstance(error, RuntimeError) and not is_out_of_memory(error):
             raise
         raise UserError(" ".join(str(_cause(error)).split())) from error
 
 
 def _cause(error: BaseException) -> BaseException:
-    """The error of a class that refused its arguments, without the report that the parser wraps around it."""
+    """Return the error of the constructor inside the parser's report."""
     inner = error.__cause__ or error.__context__
     return _cause(inner) if inner and str(error).startswith("Does not validate against any") else error

@@ -1,4 +1,4 @@
-"""What a run worked with, built again from its files: its data, its network, and the network at every recorded step."""
+"""Rebuilds from a run's files its data, its network, and the network at every recorded step."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ Weights = dict[str, Tensor]
 
 
 def data_of(run: Run) -> InMemoryDataModule:
-    """Build the data of a run and set them up: the same samples, in the same parts.
+    """Rebuild the data of a run, with the same samples in the same splits.
 
     Raises:
-        UserError: the run's config, which may be somebody else's, does not describe them.
+        UserError: the run's config, which may come from somebody else, does not describe data.
     """
     stored = _config(run, "data")
     data: InMemoryDataModule = _build(run, "data", stored)
@@ -35,10 +35,10 @@ def data_of(run: Run) -> InMemoryDataModule:
 
 
 def network_of(run: Run) -> nn.Module:
-    """Build the network of a run as it was before the first step.
+    """Rebuild the network of a run as it was before the first step.
 
     Raises:
-        UserError: the run's config, which may be somebody else's, does not describe it.
+        UserError: the run's config, which may come from somebody else, does not describe a network.
     """
     stored = _config(run, "data", "model")
     module: LectureModule = _build(run, "model", stored)
@@ -55,7 +55,7 @@ def _build(run: Run, kind: str, stored: dict[str, Any]) -> Any:
 
 
 def recorded_weights(run: Run, network: nn.Module) -> dict[int, Weights]:
-    """Read what the callback `Parameters` recorded: the parameters by their names in `network`, at each step."""
+    """Read the parameters that the callback `Parameters` recorded, by their names in `network`, at each step."""
     wanted = set(parameter_names(network))
     numbers: dict[int, dict[str, float]] = {}
     for metric in wanted:
@@ -75,13 +75,13 @@ def _shaped(numbers: dict[str, float], network: nn.Module) -> Weights:
 
 @torch.no_grad()
 def outputs_with(network: nn.Module, weights: Weights, inputs: Tensor) -> Tensor:
-    """Compute the network's outputs, (n, outputs), with other parameters than its own."""
+    """Compute the network's outputs, (n, outputs), with the given parameters."""
     outputs: Tensor = functional_call(network, weights, (inputs,))
     return outputs
 
 
 def _config(run: Run, *kinds: str) -> dict[str, Any]:
-    """The config that a run left, with a class and its arguments for each kind that is asked for."""
+    """Read the config of a run, and require class and arguments of these kinds."""
     stored = load_yaml(run.directory / run_directory.CONFIG)
     for kind in kinds:
         section = stored.get(kind)
@@ -93,7 +93,7 @@ def _config(run: Run, *kinds: str) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _one_line(run: Run) -> Iterator[None]:
-    """Turn what a class says about its arguments into a user's mistake."""
+    """Turn an error of a constructor into a UserError."""
     try:
         yield
     except (TypeError, ValueError) as error:

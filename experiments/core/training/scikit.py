@@ -1,4 +1,4 @@
-"""What scikit-learn's estimators score on the very split that a run was trained and tested on."""
+"""Scores of scikit-learn's estimators on the split that a run was trained and tested on."""
 
 from __future__ import annotations
 
@@ -27,13 +27,12 @@ class _Scores(TypedDict):
 def fitted_score(run: Run, name: str, build: Callable[[], Any]) -> float:
     """Fit an estimator to a run's training split and score it on the run's test sample.
 
-    It is fitted once: the score lives and dies with the run's directory, and a new version of scikit-learn asks again.
+    The score is kept in the run's directory, for one version of scikit-learn.
 
     Args:
         run: a finished run.
-        name: of the estimator with its settings, different for each of a run.
-        build: makes the estimator; called where it must be fitted only, so that nothing is imported in vain. It may
-            return None: there is no counterpart.
+        name: identifies the estimator and its settings.
+        build: makes the estimator, or returns None if there is no counterpart; called only if a fit is needed.
 
     Returns:
         Accuracy of a classifier, R² of a regression; nan without counterpart.
@@ -51,7 +50,7 @@ def fitted_score(run: Run, name: str, build: Callable[[], Any]) -> float:
 def _kept(path: Path, version: str) -> dict[str, float | None]:
     try:
         kept = read_json(path, _Scores)
-    except (OSError, ValueError):  # there is none that could be trusted
+    except (OSError, ValueError):  # missing or damaged
         return {}
     return kept["scores"] if kept["version"] == version else {}
 
@@ -64,7 +63,7 @@ def _fit(run: Run, estimator: Any) -> float | None:
     data = data_of(run)
     (x, y), (test_x, test_y) = data.train, data.test
     with warnings.catch_warnings():
-        # A number of iterations is a budget here, as that of a network is; to end there is no failure.
+        # The number of iterations is a budget, as for a network; reaching it is not a failure.
         warnings.simplefilter("ignore", category=ConvergenceWarning)
         estimator.fit(x.flatten(1).numpy(), y.squeeze(-1).numpy() if y.dim() > 1 else y.numpy())
     return float(estimator.score(test_x.flatten(1).numpy(), test_y.numpy()))

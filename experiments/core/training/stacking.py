@@ -1,4 +1,4 @@
-"""One fit of one run, or of several seeds of one condition, each with the files of a run of its own."""
+"""One `Trainer.fit` for one run, or for a stack of seeds that leaves the files of separate runs."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ from lightning_modules.stack import NotStackableError, Stack, validate_stackable
 
 # Weights, their gradients, two moments of an optimiser, and the best weights so far.
 COPIES_OF_WEIGHTS = 5
-# While the samples of a seed are scaled, there are as many again.
+# Scaling the samples of a seed needs a second copy of them.
 TRANSIENT = 2
-# Bytes of training inputs from which on the seeds of a stack read one source: a small step takes a tenth longer.
+# From this many bytes of training inputs on, the seeds of a stack share one copy; small steps take 10 % longer then.
 LARGE = 2**28
 
 
 def fit(
     trainer: Trainer, model: LightningModule, data: LightningDataModule | None, checkpoint: Path | None = None
 ) -> None:
-    """Train, from where an earlier call in the same directory was cut off.
+    """Train; resume if an earlier call in the same directory was interrupted.
 
     Args:
-        trainer: with a recorder, unless it leaves no files.
-        model: a plain module, or a stack.
-        data: of the module, or of the stack.
-        checkpoint: to begin from, where no earlier call was cut off.
+        trainer: has a recorder, unless the fit writes no files.
+        model: a module or a stack.
+        data: its data module.
+        checkpoint: to start from, if there is nothing to resume.
 
     Raises:
-        UserError: no step was made.
+        UserError: the training made no step.
     """
     begun: Path | None = None
     for recorder in callbacks_of(trainer, Recorder):
@@ -58,8 +58,8 @@ def fit(
 
 
 def has_stepped(trainer: Trainer) -> bool:
-    """Whether a fit has made a step; one that was resumed has those from before."""
-    # A callback can make steps that do not count, and a checkpoint can bring its own.
+    """Return whether a fit has made a step, in this process or before it was resumed."""
+    # A tuner callback makes steps that do not count, and a checkpoint brings its own `global_step`.
     return trainer.global_step > 0 and any(recorder.applied.steps for recorder in callbacks_of(trainer, Recorder))
 
 
@@ -69,10 +69,10 @@ def _validate_stepped(trainer: Trainer) -> None:
 
 
 def test_and_write_results(trainer: Trainer, model: LightningModule, data: LightningDataModule | None) -> None:
-    """Test the best weights of each run, if some were kept and it is sound, and write its result.
+    """Test the best weights of each run that has not diverged, and write its result.
 
     Raises:
-        UserError: a callback has made the trainer forget its steps.
+        UserError: the training made no step.
     """
     (recorder,) = callbacks_of(trainer, Recorder)
     modules: Sequence[LightningModule] = model.plain if isinstance(model, Stack) else [model]
@@ -100,11 +100,11 @@ def stack_of(
     runs: Sequence[RunRecord],
     loggers: Sequence[Sequence[Logger]],
 ) -> tuple[Stack, StackedData]:
-    """Put several seeds together, for `fit` and `test_and_write_results`; the trainer was built for the first.
+    """Stack several seeds for `fit` and `test_and_write_results`.
 
     Args:
-        trainer: that `refuse` has let pass.
-        modules: one a seed, built, of one configuration.
+        trainer: built for the first seed, and validated by `validate_stackable_fit`.
+        modules: one a seed, with the same configuration.
         data: one a seed, set up.
         runs: one a seed.
         loggers: of each run.
@@ -119,17 +119,17 @@ def stack_of(
             shown = hyperparameters(module, part)
             logger.log_hyperparams(shown)
             if isinstance(logger, TensorBoardLogger):
-                # What it would write itself; trying each value first, as it does, takes as long as an epoch.
+                # The logger's own way tries to serialise each value, which takes as long as an epoch.
                 write_yaml(Path(logger.log_dir) / logger.NAME_HPARAMS_FILE, shown)
             logger.save()
     return stack, StackedData(data)  # type: ignore[arg-type]
 
 
 def validate_stackable_fit(trainer: Trainer, module: LightningModule, data: LightningDataModule | None) -> None:
-    """Refuse what a stack does not do as separate runs would.
+    """Require a fit that a stack computes as separate runs do.
 
     Raises:
-        NotStackableError: trainer, module or data ask for it.
+        NotStackableError: trainer, module or data need separate runs.
     """
     if not isinstance(data, InMemoryDataModule):
         raise NotStackableError(f"{type(data).__name__} is no InMemoryDataModule")
@@ -156,18 +156,18 @@ def _check_stackable(callbacks: Sequence[Callback], stack: Stack) -> None:
 
 
 def shares_inputs(data: InMemoryDataModule, seeds: int) -> bool:
-    """Whether so many seeds read their training inputs from one source, and hold none."""
+    """Return whether the seeds of a stack share one copy of the training inputs."""
     plain = data.in_memory and not data.permute and data.augmentation is None
     return plain and seeds * data.train[0].nbytes > LARGE
 
 
 def bytes_per_seed(model: LectureModule, data: InMemoryDataModule, seeds: int) -> int:
-    """Bytes that one more seed adds to a stack: its samples, its weights, and what a batch keeps for the gradient.
+    """Return the bytes that one seed adds to a stack: samples, weights, and activations kept for the gradient.
 
     Args:
-        model: built.
-        data: set up.
-        seeds: of the stack.
+        model: a network of the stack.
+        data: its data module, set up.
+        seeds: number of seeds of the stack.
     """
     trial = copy.deepcopy(model).train()
     inputs, _ = LectureModule.unpack_batch(trial, data.smallest_batch())
