@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from experiments.core.grid.runs import Run
 from experiments.core.report import drawing as d
 from experiments.core.report.drawing import Drawing, Words
-from experiments.core.report.intervals import Band, band
+from experiments.core.report.intervals import MeanInterval, mean_and_interval
 from experiments.core.verdicts.results import Results
 from experiments.core.verdicts.statistics import Floats
 from experiments.hyperparameters import measures as m
@@ -37,7 +37,7 @@ def workable_cells(results: Results) -> Drawing:
             if np.isfinite(value):
                 _write_cell(axes, normalization, row, column, value, float(workable[row, column]))
         counts = np.array([[float(m.workable_cells(points)[normalization]) for points in seeds]])
-        shown = band([0.0], counts)
+        shown = mean_and_interval([0.0], counts)
         axes.set_title(f"{NAMES[normalization]}\n{_count(shown)} of {len(DEPTHS) * len(RATES)}")
         axes.set_xticks(np.arange(len(RATES)) + 0.5, [f"{rate:g}" for rate in RATES])
         axes.set_yticks(np.arange(len(DEPTHS)) + 0.5, [str(depth) for depth in DEPTHS])
@@ -84,7 +84,7 @@ def _write_cell(axes: Axes, normalization: str, row: int, column: int, value: fl
         axes.plot(*corners, color="white", linewidth=3.0, gid=f"workable/{name}")
 
 
-def _count(shown: Band) -> str:
+def _count(shown: MeanInterval) -> str:
     (mean,), (low,), (high,) = shown.mean, shown.low, shown.high
     interval = f" [{low:.1f}, {high:.1f}]" if np.isfinite(low) else ""
     return f"{mean:.1f}{interval}" if np.isfinite(mean) else "–"
@@ -144,7 +144,7 @@ def _draw_shares(axes: Axes, y: int, name: str, owner: Architecture, seeds: Sequ
         ("gap", m.false_gaps_by_owner, "D", y + 0.12),
     ):
         shares = np.array([[dict(by_owner(points))[owner] for points in seeds]])
-        shown = band([float(y)], shares)
+        shown = mean_and_interval([float(y)], shares)
         if not np.isfinite(shown.mean).any():
             continue
         if np.isfinite(shown.low).any():

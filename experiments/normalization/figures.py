@@ -17,7 +17,7 @@ from experiments.core.report import figures as core
 from experiments.core.report import plots
 from experiments.core.report.drawing import Drawing, End, Words
 from experiments.core.report.figures import Curve, Panel
-from experiments.core.report.intervals import Band, band
+from experiments.core.report.intervals import MeanInterval, mean_and_interval
 from experiments.core.verdicts.results import Results
 from experiments.normalization import measures as m
 from experiments.normalization.experiment import AFTER, BATCH, LAYER, NEVER
@@ -71,24 +71,24 @@ def landscape(results: Results) -> Drawing:
     )
 
 
-def _draw_by_loss(axes: Axes, bands: dict[str, Band], network: str) -> None:
+def _draw_by_loss(axes: Axes, bands: dict[str, MeanInterval], network: str) -> None:
     """Draw bands of log2 where the plain network has losses too, and write their names where the training ends."""
     ends: list[End] = []
     for arm, in_log in bands.items():
         kept = np.isin(in_log.x, bands[NONE].x)
-        shown = plots.rescaled(Band(*(side[kept] for side in in_log)), plots.POWER_OF_2)
+        shown = plots.rescaled(MeanInterval(*(side[kept] for side in in_log)), plots.POWER_OF_2)
         d.draw_band(axes, shown, f"{network}/{arm}", COLORS[arm])
         ends += d.last_end(shown, arm, COLORS[arm], index=0)
     d.label_ends(axes, ends, gap=0.11)
 
 
-def _by_loss(runs: Sequence[Run]) -> Band:
+def _by_loss(runs: Sequence[Run]) -> MeanInterval:
     """log2 of the gradient's change by the middle of the octave of the loss; octaves that most seeds went through."""
     seeds = [m.by_octave(run, m.CHANGE) for run in runs]
     octaves = sorted({octave for seed in seeds for octave in seed})
     octaves = [octave for octave in octaves if sum(octave in seed for seed in seeds) > len(runs) / 2]
     values = np.array([[seed.get(octave, math.nan) for seed in seeds] for octave in octaves], dtype=float)
-    return band([2.0 ** (octave + 0.5) for octave in octaves], values.reshape(len(octaves), len(seeds)))
+    return mean_and_interval([2.0 ** (octave + 0.5) for octave in octaves], values.reshape(len(octaves), len(seeds)))
 
 
 def batch_sizes(results: Results) -> Drawing:

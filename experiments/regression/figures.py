@@ -12,7 +12,7 @@ from experiments.core.grid.runs import Run
 from experiments.core.report import drawing as d
 from experiments.core.report import plots
 from experiments.core.report.drawing import Drawing, Words
-from experiments.core.report.intervals import Band, band, rows_of
+from experiments.core.report.intervals import MeanInterval, mean_and_interval, rows_of
 from experiments.core.verdicts.results import Results
 from experiments.regression import theory
 from experiments.regression.checks import SIZES
@@ -143,8 +143,8 @@ def _by_step(run: Run) -> list[tuple[int, float]]:
     return [(step, math.log(loss)) for _, step, loss in run.series("train/loss") if math.isfinite(loss)]
 
 
-def _geometric(logs: Sequence[Mapping[int, float]]) -> Band:
-    """Band of exp of what every seed has by step: its mean is the geometric one."""
+def _geometric(logs: Sequence[Mapping[int, float]]) -> MeanInterval:
+    """MeanInterval of exp of what every seed has by step: its mean is the geometric one."""
     steps = sorted(set.intersection(*(set(seed) for seed in logs))) if logs else []
-    shown = band(steps, np.array([[seed[k] for seed in logs] for k in steps]).reshape(len(steps), -1))
-    return Band(shown.x, *(np.exp(side) for side in shown[1:]))
+    shown = mean_and_interval(steps, np.array([[seed[k] for seed in logs] for k in steps]).reshape(len(steps), -1))
+    return MeanInterval(shown.x, *(np.exp(side) for side in shown[1:]))

@@ -16,7 +16,7 @@ from experiments.core.report import figures as core
 from experiments.core.report import plots
 from experiments.core.report.drawing import Drawing, Words
 from experiments.core.report.figures import Curve, Panel
-from experiments.core.report.intervals import Band, band, rows_of, values_of
+from experiments.core.report.intervals import MeanInterval, mean_and_interval, rows_of, values_of
 from experiments.core.verdicts.results import Results
 from experiments.core.verdicts.statistics import Floats
 from experiments.vanishing import theory
@@ -138,7 +138,7 @@ def _rows_by_depth(results: Results, activation: str) -> dict[int, pd.DataFrame]
     return dict(sorted(rows.items()))
 
 
-def _decades(rows: Mapping[int, pd.DataFrame], measure: str) -> Band:
+def _decades(rows: Mapping[int, pd.DataFrame], measure: str) -> MeanInterval:
     """Decades between the last layer and the first, by depth, from a measure per layer."""
     return plots.summary(
         list(rows), [plots.Column(measure, "", (depth - 1) * values_of(some, measure)) for depth, some in rows.items()]
@@ -208,7 +208,7 @@ def _draw_histograms(axes: Axes, results: Results, activation: str, edges: Float
     for name, overrides in shown.items():
         rows = rows_of(results, overrides)
         columns = [f"initial/activation/histogram/bin_{index:02d}" for index in range(len(edges) - 1)]
-        shares = band(edges[:-1], np.array([values_of(rows, name) for name in columns])).mean
+        shares = mean_and_interval(edges[:-1], np.array([values_of(rows, name) for name in columns])).mean
         counts.append(len(rows))
         if name == "default":
             bars = axes.bar(edges[:-1], shares, width=np.diff(edges), align="edge", color=COLORS[activation], alpha=0.5)

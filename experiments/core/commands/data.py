@@ -1,4 +1,4 @@
-"""`python -m experiments data`: which data sets there are, whether they are on this machine, and how one gets there."""
+"""`data`: lists the data sets, and downloads one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from experiments.core.training.classes import description
 
 @dataclass(frozen=True)
 class _Entry:
-    """What is known of a data set, in words."""
+    """Facts about a data set, as text."""
 
     size: str
     place: str
@@ -31,7 +31,7 @@ def call(options: argparse.Namespace) -> int:
 
 
 def show(name: str | None = None) -> None:
-    """List the data sets; or tell about one, download it if it is not here, and read it.
+    """List the data sets; or describe one, download it if it is missing, and read it.
 
     Args:
         name: of the class, or what the class calls itself in results; None for the list.
@@ -62,10 +62,10 @@ def show(name: str | None = None) -> None:
 
 
 def _fetch(cls: type[InMemoryDataModule]) -> None:
-    """Read a data set, downloading it if it is not here, and tell the digest of its content."""
+    """Read a data set, download it if it is missing, and print the digest of its content."""
     fetched = not cls.location()
     try:
-        # A progress bar comes with the download.
+        # The download shows a progress bar.
         content = _example(cls).sha256
     except OSError as error:
         if error.errno in DISK_ERRORS:
@@ -85,14 +85,14 @@ def _base(cls: type[LightningDataModule]) -> type:
 
 
 def _entry(cls: type[LightningDataModule]) -> _Entry:
-    """What is known of a data set, which may be one of others that says nothing of itself."""
+    """Return the facts about a data set; a class of another project may have none."""
     if not (issubclass(cls, InMemoryDataModule) and hasattr(cls, "info")):
         return _Entry("size unknown", "place unknown")
     return _Entry(_size(cls), _whereabouts(cls), cls.info.source, cls.info.licence)
 
 
 def _example(cls: type[InMemoryDataModule]) -> InMemoryDataModule:
-    """Build a data set with its own defaults; it reads no file yet."""
+    """Build a data set with its defaults, without reading files."""
     return cls(batch_size="full", seed=0)  # type: ignore[call-arg]
 
 

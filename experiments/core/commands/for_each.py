@@ -1,4 +1,4 @@
-"""One experiment, or every one: its plan made, its directory locked, its tasks submitted, then finished.
+"""Runs a command for one experiment, or for all: plan it, lock its directory, submit its tasks, finish it.
 
 With `all`, the tasks of all experiments are submitted to the same workers, in the order of the experiments; each
 experiment is judged when its own tasks are done, while the workers go on with the next.
@@ -29,12 +29,12 @@ from experiments.core.verdicts.verdicts import check_claims
 
 T = TypeVar("T")
 
-# What is left to do for an experiment once its tasks are submitted; returns the exit code.
+# Finishes an experiment whose tasks are submitted; returns the exit code.
 Finish = Callable[[], int]
 
 
 def options_of(options: argparse.Namespace) -> Options:
-    """What a user chose on the command line."""
+    """Return the options of a command line, and set the import allow-list."""
     allow_list.allow(options.allow_import)
     return Options(
         scale=options.scale,
@@ -57,7 +57,7 @@ def for_each(name: str, choice: Options, begin: Callable[[Plan, Pool, int], Fini
     Args:
         name: the name of the experiment, or `all`.
         choice: the options of the call.
-        begin: submits the tasks of an experiment to the pool, with a rank, and returns what is left to do.
+        begin: submits the tasks of an experiment to the pool, with a rank, and returns the function that finishes it.
 
     Returns:
         The largest of the exit codes.
@@ -77,19 +77,19 @@ def for_each(name: str, choice: Options, begin: Callable[[Plan, Pool, int], Fini
 
             return finish_and_unlock
 
-        begun = {
+        started = {
             each: _attempt(each, functools.partial(begin_locked, each, rank), one_of_many)
             for rank, each in enumerate(names)
         }
-        codes = [finish and _attempt(each, finish, one_of_many) for each, finish in begun.items()]
+        codes = [finish and _attempt(each, finish, one_of_many) for each, finish in started.items()]
     return max(2 if code is None else code for code in codes)
 
 
 def _attempt(name: str, action: Callable[[], T], one_of_many: bool) -> T | None:
-    """Do something for an experiment; of many, print what ended it and return None."""
+    """Call a function for one experiment; if it is one of many, print its error and return None."""
     try:
         return action()
-    # Whatever ends one experiment, the others go on.
+    # An error of one experiment does not stop the others.
     except Exception as error:
         if not one_of_many or isinstance(error, OSError) or is_out_of_memory(error):
             raise
@@ -98,10 +98,10 @@ def _attempt(name: str, action: Callable[[], T], one_of_many: bool) -> T | None:
 
 
 def _locked_plan(name: str, choice: Options, lock: contextlib.ExitStack) -> Plan:
-    """Plan an experiment, and hold its directory until `lock` is closed.
+    """Plan an experiment, and lock its directory until `lock` is closed.
 
     Raises:
-        UserError: what was chosen does not exist, or another call holds the directory.
+        UserError: an option is wrong, or another process has locked the directory.
     """
     plan = make_plan(name, choice)
     with catalogue.blamed_on(f"experiments/{name}/experiment.py"):
@@ -113,14 +113,14 @@ def _locked_plan(name: str, choice: Options, lock: contextlib.ExitStack) -> Plan
     except filelock.Timeout:
         text = f"another call is at '{plan.grid.name}' in '{plan.directory}': wait for it to end"
         raise UserError(text) from None
-    for path in plan.directory.rglob(".*.tmp*"):  # of a call that was killed
+    for path in plan.directory.rglob(".*.tmp*"):  # left by a killed process
         path.unlink(missing_ok=True)
     return plan
 
 
 @contextlib.contextmanager
 def _ending_on_sigterm() -> Iterator[None]:
-    """On SIGTERM, stop the workers too, and end this process with the exit code that a scheduler expects."""
+    """On SIGTERM, stop the workers and exit with the code that a scheduler expects."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""The glossary in MODULES.md: the lecture's words in `texts/glossary.yaml`, each with what its class says of itself."""
+"""`glossary`: writes the glossary of MODULES.md from `texts/glossary.yaml` and the docstrings."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def call(_: argparse.Namespace) -> int:
 
 
 def terms() -> dict[str, dict[str, dict[str, str]]]:
-    """Read the terms, by section and by where the class or function is: `package.module:Name`.
+    """Read the terms, by section and by class or function (`package.module:Name`).
 
     Raises:
         UserError: the file cannot be read, or a term is not as it should be.
@@ -46,12 +46,12 @@ def write() -> Path:
 
 
 def with_glossary(text: str) -> str:
-    """Put the glossary between its two marks in a Markdown text."""
+    """Return a Markdown text with the glossary between its two marks."""
     return pages.between(text, BEGIN, END, markdown())
 
 
 def markdown() -> str:
-    """The glossary: a table a section, a row a term."""
+    """Return the glossary: a table for each section, a row for each term."""
     parts = []
     for section, entries in terms().items():
         rows = [f"### {section}", "", "| français | English | class | slide | what it is |", "|---|---|---|---|---|"]
@@ -61,7 +61,7 @@ def markdown() -> str:
 
 
 def lightnings() -> str:
-    """What a config may name of Lightning's own, and why nothing else: a table of each."""
+    """Return tables of Lightning's supported and unsupported classes, with the reasons."""
     supported = [
         f"| {package} | {', '.join(f'`{name}`' for name in names) or 'none'} |"
         for package, names in allow_list.SUPPORTED.items()
@@ -99,7 +99,7 @@ def _row(french: str, english: str, place: str) -> str:
 
 
 def slides(doc: str) -> list[str]:
-    """Titles of the slides that a docstring names."""
+    """Return the titles of slides in a docstring."""
     joined = " ".join(doc.split())
     found = re.findall(r"[Ss]lides? ((?:\"[^\"]+\"(?:,| and|, and)? ?)+)", joined)
     return list(dict.fromkeys(title for titles in found for title in re.findall(r"\"([^\"]+)\"", titles)))

@@ -1,4 +1,4 @@
-"""The commands of `python -m experiments`: what is asked for, checked, and handed to the module that does it."""
+"""Parses the command line of `python -m experiments` and calls the module of the command."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Arguments = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Command:
-    """What a word after `python -m experiments` does."""
+    """Help and arguments of a command."""
 
     help: str
     arguments: Arguments = field(default_factory=dict)  # as `add_argument` takes them
@@ -55,7 +55,7 @@ def main(args: Sequence[str]) -> int:
     """Run one command and return its exit code: 0, 1 if a run failed, 2 for a user's mistake, 130 after Ctrl-C.
 
     After SIGTERM, by which a scheduler asks a process to end, it is 143, and what was trained is saved. Where nobody
-    reads any more what is printed, it is 141. `--traceback`, anywhere, shows where an error comes from.
+    reads the output any more, it is 141. `--traceback`, anywhere, shows where an error comes from.
     """
     allow_list.allow("")
     words = [word for word in args if word != TRACEBACK]
@@ -69,10 +69,10 @@ def main(args: Sequence[str]) -> int:
         print(f"interrupted{kept}", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # What is left to print would be an error again when the process ends.
+        # Discard buffered output: flushing it at exit would raise again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
-    # The last resort: whatever it is, a person reads one line, and the trace is kept.
+    # The last resort: print one line, and keep the trace in a file.
     except Exception as error:
         if TRACEBACK in args:
             traceback.print_exception(error)
@@ -88,7 +88,7 @@ def main(args: Sequence[str]) -> int:
 
 def _dispatch(args: list[str]) -> int:
     if args and args[0] in TRAINING:
-        _late("experiments.core.training.cli", "run_cli")(args[0], args[1:])
+        _import_function("experiments.core.training.cli", "run_cli")(args[0], args[1:])
         return 0
     if args and not args[0].startswith("-"):
         check_known("command", args[0], [*TRAINING, *COMMANDS])
@@ -114,7 +114,7 @@ def _dispatch(args: list[str]) -> int:
     if experiment is not None:
         check_known("experiment", experiment, [*catalogue.names(), catalogue.ALL])
     options.overrides = tuple(further)
-    return int(_late(f"experiments.core.commands.{options.command}", "call")(options))
+    return int(_import_function(f"experiments.core.commands.{options.command}", "call")(options))
 
 
 def _build_parser() -> argparse.ArgumentParser:
@@ -136,8 +136,8 @@ def _build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _late(module: str, name: str) -> Callable[..., Any]:
-    """Import a function when it is about to be called: most commands need torch, and `--help` does not."""
+def _import_function(module: str, name: str) -> Callable[..., Any]:
+    """Import a function just before its call: most commands need torch, `--help` does not."""
     with interrupts_wait():
         function: Callable[..., Any] = getattr(importlib.import_module(module), name)
     return function
@@ -177,7 +177,7 @@ VERIFY: Arguments = {
 CLAIMS: Arguments = {"experiment": {"nargs": "?"}}
 DATA: Arguments = {"name": {"nargs": "?", "help": "tell more about this one, and download it if it is not here"}}
 
-# Each is the function `call` of the module of its name in this folder.
+# Each command calls the function `call` of the module with its name in this folder.
 COMMANDS = {
     "run": Command("run an experiment and judge its claims", RUN, overrides=True),
     "report": Command("draw the report again from the results", RUN, overrides=True),

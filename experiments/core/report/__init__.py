@@ -1,1 +1,1 @@
-"""What a person reads: the page, the index of pages, the table in the terminal."""
+"""Figures, pages, dashboards and terminal output, made from the results of an experiment."""

@@ -1,4 +1,4 @@
-"""The experiment in TensorBoard and Weights & Biases: a line a condition, figures, and what only some loggers show.
+"""The overview of an experiment in TensorBoard and Weights & Biases: one line a condition, and the figures.
 
 Both are views. The single seeds log themselves, each in its own directory; nothing here is read back by the project.
 """
@@ -9,15 +9,13 @@ import shutil
 import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from experiments.core.files.errors import read_bytes
-
-if TYPE_CHECKING:
-    from experiments.core.grid.runs import Run
-    from experiments.core.report.drawing import Drawing
-    from experiments.core.report.intervals import Band
-    from experiments.core.verdicts.results import Results
+from experiments.core.grid.runs import Run
+from experiments.core.report.drawing import Drawing
+from experiments.core.report.intervals import MeanInterval, history
+from experiments.core.verdicts.results import Results
 
 FOLDER = "dashboard"
 LEARNING = ("train/loss", "val/loss", "val/accuracy")
@@ -26,7 +24,7 @@ GRADIENT = "gradient/delta_a/"
 
 
 def publish(results: Results, figures: Mapping[str, Drawing]) -> None:
-    """Write the overview of an experiment for the logger that its plan asks for, in place of an earlier one.
+    """Write the overview of an experiment for the logger of its plan, and replace an earlier one.
 
     TensorBoard: `dashboard/<condition>/` holds the means over the seeds of a condition that was trained, their 95 %
     Student intervals, and its hyper-parameters with the mean outcome; `dashboard/figures/` holds the figures.
@@ -39,25 +37,22 @@ def publish(results: Results, figures: Mapping[str, Drawing]) -> None:
 
 
 def _trained(results: Results) -> dict[str, list[Run]]:
-    """Runs by condition, of those that were validated: a network measured at initialisation draws no line."""
+    """Return the validated runs by condition; networks that are only measured at initialisation have no curves."""
     found: dict[str, list[Run]] = {}
     for run in results.runs:
         found.setdefault(run.condition.name, []).append(run)
     return {name: runs for name, runs in found.items() if any("val/loss" in run.recorded for run in runs)}
 
 
-def _lines(runs: list[Run]) -> dict[str, Band]:
-    """What is shown of a condition: losses, validation accuracy and the gradient of each layer, by step."""
-    # Imported here because every worker imports this module for its histograms.
-    from experiments.core.report.intervals import history
-
+def _lines(runs: list[Run]) -> dict[str, MeanInterval]:
+    """Return the curves of a condition by step: losses, validation accuracy and the gradient of each layer."""
     layers = sorted({name for run in runs for name in run.recorded if name.startswith(GRADIENT)})
     lines = {metric: history(runs, metric) for metric in (*LEARNING, *layers)}
     return {metric: band for metric, band in lines.items() if len(band.x)}
 
 
 def _outcomes(results: Results, condition: str) -> dict[str, float]:
-    """Mean over seeds of each outcome that some seed has."""
+    """Return the mean over seeds of each outcome."""
     rows = results.frame[results.frame["condition"] == condition]
     means = {name: float(rows[name].mean()) for name in OUTCOMES if name in rows}
     return {name: mean for name, mean in means.items() if mean == mean}
@@ -77,7 +72,7 @@ def _write_tensorboard(results: Results, figures: Mapping[str, Drawing]) -> None
             outcomes = _outcomes(results, condition)
             for metric, value in outcomes.items():
                 writer.add_scalar(metric, value)
-            # What the config files and the condition say; the rest are defaults.
+            # Only settings of the config files and the condition, without defaults.
             settings = {name: runs[0].settings.get(name) for name in results.plan.grid.settings(runs[0].condition)}
             _write_hyperparameters(writer, settings, [*outcomes, *(m for m in lines if m in LEARNING)])
         shown.update(lines)
@@ -99,7 +94,7 @@ def _write_png(writer: Any, name: str, path: Path) -> None:
     writer.file_writer.add_summary(Summary(value=[Summary.Value(tag=name, image=image)]))
 
 
-def _write_band(writer: Any, metric: str, band: Band) -> None:
+def _write_band(writer: Any, metric: str, band: MeanInterval) -> None:
     for index, step in enumerate(band.x.astype(int).tolist()):
         for tag, values in zip(_margin(metric), (band.mean, band.low, band.high), strict=True):
             if values[index] == values[index]:
@@ -107,12 +102,12 @@ def _write_band(writer: Any, metric: str, band: Band) -> None:
 
 
 def _margin(metric: str) -> list[str]:
-    """Tags of mean, lower and upper end; the ends in a section of their own, so that each metric stays one line."""
+    """Return the tags of mean, lower and upper end; the ends are in a section of their own."""
     return [metric, f"interval/low/{metric}", f"interval/high/{metric}"]
 
 
 def _layout(metrics: Iterable[str]) -> dict[str, dict[str, list[Any]]]:
-    """Charts of the tab CUSTOM SCALARS: each metric with its interval as a margin around it."""
+    """Return the charts of the tab CUSTOM SCALARS: each metric with its interval as a margin."""
     layout: dict[str, dict[str, list[Any]]] = {}
     # The tab shows the charts of a section in reverse.
     for metric in sorted(metrics, reverse=True):
@@ -125,7 +120,7 @@ def _write_hyperparameters(writer: Any, settings: Mapping[str, Any], metrics: li
     from torch.utils.tensorboard.summary import hparams
 
     plain = {k: v for k, v in settings.items() if isinstance(v, str | int | float | bool)}
-    # `add_hparams` would put them into another run below this one.
+    # `add_hparams` would create another run below this one.
     for summary in hparams(plain, dict.fromkeys(metrics, 0.0)):  # type: ignore[no-untyped-call]
         writer.file_writer.add_summary(summary)
 
@@ -157,7 +152,7 @@ def _write_wandb(results: Results, figures: Mapping[str, Drawing]) -> None:
             run.log(means, step=step)
         run.log({f"figures/{name}": _image(plan.directory, name, drawing) for name, drawing in figures.items()})
         run.summary.update(outcomes)
-    # Finishing a run may return before its last rows are on the disk; ending W&B's own process does not.
+    # `run.finish` may return before the last rows are on the disk; `teardown` waits for them.
     wandb.teardown()
 
 

@@ -1,4 +1,4 @@
-"""What every figure is drawn with: a style for a lecture room, bands, and names beside lines instead of legends.
+"""Style and elements of all figures: sizes for a lecture room, bands, names beside lines instead of legends.
 
 Every artist that shows a number has a `gid` such as `mean/ReLU`, `band/ReLU` or `interval/L44-control`: tests read the
 drawn data back from it.
@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from experiments.core.report.intervals import Band
+from experiments.core.report.intervals import MeanInterval
 
 # Okabe & Ito's palette: told apart with every kind of colour vision.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
@@ -42,7 +42,7 @@ STYLE: dict[Any, Any] = {
     "grid.color": "#e4e4e4",
     "lines.linewidth": 2.6,
     "lines.markersize": 9,
-    # Without it the ids inside an SVG, and so its bytes, would differ each time.
+    # Makes the ids inside an SVG, and so its bytes, reproducible.
     "svg.hashsalt": "runnable-lecture",
     "xtick.labelsize": SMALL,
     "ytick.labelsize": SMALL,
@@ -58,12 +58,12 @@ class Words(NamedTuple):
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure with what is said about it; the caption names n and what bands and bars are."""
+    """A figure with title and caption; the caption names n and explains bands and bars."""
 
     figure: Figure
     title: Words
     caption: Words
-    # The same figure as it comes about, saved as a GIF beside the picture.
+    # An animation of the figure, saved as a GIF beside the picture.
     animation: FuncAnimation | None = None
 
 
@@ -83,7 +83,7 @@ def new_figure(height: float = 7.5) -> Figure:
     return figure
 
 
-def draw_band(axes: Axes, shown: Band, name: str, color: str, dashed: bool = False, marker: str = "") -> None:
+def draw_band(axes: Axes, shown: MeanInterval, name: str, color: str, dashed: bool = False, marker: str = "") -> None:
     """Draw the line `mean/<name>`, and around it `band/<name>` where there is an interval; a single point as a dot."""
     style, single = "--" if dashed else "-", len(shown.x) == 1
     marker = "o" if single else marker
@@ -96,8 +96,8 @@ def draw_band(axes: Axes, shown: Band, name: str, color: str, dashed: bool = Fal
         axes.fill_between(shown.x, shown.low, shown.high, color=color, alpha=0.25, linewidth=0, gid=f"band/{name}")
 
 
-def last_end(shown: Band, name: str, color: str, index: int = -1) -> list[End]:
-    """Where to write the name of a band's line: at its last point, or at another; nowhere if it has none."""
+def last_end(shown: MeanInterval, name: str, color: str, index: int = -1) -> list[End]:
+    """Return where to write the name of a line: at its last point, or at another; empty without points."""
     return [End(float(shown.x[index]), float(shown.mean[index]), name, color)] if len(shown.x) else []
 
 
@@ -112,7 +112,7 @@ def label_ends(axes: Axes, ends: Sequence[End], side: int = 1, gap: float = 0.07
         side: 1 to write to the right of the ends, -1 to the left.
         gap: smallest vertical distance, as a share of the height of the axes.
     """
-    axes.get_ylim()  # limits follow the data only when asked for
+    axes.get_ylim()  # updates the limits
     to_fraction = axes.transScale + axes.transLimits
     known = [end for end in ends if math.isfinite(end.y)]
     placed = sorted((float(to_fraction.transform((end.x, end.y))[1]), end) for end in known)
@@ -132,11 +132,11 @@ def label_ends(axes: Axes, ends: Sequence[End], side: int = 1, gap: float = 0.07
 
 
 def spread(heights: Sequence[float], gap: float) -> list[float]:
-    """Move sorted heights as little as it takes to be `gap` apart and at most 1, each group around its mean."""
+    """Move sorted heights as little as possible so that they are `gap` apart and at most 1."""
     groups: list[list[float]] = []
     for height in heights:
         groups.append([height])
-        # A group that reaches into the one below joins it.
+        # Merge a group that overlaps the one below.
         while len(groups) > 1 and _bottom(groups[-1], gap) < _bottom(groups[-2], gap) + gap * len(groups[-2]):
             groups[-2:] = [groups[-2] + groups[-1]]
     moved = [_bottom(group, gap) + gap * place for group in groups for place in range(len(group))]

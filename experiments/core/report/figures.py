@@ -1,4 +1,4 @@
-"""The figures every experiment can use, and drawing all of an experiment's.
+"""Draws all figures of an experiment; the figures that every experiment can use.
 
 A figure is a function from `Results` to a `Drawing`; an experiment's own are in its `figures.py`.
 """
@@ -29,11 +29,11 @@ from experiments.core.verdicts.verdicts import Verdict
 Figure = Callable[[Results], Drawing]
 LEARNING = "val/accuracy"
 NON_INFERIORITY = "non-inferiority"
-# Half as fine as the picture: a page holds the file.
+# Half the resolution of the picture: the report contains the file.
 GIF_DPI = 60
 FRAMES_PER_SECOND = 10
 
-# Colour, marker and its filling: a verdict is told by its shape and its word as well as by its colour.
+# Colour, marker and filling: a verdict differs in shape as well as in colour.
 MARKS = {
     CONFIRMED: (d.GREEN, "o", "full"),
     REFUTED: (d.VERMILLION, "X", "full"),
@@ -77,7 +77,7 @@ def draw(results: Results, call: Map) -> dict[str, Drawing]:
     for name in names:
         find_figure(results.plan.grid.name, name)
     for path in (results.plan.directory / "figures").glob("*"):
-        if path.stem not in names:  # of an earlier version of the experiment
+        if path.stem not in names:  # from an earlier version of the experiment
             path.unlink()
     return dict(zip(names, call(draw_one, [(results, name) for name in names]), strict=True))
 
@@ -92,14 +92,14 @@ def draw_one(results: Results, name: str) -> Drawing:
             drawn = figure(results)
         with replacing(folder / f"{name}.svg") as file:
             drawn.figure.savefig(file, metadata={"Date": None})
-        # The layout is settled now; finding it again for the other picture would cost as much as drawing.
+        # Keep the layout: computing it again costs as much as drawing.
         drawn.figure.set_layout_engine("none")
         with replacing(folder / f"{name}.png") as file:
             drawn.figure.savefig(file, dpi=144)
         if drawn.animation is not None:
             with replacing(folder / f"{name}.gif") as file:
                 drawn.animation.save(file, writer=PillowWriter(fps=FRAMES_PER_SECOND), dpi=GIF_DPI)
-    # An animation cannot travel from a worker, and it is in its file.
+    # An animation cannot be pickled; it is in its file.
     return dataclasses.replace(drawn, animation=None)
 
 
@@ -122,7 +122,7 @@ def forest(results: Results) -> Drawing:
 
 
 def forest_of(verdicts: Sequence[Verdict], decided: bool = True) -> Drawing:
-    """Every verdict's interval against its threshold, in units of that threshold: the drawn interval is the verdict.
+    """Draw the interval of every verdict in units of its threshold.
 
     Args:
         verdicts: in the order of the rows.
@@ -132,7 +132,7 @@ def forest_of(verdicts: Sequence[Verdict], decided: bool = True) -> Drawing:
     figure = d.new_figure(1.2 + 0.3 * max(len(rows), 1))
     axes = figure.subplots()
     shown = [in_thresholds(v, x) for v in rows for x in (v.effect, *interval_of(v)) if x is not None]
-    # Far beyond the threshold all is well: there the axis is logarithmic.
+    # Logarithmic far beyond the threshold, where details do not matter.
     axes.set_xscale("symlog", linthresh=2.0, linscale=1.2)
     axes.set_xlim(1.3 * min([-1.3, *shown]), 1.3 * max([1.3, *shown]))
     ticks = [x for x in (-100, -10, -2, -1, 0, 1, 2, 10, 100) if axes.get_xlim()[0] <= x <= axes.get_xlim()[1]]
@@ -174,7 +174,7 @@ def _draw_verdict(axes: Axes, y: int, verdict: Verdict) -> None:
     if low is not None and high is not None:
         ends = (in_thresholds(verdict, low), in_thresholds(verdict, high))
         axes.hlines(y, min(ends), max(ends), color=color, linewidth=3.5, gid=f"interval/{verdict.id}")
-    assert verdict.effect is not None  # forest draws no other
+    assert verdict.effect is not None  # `forest_of` leaves out the others
     at = in_thresholds(verdict, verdict.effect)
     axes.plot(at, y, marker, color=color, fillstyle=fill, markeredgewidth=2, gid=f"effect/{verdict.id}")
     decided = verdict.verdict != NONE
@@ -184,7 +184,7 @@ def _draw_verdict(axes: Axes, y: int, verdict: Verdict) -> None:
 
 
 def in_thresholds(verdict: Verdict, value: float) -> float:
-    """Place a value where 1 is the claim's threshold and larger is more as claimed.
+    """Return a value in units of the threshold: 1 is the threshold, larger is further in the claimed direction.
 
     An effect of nothing is then at 0, and an equivalence holds between -1 and 1. The threshold of a non-inferiority is
     at -1: it holds above that.
@@ -192,7 +192,7 @@ def in_thresholds(verdict: Verdict, value: float) -> float:
     threshold = verdict.threshold
     if isinstance(threshold, tuple):
         return value / threshold[1]
-    assert threshold is not None  # only inferential claims are placed
+    assert threshold is not None  # every inferential claim has one
     sign = -1.0 if verdict.direction == "below" else 1.0
     if verdict.kind == NON_INFERIORITY:
         return sign * value / abs(threshold)

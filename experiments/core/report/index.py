@@ -28,7 +28,7 @@ Found = Mapping[tuple[str, str], Verdict]
 
 
 def write(runs: Path, draw: bool) -> Path:
-    """Write `index.html` over every directory of `runs` that holds verdicts; what cannot be read is named, and left.
+    """Write `index.html` about every directory of `runs` that has verdicts, and list files that cannot be read.
 
     Args:
         runs: where results are kept.
@@ -64,7 +64,7 @@ def write(runs: Path, draw: bool) -> Path:
 
 
 def _read(files: Mapping[str, Path]) -> tuple[dict[str, list[Verdict]], list[str]]:
-    """The verdicts of each file, and what is said of those that are none."""
+    """Return the verdicts of each file, and a message for each file that has none."""
     read: dict[str, list[Verdict]] = {}
     unreadable = []
     for name, file in files.items():
@@ -77,17 +77,17 @@ def _read(files: Mapping[str, Path]) -> tuple[dict[str, list[Verdict]], list[str
 
 
 def _shown(name: str) -> str:
-    """A name of a file as text: it may consist of any bytes."""
+    """Return a file name, which may consist of any bytes, as text."""
     return os.fsencode(name).decode("utf-8", errors="replace")
 
 
 def in_order(found: Found) -> list[Verdict]:
-    """Verdicts in the order of the lecture's lines."""
+    """Sort verdicts by line of the lecture."""
     return sorted(found.values(), key=lambda verdict: verdict.lecture_line)
 
 
 def claims_of(line: str) -> list[tuple[str, Claim]]:
-    """Every claim about a line of the lecture, with the name of its experiment."""
+    """Return every claim about a line of the lecture, with the name of its experiment."""
     return [(name, c) for name in catalogue.names() for c in catalogue.load(name).claims if c.lecture_line == line]
 
 
@@ -96,7 +96,7 @@ def _claims(line: str, found: Found, runs: Path) -> list[dict[str, Any]]:
     for name, claim in claims_of(line):
         verdict = found.get((name, claim.id))
         report = f"{quote(name)}/{REPORT}"
-        # A picture beside each row would repeat itself: the first claim of a figure shows it.
+        # Only the first claim of a figure shows it.
         picture = f"{name}/figures/{claim.figure}.png" if claim.figure else ""
         seen = {row["picture"] for row in rows}
         rows.append(
@@ -141,7 +141,7 @@ def _other(directory: Path, found: Sequence[Verdict]) -> dict[str, str]:
 
 
 def _draw_forest(verdicts: Sequence[Verdict], path: Path) -> None:
-    # Imported here because figures are drawn by what imports this module.
+    # Imported here: matplotlib takes half a second.
     from experiments.core.report.figures import forest_of
 
     with mpl.rc_context(d.STYLE):

@@ -1,4 +1,4 @@
-"""What seeds say together: columns of results.csv, a mean with its interval, a metric over the steps of training."""
+"""Means over seeds with their intervals: of columns of results.csv, and of metrics over the steps of training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from experiments.core.verdicts.results import Results
 from experiments.core.verdicts.statistics import Floats
 
 
-class Band(NamedTuple):
+class MeanInterval(NamedTuple):
     """Mean over seeds and its 95 % Student interval at each point, shape (points,) each.
 
     The mean is nan where no seed has a value, the interval where fewer than two have one.
@@ -39,8 +39,8 @@ def values_of(rows: pd.DataFrame, name: str) -> Floats:
     return np.asarray(rows[name] if name in rows else np.full(len(rows), math.nan), dtype=float)
 
 
-def band(x: Sequence[float] | Floats, values: Floats) -> Band:
-    """Return the band of whatever is finite.
+def mean_and_interval(x: Sequence[float] | Floats, values: Floats) -> MeanInterval:
+    """Return mean and interval of the finite values at each point.
 
     Args:
         x: where, length p.
@@ -57,13 +57,13 @@ def band(x: Sequence[float] | Floats, values: Floats) -> Band:
         summary[index, 0] = some.mean()
         if len(some) > 1:
             summary[index, 1:] = st.student_interval(some, 1 - st.ALPHA)
-    return Band(np.asarray(x, dtype=float), *summary.T)
+    return MeanInterval(np.asarray(x, dtype=float), *summary.T)
 
 
 def history(
     runs: Sequence[Run], metric: str, by: str = "step", averaged: Callable[[Floats], Floats] = np.asarray
-) -> Band:
-    """Return the band of one metric of `metrics.csv` over runs of one condition, by `step` or by `epoch`.
+) -> MeanInterval:
+    """Return mean and interval of a metric of `metrics.csv` over the runs of a condition, by `step` or by `epoch`.
 
     A run that diverged counts as long as its values are finite.
 
@@ -77,4 +77,4 @@ def history(
     series = [{row[place]: row[2] for row in run.series(metric)} for run in runs]
     x = sorted(set().union(*series))
     values = [[seed.get(point, math.nan) for seed in series] for point in x]
-    return band(x, averaged(np.array(values, dtype=float).reshape(len(x), len(series))))
+    return mean_and_interval(x, averaged(np.array(values, dtype=float).reshape(len(x), len(series))))

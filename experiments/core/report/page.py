@@ -1,4 +1,4 @@
-"""The report: one self-contained page a teacher would project, and the index of all of them."""
+"""The report of an experiment: one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REPORT = "report.html"
 
 
 def write_report(results: Results, figures: Mapping[str, Drawing]) -> Path:
-    """Write `report.html` of an experiment; its figures must have been saved, as `figures.draw` does.
+    """Write `report.html` of an experiment, after `figures.draw` has saved its figures.
 
     Returns:
         The path of the page.
@@ -63,7 +63,7 @@ def write_report(results: Results, figures: Mapping[str, Drawing]) -> Path:
 
 
 def templates() -> jinja2.Environment:
-    """The environment that pages are made with: it escapes every value."""
+    """Return the jinja2 environment of the pages; it escapes every value."""
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -74,7 +74,7 @@ def templates() -> jinja2.Environment:
 
 
 def _exploratory(results: Results) -> str:
-    """Why the page, or part of it, is not the official result; empty if all of it is."""
+    """Return which part of the page is exploratory; empty if all of it is official."""
     some = [verdict.id for verdict in results.verdicts if not verdict.official]
     if not some:
         return ""
@@ -82,7 +82,7 @@ def _exploratory(results: Results) -> str:
 
 
 def _card(verdict: Verdict, results: Results) -> dict[str, Any]:
-    """What the page says about one claim; pairs of heading and text that are empty are left out."""
+    """Return the content of a claim's card, without empty facts."""
     adjusted = wording.interval_words(verdict.ci_low, verdict.ci_high)
     plain = wording.interval_words(verdict.ci95_low, verdict.ci95_high)
     holm = verdict.confidence is not None and bool(verdict.family) and verdict.verdict != NONE
@@ -130,7 +130,7 @@ def _also(count: int, word: str) -> str:
 
 
 def _measure(verdict: Verdict, experiment: str) -> str:
-    """Name of a measure, and what its function says it is."""
+    """Return the name of a measure and the first line of its docstring."""
     function = functions_of(experiment).get(verdict.measure) if verdict.conditions else None
     said = (function.__doc__ or "").strip().splitlines() if function else []
     return f"{verdict.measure}: {said[0]}" if said else verdict.measure
@@ -155,7 +155,7 @@ def _inline(path: Path, kind: str) -> str:
 
 
 def _tuned(path: Path) -> dict[str, Any]:
-    """The table of `tuning.csv`: a row a condition, a column a value, the chosen one marked.
+    """Return the table of `tuning.csv`: a row a condition, a column a value, the chosen value marked.
 
     Raises:
         UserError: the file is not such a table.
@@ -179,7 +179,7 @@ def _tuned_table(lines: Sequence[Mapping[str, str]]) -> dict[str, Any]:
 
 
 def _progress(results: Results) -> str:
-    """How many runs and checks there are, of how many."""
+    """Return how many runs and checks are finished, and of how many."""
     wanted = sum(len(seeds) for seeds in results.plan.run_seeds.values())
     checks = sum(len(seeds) for seeds in results.plan.check_seeds.values())
     parts = [f"{len(results.runs)} of {wanted} runs finished"] if wanted else []
@@ -189,7 +189,7 @@ def _progress(results: Results) -> str:
 
 
 def _environment(runs: Sequence[Run]) -> dict[str, str]:
-    """Where the runs were made, flattened; a value in which runs differ is given in all its forms."""
+    """Return the flattened environment of the runs, with all values where runs differ."""
     flat = [_flatten({**run.result.get("environment", {}), "data": run.result.get("data", {})}) for run in runs]
     names = reduce(lambda seen, one: seen | dict.fromkeys(one), flat, dict[str, None]())
     return {name: " / ".join(dict.fromkeys(str(one.get(name, "–")) for one in flat)) for name in names}
@@ -203,7 +203,7 @@ def _flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _single(results: Results) -> str:
-    """The command that repeats one run alone; empty where nothing was trained."""
+    """Return the command that repeats one run alone; empty if nothing was trained."""
     if not results.runs:
         return ""
     config = results.runs[-1].directory / run_directory.CONFIG

@@ -19,7 +19,7 @@ from experiments.core.grid.conditions import Grid
 from experiments.core.grid.lecture import LINES
 from experiments.core.grid.plan import Plan
 from experiments.core.report import wording
-from experiments.core.report.intervals import band, values_of
+from experiments.core.report.intervals import mean_and_interval, values_of
 from experiments.core.training.classes import default_of, find_class
 from experiments.core.verdicts.reference import FILE, OTHER_SEEDS, Reference, Shown, all_kept, all_other_seeds
 from experiments.core.verdicts.results import Results
@@ -36,7 +36,7 @@ What the official runs say about every line of the lecture: the kept references 
 
 
 def summary_table(kept: Kept, other_seeds: Mapping[str, Mapping[str, Any]]) -> str:
-    """A row an experiment: how many claims came out how, and how a second seed set answered.
+    """Return the summary: one row an experiment, with counts of verdicts and the result of a second seed set.
 
     Args:
         kept: the official verdicts, by the experiment's name.
@@ -68,7 +68,7 @@ def _answered(answers: Mapping[str, Any] | None) -> str:
 
 
 def lecture_page(kept: Kept) -> str:
-    """VERDICTS.md: a section a line of the lecture, a row a claim."""
+    """Return VERDICTS.md: one section a line of the lecture, one row a claim."""
     verdicts = {verdict.id: verdict for found in kept.values() for verdict in found}
     claims = [(name, claim) for name in catalogue.names() for claim in catalogue.load(name).claims]
     parts = [HEADER]
@@ -87,19 +87,19 @@ def _row(name: str, claim: Claim, verdict: Verdict | None) -> str:
 
 
 def plain(text: str) -> str:
-    """A text as a cell of a table shows it word for word: it opens no HTML, no link and no other cell."""
+    """Escape a text for a cell of a Markdown table, so that it opens no HTML, link or cell."""
     one_line = " ".join(text.split()).replace("|", "&#124;")
     return re.sub(r"\](?=[(\[])", "&#93;", re.sub(r"<(?=[a-zA-Z/!?])", "&lt;", one_line))
 
 
 def marked(control: bool, source: str) -> str:
-    """What a statement is marked with: a control, or beyond the lecture."""
+    """Return the marks behind a statement: control, beyond the lecture."""
     marks = [word for word, on in (("control", control), ("beyond", source == "beyond")) if on]
     return f" *({', '.join(marks)})*" if marks else ""
 
 
 def verdict_cells(verdict: Verdict) -> list[str]:
-    """Verdict with its reading, effect with its interval, threshold, and seeds, as cells of a table."""
+    """Return verdict and reading, effect and interval, threshold, and number of seeds, as cells of a table."""
     word = plain(verdict.verdict + (f" ({verdict.reading})" if verdict.reading else ""))
     shown = f"shown, no verdict ({plain(verdict.kind)})" if verdict.verdict == NONE else f"**{word}**"
     measured = f"{wording.effect_words(verdict)} {wording.interval_words(*wording.interval_of(verdict))}".strip()
@@ -129,7 +129,7 @@ def keep(results: Results) -> list[Path]:
 
 
 def write_pages() -> list[Path]:
-    """Write what the repository's pages say of the references: the README's summary, VERDICTS.md, MODULES.md."""
+    """Update the pages about the references: README.md, VERDICTS.md and MODULES.md."""
     found = pages(all_kept(), all_other_seeds())
     for path, text in found.items():
         run_directory.write_atomically(path, text)
@@ -137,7 +137,7 @@ def write_pages() -> list[Path]:
 
 
 def pages(kept: Mapping[str, Reference], other_seeds: Mapping[str, Mapping[str, Any]]) -> dict[Path, str]:
-    """What the pages should hold, by their path."""
+    """Return the content of these pages, by path."""
     verdicts = {name: reference.verdicts for name, reference in kept.items()}
     summary = summary_table(verdicts, other_seeds)
     places = [catalogue.ROOT.parent / name for name in ("README.md", "MODULES.md", "VERDICTS.md")]
@@ -149,33 +149,33 @@ def pages(kept: Mapping[str, Reference], other_seeds: Mapping[str, Mapping[str, 
 
 
 def keep_other_seeds(plan: Plan, answers: Sequence[Answer]) -> None:
-    """Keep how the claims of an experiment came out with another seed set, beside its reference."""
+    """Write the comparison with another seed set beside the reference of an experiment."""
     content = {"first_seed": plan.first_seed, **summarize(answers), "claims": [asdict(answer) for answer in answers]}
     run_directory.write_json(catalogue.ROOT / plan.grid.name / OTHER_SEEDS, content)
     write_pages()
 
 
 def declared(results: Results) -> dict[str, dict[str, Shown]]:
-    """Mean, half of the 95 % Student interval and number of seeds of every declared measure, by condition."""
+    """Return mean, half of the 95 % Student interval and number of seeds of each declared measure, by condition."""
     found: dict[str, dict[str, Shown]] = {}
     for condition in results.plan.grid.conditions:
         rows = results.frame[results.frame["condition"] == condition.name]
         for measure in results.plan.grid.experiment.measures:
             values = values_of(rows, measure)
             values = values[np.isfinite(values)]
-            shown = band([0.0], values[None])
+            shown = mean_and_interval([0.0], values[None])
             mean, half = float(shown.mean[0]), float(shown.high[0] - shown.mean[0])
             found.setdefault(condition.name, {})[measure] = (mean, half, len(values))
     return found
 
 
 def with_table(text: str, name: str, verdicts: Sequence[Verdict]) -> str:
-    """Put the verdict table of an experiment between its two marks in a Markdown text."""
+    """Return a Markdown text with the verdict table of an experiment between its two marks."""
     return between(text, f"<!-- verdicts: {name} -->", "<!-- end of verdicts -->", table(verdicts))
 
 
 def between(text: str, begin: str, end: str, content: str) -> str:
-    """Replace what stands between two marks of a text; a text without them stays as it is."""
+    """Replace the content between two marks of a text; return a text without the marks unchanged."""
     before, mark, rest = text.partition(begin)
     if not mark:
         return text
@@ -183,13 +183,13 @@ def between(text: str, begin: str, end: str, content: str) -> str:
 
 
 def with_scores(text: str, name: str, kept: Reference) -> str:
-    """Put the table of an experiment's declared measures between its two marks in a Markdown text."""
+    """Return a Markdown text with the table of declared measures between its two marks."""
     mark = f"<!-- scores: {name} -->"
     return between(text, mark, "<!-- end of scores -->", scores(name, kept)) if mark in text else text
 
 
 def scores(name: str, kept: Reference) -> str:
-    """A row a condition: model, data, loss and every measure that the experiment declares, mean ± 95 % (n)."""
+    """Return a table: one row a condition, with model, data, loss and each declared measure, mean ± 95 % (n)."""
     experiment = catalogue.load(name)
     grid = Grid.build(name, experiment, "quick", experiment.data[0])
     headings = [measure.replace("_", " ") for measure in experiment.measures]
@@ -204,13 +204,13 @@ def scores(name: str, kept: Reference) -> str:
 
 
 def _loss(model: Mapping[str, Any]) -> str:
-    """The loss a config gives, or the default of the model's constructor."""
+    """Return the loss of a config, or the default of the model's constructor."""
     given = (model.get("init_args") or {}).get("loss")
     return str(given or default_of(find_class("model", model["class_path"]), "loss"))
 
 
 def table(verdicts: Sequence[Verdict]) -> str:
-    """The verdicts of an experiment as a Markdown table: one row a claim."""
+    """Return the verdicts of an experiment as a Markdown table, one row a claim."""
     rows = ["| claim | verdict | measured | threshold | n |", "|---|---|---|---|---|"]
     for verdict in verdicts:
         statement = plain(verdict.statement) + marked(verdict.control, verdict.source)

@@ -22,12 +22,12 @@ from experiments.core.definitions import Overrides
 from experiments.core.grid.runs import Run
 from experiments.core.report import drawing as d
 from experiments.core.report.drawing import End
-from experiments.core.report.intervals import Band, band, history, rows_of, values_of
+from experiments.core.report.intervals import MeanInterval, history, mean_and_interval, rows_of, values_of
 from experiments.core.verdicts import statistics as st
 from experiments.core.verdicts.results import Results
 from experiments.core.verdicts.statistics import Floats
 
-# What is drawn under a name: the overrides that make its condition, and a colour.
+# Condition (as overrides) and colour, by the name in the figure.
 Styled = Mapping[str, tuple[Overrides, str]]
 
 
@@ -49,7 +49,7 @@ def _log10(values: Floats) -> Floats:
 
 
 PLAIN = Scale("", _same, _same)
-# The geometric mean of the values; the mean of values that are logarithms already; per cent.
+# Geometric mean; mean of values that are logarithms; per cent.
 LOG = Scale("log ", _log10, lambda x: np.asarray(10.0**x))
 POWER_OF_10 = Scale("10^", _same, lambda x: np.asarray(10.0**x))
 POWER_OF_2 = Scale("2^", _same, lambda x: np.asarray(2.0**x))
@@ -75,7 +75,7 @@ class Measure(NamedTuple):
 
 
 class Series(NamedTuple):
-    """What every row is drawn under: a name, overrides, a colour and a marker."""
+    """One of several markers in each row: a name, the overrides of the condition, a colour and a marker."""
 
     name: str
     overrides: Overrides
@@ -107,7 +107,7 @@ def check_column(results: Results, check: str, measure: str) -> Column:
 
 
 def difference(results: Results, where: Overrides, minus: Overrides, measure: str) -> Column:
-    """Return what one condition has more than another of a measure: of every seed where both have a value."""
+    """Return the paired differences of a measure between two conditions, for the seeds where both have a value."""
     first, second = (rows_of(results, overrides).set_index("seed", drop=False) for overrides in (where, minus))
     seeds = [seed for seed in first.index if seed in second.index]
     found = values_of(first.loc[seeds], measure) - values_of(second.loc[seeds], measure)
@@ -125,17 +125,17 @@ def count_checks(results: Results, *checks: str) -> str:
     return d.count_words([len(results.checks.get(check, ())) for check in checks])
 
 
-def summary(x: Sequence[float] | Floats, columns: Sequence[Column], scale: Scale = PLAIN) -> Band:
+def summary(x: Sequence[float] | Floats, columns: Sequence[Column], scale: Scale = PLAIN) -> MeanInterval:
     """Return the mean of each column and its interval, as they are drawn."""
     table = np.full((len(columns), max((len(one.values) for one in columns), default=0)), np.nan)
     for line, one in zip(table, columns, strict=True):
         line[: len(one.values)] = one.values
-    return rescaled(band(x, scale.averaged(table)), scale)
+    return rescaled(mean_and_interval(x, scale.averaged(table)), scale)
 
 
-def rescaled(shown: Band, scale: Scale) -> Band:
+def rescaled(shown: MeanInterval, scale: Scale) -> MeanInterval:
     """Return a band of averaged values as it is drawn."""
-    return Band(shown.x, *(scale.drawn(side) for side in shown[1:]))
+    return MeanInterval(shown.x, *(scale.drawn(side) for side in shown[1:]))
 
 
 def source(columns: Sequence[Column], scale: Scale = PLAIN) -> str:
@@ -161,7 +161,7 @@ def draw_row(
     fill: str = "",
     scale: Scale = PLAIN,
     linewidth: float = 3.5,
-) -> Band:
+) -> MeanInterval:
     """Draw the mean of a column at the height of its row, and its 95 % Student interval; nothing if it has no values.
 
     Args:
@@ -250,7 +250,7 @@ def draw_line(
     scale: Scale = PLAIN,
     marker: str = "o",
     dashed: bool = False,
-) -> Band:
+) -> MeanInterval:
     """Draw a line through the means of columns, and the band of their intervals."""
     shown = summary(x, columns, scale)
     label_band(axes, shown, source(columns, scale), label, color, dashed=dashed, marker=marker)
@@ -270,7 +270,7 @@ def draw_points(
     edge: float = 1.0,
     bar: str = "",
     bars: bool = True,
-) -> Band:
+) -> MeanInterval:
     """Draw the means of columns as dots, and with `bars` their intervals, in a colour `bar` of their own."""
     shown, name = summary(x, columns, scale), source(columns, scale)
     (dots,) = axes.plot(shown.x, shown.mean, style, color=color, markeredgewidth=edge)
@@ -305,7 +305,7 @@ def draw_curve(
 
 
 def label_band(
-    axes: Axes, shown: Band, name: str, label: str, color: str, *, dashed: bool = False, marker: str = ""
+    axes: Axes, shown: MeanInterval, name: str, label: str, color: str, *, dashed: bool = False, marker: str = ""
 ) -> None:
     """Draw a band whose artists are `mean/<name>` and `band/<name>`, called `label` in the figure."""
     d.draw_band(axes, shown, name, color, dashed, marker)

@@ -18,36 +18,36 @@ from experiments.core.definitions import (
 )
 from experiments.core.verdicts.verdicts import Verdict
 
-# A verdict is told by a shape and a word as well as by its colour.
+# A verdict differs in shape and word as well as in colour.
 SYMBOLS = {CONFIRMED: "●", REFUTED: "✖", INCONCLUSIVE: "◇", NONE: "○", PASS: "✔", FAIL: "✖", NOTE: "✎"}
 
 
 def interval_of(verdict: Verdict) -> tuple[float | None, float | None]:
-    """The interval that decides; where nothing is decided, the plain 95 % one."""
+    """Return the interval that decides; without a verdict, the plain 95 % interval."""
     if verdict.ci_low is not None:
         return verdict.ci_low, verdict.ci_high
     return verdict.ci95_low, verdict.ci95_high
 
 
 def number(value: float | None) -> str:
-    """A number of a table: three decimals and a true minus sign; empty for None."""
+    """Format a number with three decimals and a true minus sign; empty for None."""
     return "" if value is None else f"{value:.3f}".replace("-0.000", "0.000").replace("-", "−")
 
 
 def effect_words(verdict: Verdict) -> str:
-    """The effect of a verdict; the error of a check keeps its order of magnitude."""
+    """Format the effect of a verdict; the error of a check as a power of ten."""
     if verdict.kind in CHECKED and verdict.effect is not None:
         return f"{verdict.effect:.1e}".replace("-", "−") if verdict.effect else "0"
     return number(verdict.effect)
 
 
 def interval_words(low: float | None, high: float | None) -> str:
-    """An interval as text; empty where there is none."""
+    """Format an interval; empty if there is none."""
     return "" if low is None or high is None else f"[{number(low)}, {number(high)}]"
 
 
 def threshold_words(verdict: Verdict) -> str:
-    """The threshold of a verdict: `> 0.05`, `within ±0.1`, `error ≤ 1e−12`."""
+    """Format the threshold of a verdict: `> 0.05`, `within ±0.1`, `error ≤ 1e−12`."""
     if verdict.threshold is None:
         return ""
     if isinstance(verdict.threshold, tuple):
@@ -57,7 +57,7 @@ def threshold_words(verdict: Verdict) -> str:
 
 
 def mean_words(measure: Sequence[float | None]) -> str:
-    """Mean ± half of its 95 % interval (seeds): `0.970 ± 0.008 (10)`; a dash where no seed has a value."""
+    """Format mean ± half of the 95 % interval (seeds): `0.970 ± 0.008 (10)`; a dash where no seed has a value."""
     mean, half, n = measure
     if mean is None:
         return "–"
@@ -65,14 +65,14 @@ def mean_words(measure: Sequence[float | None]) -> str:
 
 
 def p_words(p: float | None) -> str:
-    """A p value."""
+    """Format a p value."""
     if p is None:
         return ""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def summary(verdicts: Sequence[Verdict]) -> str:
-    """How many claims came out how, in one sentence; controls are counted apart."""
+    """Return the counts of verdicts in one sentence; controls are counted separately."""
     inferential = [v for v in verdicts if v.kind in INFERENTIAL and v.verdict != NONE]
     if not inferential:
         return "Nothing is concluded: at smoke scale, or from a single seed, there are no verdicts."
@@ -104,7 +104,7 @@ def _counted(opening: str, claims: Iterable[Verdict]) -> str:
 
 
 def what_remains(verdict: Verdict) -> str:
-    """Reading of a verdict, why it could not be reached, and how many new seeds would decide it."""
+    """Return the reading of a verdict, why there is none, and how many new seeds would decide it."""
     parts = [verdict.reading if verdict.reading != "undecidable" else "", verdict.undecidable]
     parts.append(f"the true value is {verdict.bound}" if verdict.bound else "")
     if verdict.verdict == INCONCLUSIVE and not verdict.undecidable:
