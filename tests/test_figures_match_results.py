@@ -267,7 +267,13 @@ def test_names_stand_at_their_rows_and_in_their_colours(shared: Shared, name: st
         assert not same or any(word in label or label in word for word in same), label
 
 
-@pytest.mark.parametrize(("name", "figure"), FIGURES)
+FIRST = [next(pair for pair in FIGURES if pair[0] == name) for name in dict(FIGURES)]
+
+
+@pytest.mark.parametrize(
+    ("name", "figure"),
+    [pytest.param(*pair, marks=() if pair in FIRST else pytest.mark.slow) for pair in FIGURES],
+)
 def test_every_figure_is_drawn_without_a_warning_and_can_travel(shared: Shared, name: str, figure: str) -> None:
     # A copy, since drawing an animation moves its artists to the first frame.
     travelled = pickle.loads(pickle.dumps(shared.figure(name, figure).figure))

@@ -16,7 +16,6 @@ from matplotlib.text import Text
 from read_back import accuracy_by_epoch, artist, band_ends, interval, line, student
 
 from experiments.core.definitions import INFERENTIAL, Claim
-from experiments.core.execution.workers import Pool
 from experiments.core.files.errors import UserError
 from experiments.core.grid import catalogue
 from experiments.core.report import drawing, figures, intervals, wording
@@ -89,7 +88,9 @@ def test_learning_curves_of_all_conditions_show_metrics_csv(results: Results) ->
 def test_draw_saves_every_figure_as_svg_and_png(results: Results, drawn: dict[str, drawing.Drawing]) -> None:
     assert list(drawn) == [*results.plan.grid.experiment.figures, "forest"]
     (results.plan.directory / "figures" / "of_an_earlier_version.svg").touch()
-    figures.draw(results, Pool(jobs=1).map)
+    calls = []
+    figures.draw(results, lambda _, some: calls.extend(some) or list(drawn.values()))
+    assert [name for _, name in calls] == list(drawn)
     saved = {path.name for path in (results.plan.directory / "figures").iterdir()}
     assert saved == {f"{name}.{ending}" for name in drawn for ending in ("svg", "png")}
     for name, one in drawn.items():
@@ -144,7 +145,7 @@ def test_band_is_students_interval_of_what_is_finite() -> None:
     values = np.array([[1.0, 2.0, 4.0], [1.0, math.nan, 3.0], [math.nan, 5.0, math.inf], [math.nan] * 3])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        shown = intervals.band([0, 1, 2, 3], values)
+        shown = intervals.mean_and_interval([0, 1, 2, 3], values)
     expected = [student([1, 2, 4]), student([1, 3]), (5.0, math.nan, math.nan), (math.nan,) * 3]
     assert pytest.approx(np.array(expected), rel=1e-12, nan_ok=True) == np.array(shown[1:]).T
 

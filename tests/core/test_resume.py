@@ -169,7 +169,15 @@ def bytes_of(directory: Path) -> dict[str, Any]:
     return {"rows": rows, "weights": weights, **{name: result.get(name) for name in names}}
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+# The others are slow.
+STACKS = {"dropout and batch normalisation", "one cycle with adamw", "augmentation, label noise and duplicates"}
+STACKS |= {"validation in the middle of an epoch", "early stopping", "some seeds diverge"}
+
+
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, id=name, marks=() if name in STACKS else pytest.mark.slow) for name, case in CASES.items()],
+)
 def test_a_stack_that_is_cut_off_again_and_again(here, cut_after, case, capsys):
     args = config(here, case)
     whole, cut = ([here / kind / f"seed={seed}" for seed in SEEDS] for kind in ("whole", "cut"))
@@ -207,7 +215,7 @@ def test_a_network_that_had_ended_before_the_cut_stays_as_it_was(here, cut_after
     assert [bytes_of(directory) for directory in cut] == [bytes_of(directory) for directory in whole]
 
 
-# What a stack does is tried above for every case; a run alone differs in how Lightning keeps its optimiser.
+# A run alone differs from a stack in how Lightning keeps its optimiser.
 QUICK = ("plain", "dropout and batch normalisation", "one cycle with adamw", *ALONE)
 
 

@@ -149,8 +149,8 @@ def assert_same_checkpoint(path: Path, other: Path) -> None:
 
 
 # One of each kind; the others are slow.
-QUICK = {"activation relu", "normalization batch before", "optimizer sgd", "optimizer adam"}
-MANY = ("activation", "normalization", "optimizer")
+QUICK = {"activation relu", "normalization batch before", "optimizer sgd", "optimizer adam", "schedule one_cycle"}
+MANY = ("activation", "normalization", "optimizer", "schedule", "loss", "residual", "a step", "the last", "the most")
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,13 @@ def only_two_runs(runs: Path) -> Results:
     return build(runs, seeds=2, wanted=lambda name, _: name == "activation=relu")
 
 
-@pytest.mark.parametrize("make", [one_seed, at_smoke_scale, on_fashion_mnist, only_two_runs])
+@pytest.mark.parametrize(
+    "make",
+    [
+        only_two_runs,
+        *(pytest.param(each, marks=pytest.mark.slow) for each in (one_seed, at_smoke_scale, on_fashion_mnist)),
+    ],
+)
 def test_all_figures_of_any_results_without_a_warning(make: Callable[[Path], Results], tmp_path: Path) -> None:
     some = make(tmp_path)
     drawn = []
