@@ -1,4 +1,4 @@
-"""Checkpoints as files: written whole or not at all, and read as data, whoever wrote them."""
+"""Checkpoint files: written atomically, and always loaded with `weights_only=True`."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from experiments.core.files import run_directory
 from experiments.core.files.errors import UserError, read_bytes
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
-# Where Lightning's callbacks remember checkpoints, which they delete when there is a better one.
+# Attributes in which Lightning's callbacks store paths of checkpoints, which they delete later.
 PLACES = frozenset({"best_k_models", "best_model_path", "kth_best_model_path", "last_model_path"})
 
 
 class CheckpointFiles(TorchCheckpointIO):
-    """Writes checkpoints whole or not at all; those to go on from with a checksum, and the one before is kept."""
+    """Writes checkpoints atomically; a resume checkpoint has a checksum, and the previous one is kept."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write beside the target, then take its place."""
+        """Write a temporary file, then rename it."""
         target, content = Path(path), io.BytesIO()
         torch.save(checkpoint, content)
         if target.parent.name != run_directory.RESUME:
@@ -39,23 +39,23 @@ class CheckpointFiles(TorchCheckpointIO):
         with run_directory.replacing(target) as temporary:
             temporary.write_bytes(f"{digest}\n".encode() + content.getvalue())
             if target.is_file():
-                # Between these two lines there is no last one, and the previous one is whole.
+                # A crash between these two lines leaves the previous checkpoint.
                 target.replace(target.with_name(PREVIOUS))
         _sync(target.parent)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        """Read what `save_checkpoint` wrote, or another checkpoint, without running any code in it."""
+        """Load a checkpoint without running any code in it."""
         if Path(path).parent.name == run_directory.RESUME:
             return read(Path(path))
         content: dict[str, Any] = super().load_checkpoint(path, map_location, weights_only=True)
-        # The checkpoints of another fit are not this one's to test or to delete.
+        # A fit must not test or delete the checkpoints of another fit.
         states = content.get("callbacks") or {}
         content["callbacks"] = {name: state for name, state in states.items() if PLACES.isdisjoint(state)}
         return content
 
 
 def _sync(directory: Path) -> None:
-    """Have the names in a directory written, too."""
+    """Flush the entries of a directory to the disk."""
     handle = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -64,10 +64,10 @@ def _sync(directory: Path) -> None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read a checkpoint to go on from.
+    """Read a resume checkpoint.
 
     Raises:
-        ValueError: it is torn, or not what was written.
+        ValueError: the file is incomplete or changed.
     """
     digest, _, content = read_bytes(path).partition(b"\n")
     if hashlib.sha256(content).hexdigest().encode() != digest:
@@ -80,10 +80,10 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint that may come from others; nothing in it is executed.
+    """Read a checkpoint that may come from somebody else, without running any code in it.
 
     Raises:
-        UserError: it cannot be read, is damaged, or is no checkpoint of a run.
+        UserError: the file cannot be read, is damaged, or is not the checkpoint of a run.
     """
     content = _load(path) if _is_intact(path) else None
     if not _is_checkpoint(content):
@@ -93,12 +93,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _is_intact(path: Path) -> bool:
-    """Whether every part of an archive is stored plainly and has its checksum, which torch does not look at."""
+    """Return whether every part of an archive is uncompressed and matches its checksum, which torch ignores."""
     try:
         with zipfile.ZipFile(path) as archive:
             stored = all(part.compress_type == zipfile.ZIP_STORED for part in archive.infolist())
             return stored and archive.testzip() is None
-    # What a file of others makes a parser raise is in no list.
+    # A crafted file can make the parser raise anything.
     except Exception:
         return False
 
@@ -106,10 +106,10 @@ def _is_intact(path: Path) -> bool:
 def _load(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
-            # It says by which protocol a refused pickle was written.
+            # The message names the protocol of the refused pickle.
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
-    # As above; among them what advises to allow code to be executed.
+    # As above; torch's messages also advise to allow code execution.
     except Exception:
         return None
 

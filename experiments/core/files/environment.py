@@ -1,4 +1,4 @@
-"""Under which circumstances a result came to be: versions, revision, machine."""
+"""The environment of a result: versions, revision, machine, arithmetic."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ PACKAGES = ("torch", "lightning", "torchvision", "torchmetrics", "numpy", "scipy
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide numbers."""
+    """Return the versions of Python and of the packages that affect results."""
     return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}
 
 
 @functools.cache
 def lock_hash() -> str | None:
-    """SHA-256 of the pins that the environment is made from; None where the code stands without them."""
+    """Return the SHA-256 of `requirements.lock`; None if the file is missing."""
     lock = REPOSITORY / "requirements.lock"
     return hashlib.sha256(lock.read_bytes()).hexdigest() if lock.is_file() else None
 
 
 def flags() -> dict[str, Any]:
-    """What torch is told that decides bits: set by nobody here, but perhaps by who embeds this code, or by the CPU."""
+    """Return the settings of torch that affect rounding; a program that embeds this code may change them."""
     return {
         "default_dtype": str(torch.get_default_dtype()).removeprefix("torch."),
         "matmul_precision": torch.get_float32_matmul_precision(),
@@ -46,7 +46,7 @@ def flags() -> dict[str, Any]:
 
 @functools.cache
 def rounding() -> str:
-    """Fingerprint of how the CPU rounds: processors of one capability may sum, and approximate, in other orders.
+    """Return a fingerprint of how the CPU rounds: processors may sum and approximate in different orders.
 
     Returns:
         Hash of products, sums and functions of the sizes that networks here have; it takes milliseconds.
@@ -67,7 +67,7 @@ def rounding() -> str:
 
 @functools.cache
 def git_revision() -> dict[str, Any]:
-    """Commit the code stands at, and whether files differ from it; nulls outside a git checkout."""
+    """Return the commit of the code, and whether files differ from it; nulls outside a git checkout."""
     try:
         revision = _git("rev-parse", "HEAD")
         return {"commit": revision, "dirty": bool(_git("status", "--porcelain"))}
@@ -81,7 +81,7 @@ def _git(*arguments: str) -> str:
 
 
 def describe(device: str) -> dict[str, Any]:
-    """The ledger of one run.
+    """Return the environment of one run.
 
     Args:
         device: what the run trained on, for example "cpu".
@@ -99,11 +99,11 @@ def describe(device: str) -> dict[str, Any]:
 
 
 def other_arithmetic(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """How two ledgers differ in what decides the rounding of sums, in words; empty where the same seeds give the same.
+    """Describe how two environments differ in what affects rounding; empty if the same seeds give the same bytes.
 
     Args:
-        then: as `environment` gives it.
-        now: another.
+        then: as `describe` returns it.
+        now: the other one.
     """
     old, new = _arithmetic(then), _arithmetic(now)
     return ", ".join(
@@ -111,6 +111,6 @@ def other_arithmetic(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     )
 
 
-def _arithmetic(ledger: Mapping[str, Any]) -> dict[str, Any]:
-    decides = {"torch": ledger.get("versions", {}).get("torch"), **ledger.get("flags", {})}
-    return decides | {name: ledger.get(name) for name in ("device", "threads", "machine", "system")}
+def _arithmetic(environment: Mapping[str, Any]) -> dict[str, Any]:
+    decides = {"torch": environment.get("versions", {}).get("torch"), **environment.get("flags", {})}
+    return decides | {name: environment.get(name) for name in ("device", "threads", "machine", "system")}

@@ -1,4 +1,4 @@
-"""What went wrong, in one line; and files that may be anything, of which only regular ones are opened."""
+"""Errors as one line for the user; reading of regular files; Ctrl-C during imports."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-# Exit code after SIGTERM: 128 and the signal's number; and where nobody reads what is printed any more.
+# Exit codes: 128 plus the number of the signal SIGTERM, or of SIGPIPE.
 TERMINATED, BROKEN_PIPE = 143, 141
-# What torch says in its errors of memory.
+# Part of torch's message when memory runs out.
 NO_MEMORY = "allocate memory"
-# Letters of a message: what was asked for can be of any length.
+# Maximum characters of a message; the input it quotes can have any length.
 LONGEST = 1000
 TRACEBACK = "--traceback"
 TRACE = "error.txt"
 
 
 class UserError(Exception):
-    """A mistake in what was asked for: printed as one line, exit code 2, no stack trace."""
+    """A user's mistake: printed as one line, exit code 2, no stack trace."""
 
     def __init__(self, message: str) -> None:
-        # What was asked for may hold a new line, or what a terminal obeys.
+        # The quoted input may contain line breaks or control characters.
         super().__init__(printable(message if len(message) <= LONGEST else f"{message[:LONGEST]} …"))
 
 
 def printable(text: object) -> str:
-    """A text in one line, in which everything is spelt out that a terminal would obey."""
+    """Return a text as one line, with control characters escaped."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
 
 
 def say(text: object) -> None:
-    """Print one line, whatever the names in it hold."""
+    """Print one line, with control characters escaped."""
     print(printable(text), flush=True)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether more memory was asked for than there is; torch says so in words only."""
+    """Return whether memory ran out; torch raises a RuntimeError for it."""
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and NO_MEMORY in str(error))
 
 
 def explain(error: Exception) -> tuple[str, int]:
-    """Say in one line what ended a command. Of an error that nobody expected, the trace is kept in a file.
+    """Describe in one line the error that ended a command; write the trace of an unexpected one to a file.
 
     Returns:
         The line, and the exit code: 2 for a user's mistake, 1 for any other error.
@@ -56,7 +56,7 @@ def explain(error: Exception) -> tuple[str, int]:
         return str(error), 2
     text = " ".join(str(error).split())
     if isinstance(error, OSError):
-        # The machine's fault, and no mistake: a disk that is full, above all.
+        # A problem of the machine, such as a full disk.
         place = f": '{error.filename}'" if error.filename else ""
         return str(UserError(f"{error.strerror or text}{place}")), 1
     if is_out_of_memory(error):
@@ -66,12 +66,12 @@ def explain(error: Exception) -> tuple[str, int]:
 
 
 def ends_run(error: Exception, directory: Path) -> None:
-    """Note in which run's directory the trace of an error belongs."""
+    """Attach to an error the directory of the run that it ended."""
     vars(error)["run_directory"] = directory
 
 
 def _keep_trace(error: Exception) -> Path:
-    """Write the trace of an error into the directory of the run that it ended, or else into a temporary one."""
+    """Write the trace of an error to the directory of its run, or to a temporary directory."""
     directory = vars(error).get("run_directory")
     if directory is None or not directory.is_dir():  # an empty one is removed
         directory = Path(tempfile.mkdtemp(prefix="experiments-"))
@@ -81,15 +81,15 @@ def _keep_trace(error: Exception) -> Path:
 
 
 def require_file(path: Path, kind: str, suffix: str) -> None:
-    """Require a regular file: a pipe would wait for a writer, and a device may have no end.
+    """Require a regular file: reading a pipe or a device might not end.
 
     Args:
-        path: as it was given.
-        kind: what the message calls it.
-        suffix: of the files beside it that may have been meant.
+        path: of the file.
+        kind: the name of the file in the message.
+        suffix: of the files that the message may suggest instead.
 
     Raises:
-        UserError: it does not exist, or is something else.
+        UserError: the file does not exist or is not a regular file.
     """
     try:
         mode = path.stat().st_mode
@@ -108,7 +108,7 @@ def read_bytes(path: Path) -> bytes:
     """Return the content of a regular file.
 
     Raises:
-        OSError: there is none of this name, or it cannot be read.
+        OSError: the file does not exist, is not a regular file, or cannot be read.
     """
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError(errno.EINVAL, "not a regular file", str(path))
@@ -116,17 +116,17 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_text(path: Path) -> str:
-    """Return the content of a regular text file, its line ends as they are.
+    """Return the content of a regular text file, with its line ends unchanged.
 
     Raises:
-        OSError: there is none of this name, or it cannot be read.
-        UnicodeDecodeError: it is not UTF-8.
+        OSError: the file does not exist, is not a regular file, or cannot be read.
+        UnicodeDecodeError: the file is not UTF-8.
     """
     return read_bytes(path).decode("utf-8")
 
 
 def nearest(given: str, valid: Iterable[str]) -> str:
-    """Return the ending of an error message: the nearest valid word, or all of them when none is near."""
+    """Return the end of an error message: the nearest valid word, or all valid words if none is near."""
     words = sorted(str(word) for word in valid)
     close = difflib.get_close_matches(given, words, n=1, cutoff=0.5)
     if close:
@@ -135,7 +135,7 @@ def nearest(given: str, valid: Iterable[str]) -> str:
 
 
 def listed(words: Sequence[str]) -> str:
-    """Return the ending of an error message that lists what is valid, as far as a line holds it."""
+    """Return the end of an error message that lists the valid words, shortened to one line."""
     if len(words) > 12:
         return f"valid ones begin {', '.join(words[:12])} …"
     return f"valid: {', '.join(words)}" if words else "none is known"
@@ -150,7 +150,7 @@ def check_known(kind: str, given: str, valid: Iterable[str]) -> None:
 
 @contextlib.contextmanager
 def interrupts_wait() -> Iterator[None]:
-    """Let Ctrl-C take effect at the end: in the middle of its own import, torch would abort the process."""
+    """Delay Ctrl-C to the end of the block: in the middle of its import, torch would abort the process."""
     if threading.current_thread() is not threading.main_thread():  # signals do not reach it
         yield
         return

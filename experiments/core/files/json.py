@@ -1,4 +1,4 @@
-"""JSON as results and references use it: from a regular file, and of the types that a schema names."""
+"""Reads JSON from regular files, validated by a schema."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from experiments.core.files.errors import read_bytes
 
 T = TypeVar("T")
 
-# JSON has whole numbers that no float and no table holds.
+# JSON allows whole numbers that no float and no table column can hold.
 Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 Number = Whole | FiniteFloat
 Positive = Annotated[int, Field(gt=0, lt=2**63)] | Annotated[FiniteFloat, Field(gt=0)]
 
 
 def read_json(path: Path, schema: type[T]) -> T:
-    """Read a JSON file that this version, another version or somebody else has written.
+    """Read a JSON file, which another version or somebody else may have written.
 
     Args:
         path: of the file.
@@ -28,8 +28,8 @@ def read_json(path: Path, schema: type[T]) -> T:
             the keys that it does not know, which a newer version may write.
 
     Raises:
-        OSError: there is no such file, or it cannot be read.
-        ValueError: it is not JSON, or a value is not of the type that the schema names.
+        OSError: the file does not exist or cannot be read.
+        ValueError: the file is not JSON, or a value does not have the type of the schema.
     """
     content: T = _adapter(cast(Hashable, schema)).validate_json(read_bytes(path), strict=True)
     return content

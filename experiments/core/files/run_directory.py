@@ -1,4 +1,4 @@
-"""The files of a run: `config.yaml`, `metrics.csv`, `result.json`; written whole or not at all, read back strictly."""
+"""The files of a run: `config.yaml`, `metrics.csv`, `result.json`; written atomically, read strictly."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from experiments.core.files.errors import UserError, read_text
 from experiments.core.files.json import Number, Positive, read_json
 
 CONFIG, METRICS, RESULT = "config.yaml", "metrics.csv", "result.json"
-# Arguments of loggers and callbacks that name a place to write; a relative one lies in the run's directory.
+# Arguments of loggers and callbacks that name a directory; a relative one is inside the run's directory.
 PLACED = ("save_dir", "dirpath")
-# Arguments that become the name of a file or a folder in there.
+# Arguments that become the name of a file or folder in that directory.
 NAMED = ("filename", "name", "version", "sub_dir")
-# Folder of a run's checkpoints to go on from, while it is trained.
+# Folder of the resume checkpoints, while a run is trained.
 RESUME = "resume"
-# Files of an experiment: what tuning tried, and how its claims came out.
+# Files of an experiment.
 TUNING, VERDICTS = "tuning.csv", "verdicts.json"
 METRICS_HEADER = ("epoch", "step", "metric", "value")
 
-# What changes where or how a run is executed, but not its result.
+# Options that change where or how a run is executed, but not its result.
 _NOT_HASHED = {
     "trainer": {
         "accelerator",
@@ -53,7 +53,7 @@ _NOT_HASHED = {
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
-    """Fingerprint of what decides a run's result: model, data, optimisation, callbacks and seed.
+    """Return a hash of everything that determines a run's result: model, data, optimisation, callbacks and seed.
 
     Args:
         config: the fully resolved config, as plain mappings.
@@ -66,10 +66,10 @@ def config_hash(config: Mapping[str, Any]) -> str:
 
 
 def place_inside(part: Any, run_dir: Path) -> None:
-    """Put the relative `save_dir` and `dirpath` of a logger, a callback or a list of them inside a run's directory.
+    """Move the relative `save_dir` and `dirpath` of a logger, a callback or a list of them into a run's directory.
 
     Raises:
-        UserError: one of them, or a name below it, leads out of that directory.
+        UserError: a path is outside of that directory.
     """
     if isinstance(part, list):
         for item in part:
@@ -89,12 +89,12 @@ def place_inside(part: Any, run_dir: Path) -> None:
 
 
 def leads_out(directory: Path, name: str | Path) -> bool:
-    """Whether a name, looked up in a directory, is that of something outside of it."""
+    """Return whether a path, relative to a directory, is outside of it."""
     return "\0" in str(name) or not (directory / name).resolve().is_relative_to(directory.resolve())
 
 
 def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of a config by the last word of their key: arguments of model and data, and the Trainer's."""
+    """Return the values of a config by the last word of their key: of model, data and Trainer."""
     return {
         **{k: v for k, v in (config.get("trainer") or {}).items() if not isinstance(v, Mapping | list)},
         **((config.get("data") or {}).get("init_args") or {}),
@@ -103,10 +103,10 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_writable(directory: Path) -> None:
-    """Find out, without leaving a trace, whether a directory exists or can be made, and written to.
+    """Require a directory that exists or can be created, and is writable; change nothing.
 
     Raises:
-        UserError: it cannot.
+        UserError: it cannot be written to.
     """
     try:
         directory.stat()
@@ -124,12 +124,12 @@ def check_writable(directory: Path) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary file beside `path` that takes its place at the end, or vanishes if anything goes wrong.
+    """Yield a temporary file that replaces `path` at the end, or is deleted after an error.
 
     Raises:
-        OSError: it cannot be written; the error names `path`.
+        OSError: the file cannot be written; the error names `path`.
     """
-    # The suffix stays the last, since some writers choose the format by it.
+    # Keep the suffix: some writers choose the format by it.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -142,16 +142,16 @@ def replacing(path: Path) -> Iterator[Path]:
             raise
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
-        # Where the parent is a file, there is nothing to remove.
+        # If the parent is a file, there is nothing to remove.
         with contextlib.suppress(OSError):
             temporary.unlink()
 
 
 def refuse_links(directory: Path) -> None:
-    """Refuse a directory, which is to be written to or emptied, that leads to files outside of it.
+    """Refuse to write to, or empty, a directory with links to files outside of it.
 
     Raises:
-        UserError: it is a link, or holds one that leads out.
+        UserError: the directory is a link, or contains one that leads out of it.
     """
     found = directory if directory.is_symlink() else next(_leading_out(directory, directory), None)
     if found is not None:
@@ -171,7 +171,7 @@ def _leading_out(folder: Path, directory: Path) -> Iterator[Path]:
 
 
 def empty(directory: Path, only: str = "") -> None:
-    """Delete what is in a directory, or one name in it; the directory, which may be locked, stays.
+    """Delete the content of a directory, or one entry; keep the directory, which may be locked.
 
     Raises:
         UserError: see `refuse_links`.
@@ -183,8 +183,8 @@ def empty(directory: Path, only: str = "") -> None:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that a reader, or a crash, sees the old content or the new one, never a part."""
-    # Half a surrogate pair, as JSON can hold it, is in no text file.
+    """Write a text file atomically: a reader, or a crash, sees the old content or the new one."""
+    # JSON can contain half a surrogate pair, which UTF-8 cannot encode.
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="replace", newline="")
 
@@ -212,7 +212,7 @@ class _Data(TypedDict, total=False):
 
 @with_config(ConfigDict(extra="allow"))
 class _Result(TypedDict, total=False):
-    # What is read of it, in the types that a run writes.
+    # The fields that are read, with the types that a run writes.
     status: Required[str]
     config_hash: str
     seed: int
@@ -225,7 +225,7 @@ class _Result(TypedDict, total=False):
 
 
 def read_result(directory: Path) -> dict[str, Any] | None:
-    """Return the content of a run's `result.json`, or None where there is none that can be read.
+    """Return the content of a run's `result.json`, or None if it is missing or damaged.
 
     A result may come from others: one whose values are not of the types that a run writes cannot be read either.
     """
@@ -252,7 +252,7 @@ def read_metrics(path: Path) -> list[tuple[int, int, str, float]]:
     """Read back what `append_metrics` wrote.
 
     Raises:
-        UserError: the file is not there, or is not one that a run wrote.
+        UserError: the file is missing, or a run did not write it.
     """
     try:
         rows = csv.DictReader(io.StringIO(read_text(path), newline=""))
@@ -265,7 +265,7 @@ def read_metrics(path: Path) -> list[tuple[int, int, str, float]]:
 
 @contextlib.contextmanager
 def locked(directory: Path, *, wait: bool) -> Iterator[None]:
-    """Lock a directory against other processes; make it first, and remove it at the end if it is empty.
+    """Lock a directory against other processes; create it first, and remove it at the end if it is empty.
 
     The lock is a hidden file beside the directory, removed at the end. A killed process leaves the file, but no lock.
 
@@ -285,7 +285,7 @@ def locked(directory: Path, *, wait: bool) -> Iterator[None]:
             try:
                 yield
             finally:
-                # Unlink before release: a process that waits for this file notices, and makes a new one.
+                # Unlink before release: a waiting process notices, and creates a new file.
                 with contextlib.suppress(OSError):
                     file.unlink()
     finally:

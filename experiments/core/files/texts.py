@@ -1,4 +1,4 @@
-"""Texts that are data: YAML files in this folder, each entry with the same fields."""
+"""Reads the texts of the lecture: YAML files in `core/texts/`, whose entries all have the same fields."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ FOLDER = Path(__file__).resolve().parents[1] / "texts"
 
 
 def check_texts(entries: Any, fields: Sequence[str], where: str) -> dict[str, dict[str, str]]:
-    """Return the entries, each of which has all fields and no other.
+    """Validate and return entries: each has all the fields and no other.
 
     Args:
-        entries: what a file holds, by the name of each entry.
-        fields: of every entry; each is a text.
+        entries: the content of a file, by the name of each entry.
+        fields: the fields of every entry; each is a text.
         where: the file, for the error message.
 
     Raises:
-        UserError: a field is missing, is unknown, or is no text.
+        UserError: a field is missing, unknown, or not a text.
     """
     if not isinstance(entries, dict):
         raise UserError(f"{where}: a mapping of names to entries is expected, not {entries!r}")

@@ -1,4 +1,4 @@
-"""YAML as the experiments use it: bounded, no key twice, errors in one line, overlays merged key by key."""
+"""Reads YAML with bounds on its size, without duplicate keys, with errors of one line; merges overlays."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ LARGEST_CONTENT = 100_000  # keys and values, every alias counted as what it sta
 
 
 class TooLargeError(UserError):
-    """A text stands for more than a config can hold."""
+    """A text would expand to more than a config can contain."""
 
 
 _TAG = "tag:yaml.org,2002:"
 
 
 class StrictLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """A safe loader that refuses a key given twice, where YAML itself would silently keep the last."""
+    """A safe loader that refuses duplicate keys, of which YAML itself would keep the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """Build a mapping of words, each of them once."""
+        """Build a mapping whose keys are words, without duplicates."""
         seen: set[str] = set()
         for key_node, _ in node.value:
             if key_node.tag == f"{_TAG}merge":
@@ -43,7 +43,7 @@ class StrictLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: igno
         return mapping
 
 
-# Numbers are what a person means: 1e-3 is one, and 12:00:00 is neither a date nor a number to the base 60.
+# Unlike YAML 1.1: 1e-3 is a number, and 12:00:00 is a text, not a number to the base 60.
 _REPLACED = {f"{_TAG}{kind}" for kind in ("timestamp", "int", "float")}
 StrictLoader.yaml_implicit_resolvers = {
     first: [pair for pair in pairs if pair[0] not in _REPLACED]
@@ -64,7 +64,7 @@ StrictLoader.add_implicit_resolver(
 
 
 def parse_yaml(text: str) -> Any:
-    """Read YAML whose size is bounded before any of it is built.
+    """Read YAML, and bound its size before anything is built.
 
     Raises:
         UserError: a key is given twice or is no word, or the text is no YAML that a config needs; the message begins
@@ -82,7 +82,7 @@ def parse_yaml(text: str) -> Any:
 
 
 def _check_bounds(text: str) -> None:
-    """Walk through the events of a text, of which none takes memory, and count what they would build."""
+    """Count the objects that a text would build, from its events, which take no memory."""
     sizes: dict[str, int] = {}  # of what an anchor stands for
     open_parts: list[tuple[str | None, int]] = []  # anchor, and the size before it
     total = 0
@@ -113,10 +113,10 @@ def _check_bounds(text: str) -> None:
 
 
 def check_texts(key: str, value: Any) -> None:
-    """Refuse a text, at any depth, that is too large to be read as YAML: the parser reads it again, without bounds.
+    """Refuse a text, at any depth, that is too large to parse: jsonargparse parses texts again, without bounds.
 
     Raises:
-        UserError: there is one.
+        UserError: a text is too large.
     """
     if isinstance(value, str):
         try:
@@ -152,12 +152,12 @@ def load_yaml(path: Path) -> dict[str, Any]:
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay one config over another, key by key, as the Lightning CLI does with several `--config`.
+    """Merge one config into another, key by key, as the Lightning CLI does with several `--config`.
 
     A class with another `class_path` replaces the one below with its arguments; `callbacks+` appends.
 
     Raises:
-        UserError: something that is no list is to be appended to, or to be appended.
+        UserError: a key with `+` does not append a list to a list.
     """
     merged = dict(below)
     for key, value in above.items():
@@ -170,18 +170,18 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
             other_class = "class_path" in value and value["class_path"] != merged[key].get("class_path")
             merged[key] = merge({} if other_class else merged[key], value)
         else:
-            # What lies above nothing may still append to lists.
+            # A section that is new in this overlay may still append to lists.
             merged[key] = merge({}, value) if isinstance(value, Mapping) else value
     return merged
 
 
 def as_list(value: Any) -> list[Any]:
-    """A list, of one item where a single one is given, of none where there is nothing."""
+    """Return a list: a single item becomes a list of one, None an empty list."""
     return list(value) if isinstance(value, list) else [value] if value else []
 
 
 def parse_value(text: str) -> Any:
-    """Read the value of a command line option as values in the files are read; what is not YAML stays text.
+    """Read the value of a command line option as YAML; a value that is not YAML stays a text.
 
     So does a word in braces, which is the pattern of a file name: `{epoch}`.
     """

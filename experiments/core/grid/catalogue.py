@@ -1,4 +1,4 @@
-"""Which experiments exist: every folder of `experiments/` that holds an `experiment.py`. Standard library only."""
+"""Finds and imports experiments: every folder of `experiments/` with an `experiment.py`. Standard library only."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from experiments.core.files.errors import UserError, check_known, is_out_of_memo
 
 ROOT = Path(__file__).resolve().parents[2]
 SCALES = ("smoke", "quick", "full")
-# Names every experiment where one is asked for.
+# Stands for all experiments in a command.
 ALL = "all"
 ALLOW_IMPORT = "--allow-import"
 LOGGERS = ("tensorboard", "wandb", "csv")
 
 
 def names() -> list[str]:
-    """Names of all experiments, in the order of the alphabet."""
+    """Return the names of all experiments in alphabetical order."""
     return sorted(path.parent.name for path in ROOT.glob("*/experiment.py"))
 
 
 def folder(name: str) -> Path:
-    """Folder of an experiment, as a path that the Lightning CLI can be given."""
+    """Return the folder of an experiment, relative to the current directory if possible."""
     path = ROOT / name
     try:
         return path.relative_to(Path.cwd())
@@ -39,7 +39,7 @@ def load(name: str) -> Experiment:
     """Return the definition of an experiment.
 
     Raises:
-        UserError: there is no such experiment, or its definition contradicts itself.
+        UserError: the experiment does not exist, or its definition is not valid.
     """
     check_known("experiment", name, names())
     experiment = getattr(part(name, "experiment"), "experiment", None)
@@ -49,7 +49,7 @@ def load(name: str) -> Experiment:
 
 
 def part(name: str, module: str) -> ModuleType:
-    """Import `experiment`, `measures`, `figures` or `checks` of an experiment; a file that is missing holds nothing.
+    """Import `experiment`, `measures`, `figures` or `checks` of an experiment; a missing file is an empty module.
 
     Raises:
         UserError: the file cannot be imported.
@@ -62,17 +62,17 @@ def part(name: str, module: str) -> ModuleType:
 
 @contextlib.contextmanager
 def blamed_on(code: str | Callable[..., Any]) -> Iterator[None]:
-    """Say in one line what the code of an experiment raises, and where.
+    """Turn an error in the code of an experiment into one line with its place.
 
     Args:
-        code: its file, from the root of the repository; or a function.
+        code: a file, relative to the root of the repository; or a function.
 
     Raises:
-        UserError: in the place of anything but what the machine lacks.
+        UserError: instead of any error, except those of files and memory.
     """
     try:
         yield
-    # What the code of an experiment can raise is in no list.
+    # The code of an experiment can raise anything.
     except Exception as error:
         if isinstance(error, UserError | OSError) or is_out_of_memory(error):
             raise
@@ -87,7 +87,7 @@ def blamed_on(code: str | Callable[..., Any]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def found_in(place: str) -> Iterator[None]:
-    """Begin the message of a user's mistake with where it was found, unless it begins with a file already."""
+    """Prefix the message of a UserError with its place, unless it begins with a file already."""
     try:
         yield
     except UserError as error:
@@ -97,5 +97,5 @@ def found_in(place: str) -> Iterator[None]:
 
 
 def summary(name: str) -> str:
-    """The sentence an experiment's definition opens with; empty without one."""
+    """Return the first line of the docstring of an experiment's definition; empty without one."""
     return next(iter((part(name, "experiment").__doc__ or "").strip().splitlines()), "")

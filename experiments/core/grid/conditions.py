@@ -1,4 +1,4 @@
-"""From a definition to runs: conditions, their names, and the config of each."""
+"""Conditions of an experiment: their names, and the config of each."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from experiments.core.files.yaml import load_yaml, merge
 from experiments.core.grid import catalogue
 
 FIRST_SEED = 1000
-# Keys of a config that needs no other below it.
+# An overlay with all these keys is a complete config.
 WHOLE = {"seed_everything", "model", "data", "trainer"}
 SAFE_NAME = re.compile(r"[A-Za-z0-9_.,=+-]+")
 
 
 @dataclass(frozen=True)
 class Condition:
-    """One point of the grid: overrides of the base config that really change it."""
+    """One point of the grid: overrides that change the base config."""
 
     items: tuple[tuple[str, Value], ...]
 
@@ -35,13 +35,13 @@ class Condition:
 
     @property
     def name(self) -> str:
-        """What the condition is called in directories, tables and dashboards; `base` if nothing is overridden."""
+        """The name in directories, tables and dashboards; `base` without overrides."""
         parts = [f"{v}" if k == "config" else f"{last_word(k)}={_plain(v)}" for k, v in self.items]
         return ",".join(parts) or "base"
 
 
 def is_safe(name: str) -> bool:
-    """Whether a file or a directory may have this name."""
+    """Return whether a file or a directory may have this name."""
     return SAFE_NAME.fullmatch(name) is not None and bool(name.strip("."))
 
 
@@ -61,10 +61,10 @@ class Grid:
 
     @classmethod
     def build(cls, name: str, experiment: Experiment, scale: str, data: str) -> Grid:
-        """Expand the axes; the same condition reached by two blocks is one condition.
+        """Expand the axes; a condition of two blocks is one condition.
 
         Raises:
-            UserError: a condition's name would not be safe as the name of a directory, or is that of another.
+            UserError: the name of a condition is not valid for a directory, or two conditions have the same name.
         """
         grid = cls(name, experiment, scale, data)
         blocks: list[Axes] = [*experiment.grid, *experiment.scale_grid.get(scale, ())]
@@ -79,16 +79,16 @@ class Grid:
         return cls(name, experiment, scale, data, tuple(conditions))
 
     def condition(self, overrides: Overrides) -> Condition:
-        """The condition that a set of overrides means: those that repeat the config below them are dropped."""
+        """Return the condition of a set of overrides, without those that repeat the value of the config files."""
         below = merged_files(tuple(self._files(overrides)))
         kept = {k: v for k, v in overrides.items() if k == "config" or _value(below, k) != v}
         return Condition(tuple(sorted(kept.items(), key=lambda item: (item[0] != "config", item[0]))))
 
     def find(self, overrides: Overrides, claim: str) -> Condition:
-        """The one condition of the grid that a claim's overrides name.
+        """Return the condition of the grid that a claim's overrides name.
 
         Raises:
-            UserError: there is none; the message names the nearest.
+            UserError: the grid has no such condition; the message names the nearest.
         """
         wanted = self.condition(overrides)
         if wanted in self.conditions:
@@ -105,7 +105,7 @@ class Grid:
         return catalogue.folder(self.name)
 
     def files(self, condition: Condition) -> list[Path]:
-        """Config files of a condition, lowest first: base, data, the condition's own overlay, scale, data and scale.
+        """Return the config files of a condition, lowest first: base, data, its own overlay, scale, data and scale.
 
         An overlay that is a whole config stands in the place of base and data.
         """
@@ -121,24 +121,24 @@ class Grid:
             raise UserError(f"config {name!r} of '{self.name}' cannot be the name of a file")
         own = [self.folder / f"{name}.yaml"] if "config" in overrides else []
         if own and set(merged_files((own[0],))) >= WHOLE:
-            # Laid over the base, it would keep arguments of the base's classes.
+            # Merged into the base, it would keep arguments of the base's classes.
             return [*own, *scale, *both]
         return [self.folder / "base.yaml", *data, *own, *scale, *both]
 
     def settings(self, condition: Condition) -> dict[str, Any]:
-        """Values a condition runs with, by the last word of their key, before tuning."""
+        """Return the settings of a condition before tuning, by the last word of their key."""
         return {
             **run_directory.settings_of(self.merged(condition)),
             **{last_word(key): value for key, value in condition.items},
         }
 
     def merged(self, condition: Condition) -> dict[str, Any]:
-        """The config files of a condition laid over each other, before its overrides."""
+        """Return the merged config files of a condition, before its overrides."""
         return merged_files(tuple(self.files(condition)))
 
 
 def merged_files(paths: tuple[Path, ...]) -> dict[str, Any]:
-    """Config files laid over each other; a process reads and merges the same ones once, and nobody changes them."""
+    """Return merged config files; the result is cached and must not be modified."""
     return _merged(
         paths, tuple((at.st_mtime_ns, at.st_size) for path in paths if path.exists() for at in [path.stat()])
     )
@@ -152,7 +152,7 @@ def _merged(paths: tuple[Path, ...], changed: tuple[tuple[int, int], ...]) -> di
 
 
 def check_claims(grid: Grid) -> None:
-    """Resolve every condition of every claim.
+    """Require that the grid has every condition of every claim.
 
     Raises:
         UserError: a claim names a condition that the grid does not have.
@@ -163,12 +163,12 @@ def check_claims(grid: Grid) -> None:
 
 
 def checked(claims: Sequence[Claim]) -> list[Claim]:
-    """The claims that need no training."""
+    """Return the claims that are decided by checks."""
     return [claim for claim in claims if claim.check]
 
 
 def last_word(key: str) -> str:
-    """What a key is called where its section is clear: `depth` for `model.depth`."""
+    """Return the last word of a key: `depth` of `model.depth`."""
     return key.rpartition(".")[2]
 
 
@@ -178,14 +178,14 @@ def _value(config: Mapping[str, Any], key: str) -> Any:
 
 
 def chosen_values(condition: Condition, tuned: Mapping[str, float]) -> dict[str, Value]:
-    """The overrides of a condition, with the values that tuning chose.
+    """Return the overrides of a condition, with the values that tuning chose.
 
     Args:
         condition: the condition.
-        tuned: value of each override that tuning chooses.
+        tuned: the value of each tuned override.
 
     Raises:
-        UserError: nothing tunes an override.
+        UserError: no tuning chooses the value of an override.
     """
     found = {key: value for key, value in condition.items if key != "config"}
     for key, value in found.items():
@@ -195,11 +195,11 @@ def chosen_values(condition: Condition, tuned: Mapping[str, float]) -> dict[str,
 
 
 def laid(config: Mapping[str, Any], values: Mapping[str, Value]) -> tuple[dict[str, Any], bool]:
-    """Lay values over a resolved config.
+    """Set values in a copy of a resolved config.
 
     Args:
         config: with a value for every argument.
-        values: by their full key: `model.depth`.
+        values: by full key: `model.depth`.
 
     Returns:
         The new config, and whether it is resolved too: every value is of the type that it replaces.
@@ -217,7 +217,7 @@ def laid(config: Mapping[str, Any], values: Mapping[str, Value]) -> tuple[dict[s
 
 
 def full_key(key: str, sections: Mapping[str, set[str]]) -> str:
-    """The key of an axis in a config: `depth` is `model.depth` where only the model takes a depth."""
+    """Return the full key of an axis: `depth` is `model.depth` if only the model has a depth."""
     if "." in key:
         return key
     takers = [section for section, names in sections.items() if key in names]

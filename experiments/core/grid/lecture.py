@@ -1,4 +1,4 @@
-"""The lecture, line by line: `texts/lecture.yaml`, read."""
+"""The lines of the lecture, from `texts/lecture.yaml`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from experiments.core.files.yaml import load_yaml
 
 
 class Line(NamedTuple):
-    """One thing that the lecture says, shows or uses."""
+    """One statement, picture or system of the lecture."""
 
     id: str
     slide: str
@@ -22,7 +22,7 @@ def read(path: Path) -> tuple[Line, ...]:
     """Read the lines of a file.
 
     Raises:
-        UserError: the file cannot be read, or a line is not as it should be.
+        UserError: the file cannot be read, or a line is not valid.
     """
     lines = check_texts(load_yaml(path), Line._fields[1:], path.name)
     return tuple(Line(id=name, **texts) for name, texts in lines.items())

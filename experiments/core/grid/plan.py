@@ -1,4 +1,4 @@
-"""What one call of `run` will do: which runs, with which seeds, in which directories."""
+"""The plan of one command: grid, seeds and directories."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from experiments.core.grid.conditions import (
 if TYPE_CHECKING:
     pass
 
-# Of a scale that has its own number; else the experiment's.
+# Seeds of a scale; otherwise those of the experiment.
 SCALE_SEEDS = {"smoke": 2, "full": 20}
 COUNTED_ONCE = (*CHECKED, "census")
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a user chose for one call of `run`."""
+    """The options of a command that runs or judges an experiment."""
 
     scale: str = "quick"
     seeds: int | None = None
@@ -46,7 +46,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Plan:
-    """What one call of `run` will do: the grid, the seeds, the place, and whether its verdicts count."""
+    """The plan of one command: grid, seeds, directory, and whether its verdicts are official."""
 
     grid: Grid
     seeds: int
@@ -59,29 +59,29 @@ class Plan:
 
     @property
     def official(self) -> bool:
-        """Whether data, scale, seeds and overrides are the frozen ones; each claim's n is looked at besides."""
+        """Whether data, scale, seeds and overrides are the frozen ones; a claim's n is compared separately."""
         frozen = self.grid.data == self.grid.experiment.data[0] and self.grid.scale == "quick"
         return frozen and not self.other_seeds and not self.overrides
 
     @property
     def other_seeds(self) -> bool:
-        """Whether the seeds are others than the official ones."""
+        """Whether the seeds differ from the official ones."""
         return self.first_seed != FIRST_SEED
 
     @property
     def tuned_axis(self) -> str:
-        """The axis whose values the experiment's tuning chooses; empty without one."""
+        """The axis that the experiment tunes; empty without tuning."""
         return self.grid.experiment.tuning.axis if self.grid.experiment.tuning else ""
 
     @property
     def title(self) -> str:
-        """What was run, in words: experiment, data, scale, seeds where they are not the usual ones."""
+        """The title: experiment, data, scale, and seeds if they are not the official ones."""
         words = f"{self.grid.name} on {self.grid.data} at {self.grid.scale} scale"
         return f"{words}, seeds from {self.first_seed} on" if self.other_seeds else words
 
     @property
     def command(self) -> str:
-        """The command that repeats it."""
+        """The command that repeats this plan."""
         words = ["python -m experiments run", self.grid.name, f"--scale {self.grid.scale}", f"--seeds {self.seeds}"]
         words += [f"--first-seed {self.first_seed}"] if self.other_seeds else []
         words += [f"--data {self.grid.data}", *self.overrides]
@@ -89,7 +89,7 @@ class Plan:
         return " ".join(words)
 
     def seeds_of(self, claim: Claim) -> range:
-        """The seeds that decide a claim: as many as its own n, unless fewer than usual were asked for.
+        """Return the seeds that decide a claim: as many as its n, unless the user asked for fewer than usual.
 
         More seeds than a check asks for would only repeat the draws of its error.
         """
@@ -98,12 +98,12 @@ class Plan:
         return self.seeds_from(claim.n if claim.kind in COUNTED_ONCE else max(self.seeds, claim.n))
 
     def seeds_from(self, n: int) -> range:
-        """So many seeds, from the first of this plan on."""
+        """Return the first n seeds of this plan."""
         return range(self.first_seed, self.first_seed + n)
 
     @property
     def run_seeds(self) -> dict[Condition, range]:
-        """The seeds of each condition: as many as the claims that use it ask for."""
+        """The seeds of each condition: as many as its claims need."""
         wanted = dict.fromkeys(self.grid.conditions, self.seeds)
         for claim in self.grid.experiment.claims:
             for overrides in claim.used_conditions:
@@ -113,7 +113,7 @@ class Plan:
 
     @property
     def check_seeds(self) -> dict[str, range]:
-        """The seeds of each check, by the name of its function: as many as the claims that name it ask for."""
+        """The seeds of each check, by function name: as many as its claims need."""
         seeds = dict[str, range]()
         for claim in checked(self.grid.experiment.claims):
             seeds[claim.check] = max(seeds.get(claim.check, range(0)), self.seeds_of(claim), key=len)
@@ -121,15 +121,15 @@ class Plan:
 
     @property
     def gives_verdicts(self) -> bool:
-        """Whether anything may be concluded: not at smoke scale, nor from a single seed."""
+        """Whether there are verdicts: not at smoke scale, nor with a single seed."""
         return self.grid.scale != "smoke" and self.seeds > 1
 
 
 def make_plan(name: str, choice: Options) -> Plan:
-    """Check what a user chose and decide where its results go.
+    """Validate the options of a command, and choose the directory of its results.
 
     Raises:
-        UserError: an unknown experiment, scale, logger or data set, or a claim that names no condition.
+        UserError: unknown experiment, scale, logger or data set, or a claim without a condition of the grid.
     """
     experiment = _definition(name)
     check_known("scale", choice.scale, catalogue.SCALES)
@@ -158,7 +158,7 @@ def make_plan(name: str, choice: Options) -> Plan:
 
 
 def _definition(name: str) -> Experiment:
-    """The definition of an experiment, every field of the type that it should have."""
+    """Return the definition of an experiment, with the types of all fields validated."""
     experiment = catalogue.load(name)
     with catalogue.found_in(f"experiments/{name}/experiment.py"):
         try:
@@ -171,7 +171,7 @@ def _definition(name: str) -> Experiment:
             check_known("scale", scale, catalogue.SCALES)
         for data in experiment.scale_data.values():
             check_known("data set", data, experiment.data)
-        # The first is that of base.yaml.
+        # The first data set is in base.yaml.
         overlays = [path.stem for path in (catalogue.ROOT / name).glob("*.yaml")]
         for data in experiment.data[1:]:
             check_known("data set", data, overlays)

@@ -1,4 +1,4 @@
-"""A finished run (or check) of a condition, read from its directory."""
+"""Finished runs and checks, read from their directories."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from experiments.core.grid.conditions import Condition
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run (or check), read from its directory.
+    """A finished run or check, read from its directory.
 
     `settings` are the values it ran with, by the last word of their key: `depth`, `activation`, `lr`, `max_epochs`.
     """
@@ -26,7 +26,7 @@ class Run:
     directory: Path
     settings: Mapping[str, Value]
     result: Mapping[str, Any]
-    # Measures computed from what the run left, by their name, where that was done already.
+    # Measures that were computed already from the files of the run, by name.
     derived: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -36,14 +36,14 @@ class Run:
 
     @property
     def recorded(self) -> dict[str, float]:
-        """The measures in `result.json`; a value that was not finite is nan."""
+        """The measures in `result.json`; nan for a value that was not finite."""
         return {name: math.nan if value is None else value for name, value in self.result["measures"].items()}
 
     def __getitem__(self, name: str) -> float:
         return self.recorded.get(name, math.nan)
 
     def series(self, name: str) -> list[tuple[int, int, float]]:
-        """Values of one metric over the run, as (epoch, step, value)."""
+        """Return the values of a metric as (epoch, step, value)."""
         return [(epoch, step, value) for epoch, step, metric, value in self._rows if metric == name]
 
     @functools.cached_property
@@ -55,9 +55,9 @@ class Run:
 class Found:
     """The finished runs and checks in the directory of a plan."""
 
-    # Those that the plan would make today, in the order of conditions and seeds.
+    # Runs that match the config of today, in the order of conditions and seeds.
     runs: list[Run]
-    # The same, by the name of their function.
+    # Checks that match the code of today, by function name.
     checks: dict[str, list[Run]]
-    # How many others there are, made by another version of the config.
+    # Number of runs and checks of other versions of config or code.
     outdated: int
