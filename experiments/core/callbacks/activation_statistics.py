@@ -1,4 +1,4 @@
-"""Where the network's pre-activations lie: centred or not, in the saturated part, dead."""
+"""Statistics of pre-activations: mean, spread, saturation, dead units."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ActivationStatistics(LayerInstrument):
         self._active = _Active()
 
     def watch(self, pl_module: LightningModule, batches: int) -> list[RemovableHandle]:
-        """Watch the forward pass."""
+        """Register hooks for the forward pass."""
         return watch_inputs(pl_module, observed_layers(pl_module), self._seen)
 
     def measure(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -57,7 +57,7 @@ class ActivationStatistics(LayerInstrument):
         self.record(trainer, names, values)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Watch the whole validation pass: a unit is dead when no sample activates it."""
+        """Register hooks for the whole validation pass: a unit is dead if no sample activates it."""
         relus = {n: modules for n, modules in observed_layers(pl_module).items() if isinstance(modules[0], nn.ReLU)}
         self._active.collect()
         self._handles = watch_inputs(pl_module, relus, self._active)
@@ -71,7 +71,7 @@ class ActivationStatistics(LayerInstrument):
 
 
 class _Active(Seen):
-    """Which units some sample has activated, (networks, units, …)."""
+    """Return which units at least one sample activates, (networks, units, …)."""
 
     def __init__(self) -> None:
         super().__init__(torch.logical_or)
@@ -81,7 +81,7 @@ class _Active(Seen):
 
 
 def histogram_shares(values: Tensor) -> Tensor:
-    """Share of the values of each network, (networks, n), in the bins of HISTOGRAM_EDGES: (networks, bins).
+    """Return the share of the values of each network, (networks, n), in each bin: (networks, bins).
 
     Values outside are counted in the end bins.
     """

@@ -1,4 +1,4 @@
-"""The weights with the best validation, of one network or of each of a stack."""
+"""Keeps the weights with the best validation, of one network or of each network of a stack."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from experiments.core.callbacks.monitor import SIGNS, monitored
 from lightning_modules.stack import Stack
 
-# Of the names that a plain module gives to what its network holds.
+# Prefix of the names of a network's parameters in its module.
 PREFIX = "network."
 
 
@@ -46,17 +46,17 @@ class BestWeights(Checkpoint):
         self.mode = mode
         self.dirpath = dirpath
         self.filename = filename
-        # (networks,); of a network that was never validated, infinite.
+        # (networks,); infinite for a network that was never validated.
         self.scores = torch.empty(0)
         self.weights: dict[str, Tensor] = {}
         self.when: dict[int, tuple[int, int]] = {}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Forget an earlier fit."""
+        """Reset the state of an earlier fit."""
         self.scores, self.weights, self.when = torch.empty(0), {}, {}
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keep what has become better."""
+        """Keep the weights of the networks that have improved."""
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
         if self.monitor is None:
@@ -79,11 +79,11 @@ class BestWeights(Checkpoint):
         self.when |= dict.fromkeys(better, (trainer.current_epoch, trainer.global_step))
 
     def state_of(self, network: int = 0) -> dict[str, Tensor] | None:
-        """The best state of a network; None if it was never validated."""
+        """Return the best weights of a network; None if it was never validated."""
         return {name: value[network] for name, value in self.weights.items()} if network in self.when else None
 
     def load(self, pl_module: LightningModule, networks: Mapping[int, bool] | None = None) -> list[int]:
-        """Give the networks their best weights, those that have some.
+        """Load the best weights into the networks that have some.
 
         Args:
             pl_module: that was fitted.
@@ -102,11 +102,11 @@ class BestWeights(Checkpoint):
         return sorted(found)
 
     def path(self, directory: Path | str) -> Path:
-        """Where the file of a network lies."""
+        """Return the path of the file of a network."""
         return Path(self.dirpath or Path(directory) / "checkpoints") / f"{self.filename}.ckpt"
 
     def write(self, trainer: Trainer, module: LightningModule, directory: Path | str, network: int = 0) -> Path | None:
-        """Write the file of a network, if it was validated.
+        """Write the file of a network if it was validated.
 
         Args:
             trainer: of the fit.
@@ -130,13 +130,13 @@ class BestWeights(Checkpoint):
         return path
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the file of a plain module; whoever trains a stack has its directories."""
+        """Write the file of a plain module; `test_and_write_results` writes those of a stack."""
         if not isinstance(pl_module, Stack) and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             self.write(trainer, pl_module, trainer.default_root_dir)
 
 
 def _state(pl_module: LightningModule) -> dict[str, Tensor]:
-    """Parameters and buffers by their names in a plain module, (networks, …)."""
+    """Return parameters and buffers, (networks, …), by their names in a plain module."""
     if isinstance(pl_module, Stack):
         return {f"{PREFIX}{name}": value for name, value in pl_module.network.network.state_dict().items()}
     return {name: value.unsqueeze(0) for name, value in pl_module.state_dict().items()}

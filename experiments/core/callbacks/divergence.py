@@ -1,4 +1,4 @@
-"""A run whose loss is no longer finite ends, with a status: that is a result, not a crash."""
+"""Ends a run whose loss is not finite, with a status: divergence is a result, not a crash."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ class Divergence(Callback):
     stackable: ClassVar[bool] = True
 
     def __init__(self) -> None:
-        # (networks,): the first step, counted from 0, whose loss was not finite; -1 if there is none.
+        # (networks,): the first step, counted from 0, whose loss was not finite; -1 without one.
         self.first = torch.empty(0)
         self._step = 0
 
     def diverged_at(self, network: int = 0) -> int | None:
-        """The first step whose loss was not finite; None if there is none."""
+        """Return the first step whose loss was not finite; None without one."""
         step = int(self.first[network]) if len(self.first) else -1
         return None if step < 0 else step
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Forget an earlier fit; what it found still stands in a test."""
+        """Reset the state of an earlier fit; a test keeps it."""
         if stage == "fit":
             self.first = torch.empty(0)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Note which step this batch belongs to: under accumulation it is one of several, and may not end the step."""
+        """Store the step of this batch; with gradient accumulation, several batches make a step."""
         self._step = trainer.global_step
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Look at the losses of this step."""
+        """Check the losses of this step."""
         found = outputs.get("losses", outputs.get("loss")) if isinstance(outputs, Mapping) else outputs
         if found is None:  # of a module that makes its steps by hand and shows no loss
             return
@@ -54,5 +54,5 @@ class Divergence(Callback):
         self.first = torch.where(self.first < 0, this_step, self.first)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """End what has diverged."""
+        """Stop the networks that have diverged."""
         stop(trainer, pl_module, self.first >= 0)

@@ -1,4 +1,4 @@
-"""A network counted on some samples in evaluation mode, outside of what the trainer does."""
+"""Evaluates a network on samples, outside of the trainer's loops."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from lightning_modules.base import LectureModule
 from lightning_modules.metrics import EpochOutputs
 from lightning_modules.stack import Stack
 
-# From a module, inputs and the index of their batch to outputs, of one pass or of several.
+# Maps a module, inputs and the index of their batch to the outputs of one or several passes.
 Pass = Callable[[LectureModule, Tensor, int], Sequence[Tensor]]
 
 
 def plain_modules(pl_module: LightningModule, callback: object) -> Sequence[LectureModule]:
-    """The modules of a stack, or the only one.
+    """Return the modules of a stack, or the only module.
 
     Raises:
         ValueError: it does not say what it is tested by.
@@ -33,7 +33,7 @@ def plain_modules(pl_module: LightningModule, callback: object) -> Sequence[Lect
 
 
 def data_of_each(trainer: Trainer) -> Sequence[Any]:
-    """The data module of each network, or the only one; none where the trainer was given loaders."""
+    """Return the data module of each network, or the only one; empty if the trainer was given loaders."""
     data = trainer.datamodule  # type: ignore[attr-defined]
     if isinstance(data, StackedData):
         return data.parts
@@ -42,7 +42,7 @@ def data_of_each(trainer: Trainer) -> Sequence[Any]:
 
 @contextmanager
 def draws_kept(module: LightningModule) -> Iterator[None]:
-    """Let a module, or all those of a stack, draw the random numbers that come next, and leave them to come."""
+    """Preserve the random generators of a module or a stack during the block."""
     devices = [module.device] if module.device.type == "cuda" else []
     streams = module.network.random_states.preserved() if isinstance(module, Stack) else nullcontext()
     with torch.random.fork_rng(devices=devices), streams:
@@ -50,9 +50,9 @@ def draws_kept(module: LightningModule) -> Iterator[None]:
 
 
 def placed(module: LightningModule, batch: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Bring a batch where the module is, and its numbers to the module's precision."""
+    """Move a batch to the module's device, and its floats to the module's precision."""
     there = (part.to(module.device) for part in batch)
-    # Of its parameters: those of a stack's networks are views of the stack's.
+    # The parameters of a stack's networks are views of the stack's.
     dtype = next((parameter.dtype for parameter in module.parameters()), module.dtype)
     return tuple(part.type(dtype) if part.is_floating_point() else part for part in there)
 
@@ -62,7 +62,7 @@ def _once(module: LectureModule, inputs: Tensor, _index: int) -> Sequence[Tensor
 
 
 def evaluate(module: LectureModule, batches: Iterable[Sequence[Tensor]], passes: Pass = _once) -> dict[str, Tensor]:
-    """Compute the loss and the metrics over batches of inputs and targets; the module stays in its mode.
+    """Compute the loss and the metrics over batches of inputs and targets, without changing the module's mode.
 
     Args:
         module: of one network.
@@ -71,7 +71,7 @@ def evaluate(module: LectureModule, batches: Iterable[Sequence[Tensor]], passes:
     """
     epoch, training = EpochOutputs(), module.training
     module.eval()
-    # A loader of others draws a number when it begins.
+    # A DataLoader draws a random number when it starts.
     with torch.no_grad(), draws_kept(module):
         for index, batch in enumerate(batches):
             inputs, targets = module.unpack_batch(placed(module, batch))
@@ -82,5 +82,5 @@ def evaluate(module: LectureModule, batches: Iterable[Sequence[Tensor]], passes:
 
 
 def stacked(rows: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Turn the numbers of each network into columns, (networks,), of the names that all of them have."""
+    """Return the numbers of all networks as columns, (networks,), by the names that all of them have."""
     return {name: torch.stack([row[name].detach().double() for row in rows]) for name in rows[0]} if rows else {}

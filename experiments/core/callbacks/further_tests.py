@@ -1,4 +1,4 @@
-"""The network counted once more: on other samples, after the last step, or with what it sees or has spoilt."""
+"""Further tests of a network: on other samples, after the last step, or with damaged inputs or units."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lightning_modules.base import LectureModule
 
 
 class FurtherTests(Instrument):
-    """Computes the loss and the metrics again where a test alone does not tell enough.
+    """Computes loss and metrics in further tests.
 
     After the last step, in evaluation mode and before the best weights take the place of the last ones:
     `final_test/…` on the test sample, whose difference to `test/…` is what training on cost; `training_test/…` on the
@@ -72,7 +72,7 @@ class FurtherTests(Instrument):
         self.removed = list(removed)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Refuse a module that this cannot test."""
+        """Refuse a module that cannot be tested in this way."""
         (first, *_) = plain_modules(pl_module, self)
         if self.removed and not non_linearities(first):
             raise ValueError(f"{type(first).__name__} has no activation module: no hidden unit to remove")
@@ -88,7 +88,7 @@ class FurtherTests(Instrument):
         super().on_train_end(trainer, pl_module)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Test again with each way of spoiling the batches."""
+        """Test again with each kind of damage."""
         ways: dict[str, Pass] = {f"shifted={self.shifted}": partial(_shifted, self.shifted)} if self.shifted else {}
         ways |= {f"noise={sigma:g}": partial(_noisy, sigma) for sigma in self.noise}
         ways |= {f"removed={share:g}": partial(_thinned, share) for share in self.removed}
@@ -133,7 +133,7 @@ def _seed(module: LectureModule) -> int:
 
 
 def remove_units(module: nn.Module, share: float, seed: int, batch_idx: int) -> list[RemovableHandle]:
-    """Silence a share of the units of every non-linearity, others for each sample, until the handles are removed."""
+    """Set a share of the units after each non-linearity to 0, drawn for each sample, until the handles are removed."""
     found = non_linearities(module)
     return [
         layer.register_forward_hook(_silence(share, seed, f"robustness/{name}/{batch_idx}"))
@@ -143,7 +143,8 @@ def remove_units(module: nn.Module, share: float, seed: int, batch_idx: int) -> 
 
 def _silence(share: float, seed: int, purpose: str) -> Callable[[nn.Module, Any, Tensor], Tensor]:
     def hook(_module: nn.Module, _inputs: Any, z: Tensor) -> Tensor:
-        # Anew at every call, so that a recurrent network loses the same units at every step; of an image, channels.
+        # A new generator at every call, so that a recurrent network loses the same units at every step.
+        # For images, whole channels are set to 0.
         draws = torch.rand(z.shape[:2], generator=generator(seed, purpose))
         place = draws.argsort(dim=1).argsort(dim=1).to(z.device)
         kept = place >= round(share * z.shape[1])

@@ -1,4 +1,4 @@
-"""Gradient clipping that says what it did."""
+"""Gradient clipping that records what it did."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class GradientClipping(Instrument):
         self._clipped = torch.tensor(0)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Begin to count; refuse to clip twice."""
+        """Reset the counts; refuse to clip twice."""
         self._steps, self._clipped = 0, torch.tensor(0)
         if trainer.gradient_clip_val is not None:
             raise ValueError("GradientClipping and trainer.gradient_clip_val both clip the gradient: give one of them")
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        """Clip, and count."""
+        """Clip the gradient and count clipped steps."""
         gradients, stacked = parameter_gradients(optimizer), isinstance(pl_module, Stack)
         before = clip_gradients(gradients, self.max_norm, stacked=stacked)
         self._clipped = self._clipped + (before > self.max_norm)

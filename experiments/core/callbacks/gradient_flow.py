@@ -1,4 +1,4 @@
-"""The two gradients of the lecture, layer by layer: of the activations (`delta_a`) and of the weights."""
+"""Records the gradients of each layer: of the pre-activations (`delta_a`) and of the weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from experiments.core.callbacks.instrument import LayerInstrument, Seen, observe
 from experiments.core.callbacks.loggers import by_network, log_histogram
 from lightning_modules.stack import Stack
 
-# log10 |delta_a| of every number that single precision knows: quarters of a decade.
+# Bins of log10 |delta_a|, quarters of a decade, over the range of single precision.
 DECADES = torch.linspace(-46.0, 39.0, 4 * 85 + 1)
 
 
@@ -38,11 +38,11 @@ class GradientFlow(LayerInstrument):
         self._last_histogram_epoch = -1
 
     def watch(self, pl_module: LightningModule, batches: int) -> list[RemovableHandle]:
-        """Watch the backward pass."""
+        """Register hooks for the backward pass."""
         return watch_gradients(pl_module, observed_layers(pl_module), batches, self._deltas)
 
     def measure(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Record the strengths."""
+        """Record the sizes of the gradients."""
         deltas = self._deltas.collect()
         weights = _weight_gradients(pl_module)
         names = [f"gradient/delta_a/{name}" for name in deltas] + [f"gradient/weight/{name}" for name in weights]
@@ -57,7 +57,7 @@ class GradientFlow(LayerInstrument):
 
 
 def _weight_gradients(pl_module: LightningModule) -> dict[str, Tensor]:
-    """Gradients of the weights in forward order, (networks, …): `layer_01`, …, and `output` for the last."""
+    """Return the weight gradients in forward order, (networks, …): `layer_01`, …, and `output` for the last."""
     layers = [m for m in pl_module.modules() if isinstance(m, nn.Linear | nn.Conv1d | nn.Conv2d)]
     gradients = [layer.weight.grad for layer in layers if layer.weight.grad is not None]
     if not isinstance(pl_module, Stack):
@@ -79,5 +79,5 @@ def count_decades(values: Tensor) -> Tensor:
 
 
 def rms(values: Tensor) -> Tensor:
-    """Root mean square of each network's values, (networks,), in float64: vanished squares underflow in float32."""
+    """Return the root mean square of each network, (networks,), in float64: small squares underflow in float32."""
     return values.double().square().mean(dim=tuple(range(1, values.dim()))).sqrt()

@@ -1,4 +1,4 @@
-"""The image that is optimised through a frozen network, as it changes."""
+"""Records the image that is optimised through a frozen network."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from experiments.core.callbacks.parameters import PREFIX
 from lightning_modules.input_optimization import InputOptimization
 from lightning_modules.stack import Stack
 
-# A dashboard blurs what it has to enlarge: pictures get about this many pixels along their longer side.
+# Dashboards blur enlarged pictures, so pictures get about this many pixels along their longer side.
 SIDE = 112
-# Numbers of an image whose pixels are recorded, a row each and picture: 28 × 28 and no much larger ones.
+# Maximum numbers of an image; each is a row of metrics.csv for each picture.
 LARGEST = 1000
 # Pixels between two pictures of the film.
 GAP = 4
 
 
 class InputImage(Instrument):
-    """Records how the noise of an `InputOptimization` comes near its target, and shows it.
+    """Records how the noise of an `InputOptimization` approaches its target, and logs pictures of it.
 
     On recorded steps `input/loss` (with the penalty, if there is one) and, where an image is inverted,
     `input/distance`: the root mean square, over the pixels, of noise minus target image; once more after the last step.
@@ -49,12 +49,12 @@ class InputImage(Instrument):
         self.picture_every_n_steps = picture_every_n_steps
         self.record_pictures = record_pictures
         self._recording = False
-        # Of each network: black and white, and the pictures so far.
+        # For each network: the values of black and white, and the pictures so far.
         self._scales: list[Tensor] = []
         self._films: list[list[Tensor]] = []
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Begin new films."""
+        """Start new films."""
         if stage == "fit":
             self._scales, self._films = [], []
 
@@ -65,7 +65,7 @@ class InputImage(Instrument):
             raise ValueError(f"InputImage records pictures of at most {LARGEST} numbers, not of {size}")
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Show the image before the step, and find out whether the step is recorded."""
+        """Log the image before the step if the step is recorded."""
         complete = ends_step(trainer, batch_idx)
         self._recording = complete and self.is_due(trainer)
         if complete and trainer.global_step % self.picture_every_n_steps == 0:
@@ -74,12 +74,12 @@ class InputImage(Instrument):
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
         """Record loss and distance."""
         if self._recording:
-            # Lightning has divided it.
+            # Lightning has divided the loss by the accumulated batches.
             own = loss * trainer.accumulate_grad_batches
             self._record(trainer, pl_module, {"input/loss": pl_module.losses if isinstance(pl_module, Stack) else own})
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Record and show what has become of the noise, and the film."""
+        """Record and log the final image and the film."""
         self._record(trainer, pl_module, {})
         self._show(trainer, pl_module)
         targets = [target for _, target in _images(pl_module) if target is not None]
@@ -118,7 +118,7 @@ class InputImage(Instrument):
         """Turn (1, *sample_shape) into levels between 0 and 1, enlarged: (1 or 3 channels, height, width)."""
         low, high = self._scales[index]
         levels = ((image[0] - low) / (high - low).clamp_min(torch.finfo(image.dtype).tiny)).clamp(0, 1)
-        # Whatever is no image (a text, a row of a table) is shown as the matrix it is.
+        # Other samples (a text, a row of a table) are shown as a matrix.
         picture = levels if levels.dim() == 3 and len(levels) in (1, 3) else levels.reshape(1, -1, levels.shape[-1])
         factor = max(1, SIDE // max(picture.shape[1:]))
         enlarged: Tensor = picture.repeat_interleave(factor, 1).repeat_interleave(factor, 2)
@@ -126,7 +126,7 @@ class InputImage(Instrument):
 
 
 def _images(pl_module: LightningModule) -> list[tuple[Tensor, Tensor | None]]:
-    """Noise and, if there is one, target image of each network, both (1, *sample_shape).
+    """Return noise and, if it exists, target image of each network, both (1, *sample_shape).
 
     Raises:
         ValueError: the module has no such image.

@@ -1,4 +1,4 @@
-"""What every measuring callback shares: numbers stay on the device and reach the loggers in blocks.
+"""The base of all instruments: numbers stay on the device and reach the loggers in blocks.
 
 A callback sees one network or a stack of several: what it measures leads with the axis of the networks, of length 1
 for a plain module.
@@ -23,18 +23,18 @@ from lightning_modules.stack import Stack
 C = TypeVar("C", bound=Callback)
 
 
-# Of a callback that measures a stack whose layers compute for all its networks, and no other.
+# `stackable` of a callback that needs a stack whose layers compute for all networks at once.
 LAYERWISE = "layerwise"
 
 
 class Instrument(Callback):
-    """A callback that hands numbers to the trainer's loggers, measured every `every_n_steps` optimiser steps from 0 on.
+    """A callback that measures every `every_n_steps` optimiser steps, from 0 on, and logs the numbers.
 
     A subclass measures in hooks of its own and calls `record`; the numbers leave the device at the end of each epoch,
     after the training and after a test.
     """
 
-    # Whether it measures the networks of a stack as it would each of them alone.
+    # Whether the callback measures each network of a stack as it would measure the network alone.
     stackable: ClassVar[bool | str] = True
 
     def __init__(self, every_n_steps: int = 10) -> None:
@@ -44,11 +44,11 @@ class Instrument(Callback):
         self._pending: list[tuple[int, int, list[str], Tensor]] = []
 
     def is_due(self, trainer: Trainer) -> bool:
-        """Whether this step is recorded."""
+        """Return whether this step is recorded."""
         return trainer.global_step % self.every_n_steps == 0
 
     def record(self, trainer: Trainer, names: Sequence[str], values: Sequence[Tensor]) -> None:
-        """Keep numbers of this step, without moving them to the host.
+        """Store numbers of this step on the device.
 
         Args:
             trainer: of the fit.
@@ -60,7 +60,7 @@ class Instrument(Callback):
             self._pending.append((trainer.current_epoch, trainer.global_step, list(names), columns))
 
     def flush(self, trainer: Trainer, *, final: bool = False) -> None:
-        """Hand over, and forget, everything recorded since the last call: one transfer to the host."""
+        """Log everything recorded since the last call, with one transfer to the host."""
         pending, self._pending = self._pending, []
         if not pending:
             return
@@ -70,15 +70,15 @@ class Instrument(Callback):
             log_networks(trainer.loggers, names, block, epoch=epoch, step=step, final=final)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Hand over the numbers of the epoch."""
+        """Log the numbers of the epoch."""
         self.flush(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Hand over what was measured after the last epoch."""
+        """Log the numbers measured after the last epoch."""
         self.flush(trainer, final=True)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Hand over what was measured in the test."""
+        """Log the numbers of the test."""
         self.flush(trainer, final=True)
 
 
@@ -94,26 +94,26 @@ class LayerInstrument(Instrument, ABC):
         self._handles: list[RemovableHandle] = []
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Watch a recorded step, and no other."""
+        """Register hooks if the step is recorded."""
         if self.is_due(trainer) and ends_step(trainer, batch_idx):
             self._handles = self.watch(pl_module, trainer.accumulate_grad_batches)
 
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure what was seen in this step: gradients are still unclipped."""
+        """Measure this step, before gradients are clipped."""
         if self._handles:
             self.stop_watching(pl_module)
             self.measure(trainer, pl_module)
 
     @abstractmethod
     def watch(self, pl_module: LightningModule, batches: int) -> list[RemovableHandle]:
-        """Begin to watch; `batches` are accumulated in this step."""
+        """Register hooks; this step accumulates `batches` batches."""
 
     @abstractmethod
     def measure(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Record what was seen."""
+        """Record the observed values."""
 
     def stop_watching(self, pl_module: LightningModule) -> None:
-        """Let go of the network."""
+        """Remove the hooks."""
         for handle in self._handles:
             handle.remove()
         self._handles = []
@@ -122,12 +122,12 @@ class LayerInstrument(Instrument, ABC):
 
 
 def callbacks_of(trainer: Trainer, kind: type[C]) -> list[C]:
-    """The trainer's callbacks of one kind."""
+    """Return the trainer's callbacks of one class."""
     return [callback for callback in trainer.callbacks if isinstance(callback, kind)]  # type: ignore[attr-defined]
 
 
 def stop(trainer: Trainer, pl_module: LightningModule, networks: Tensor) -> None:
-    """End the training of the networks that are marked, (networks,) bool, with this epoch."""
+    """Stop the marked networks, (networks,) bool, at the end of this epoch."""
     marked = networks.nonzero().flatten().tolist()
     if isinstance(pl_module, Stack):
         pl_module.finish(marked)
@@ -136,7 +136,7 @@ def stop(trainer: Trainer, pl_module: LightningModule, networks: Tensor) -> None
 
 
 def non_linearities(network: nn.Module) -> dict[str, nn.Module]:
-    """The activation modules of a network in forward order, keyed `layer_01`, `layer_02`, …, nearest the input first.
+    """Return the activation modules of a network by `layer_01`, `layer_02`, …, nearest the input first.
 
     An activation module is one that its parent holds under the name `activation` (see `lightning_modules`); where there
     is none, every module of torch's that is an activation function.
@@ -149,7 +149,7 @@ def non_linearities(network: nn.Module) -> dict[str, nn.Module]:
 
 
 class Seen:
-    """What hooks see of each layer: of all networks at once, or of one after the other.
+    """The values that hooks see in each layer, for all networks at once or one after the other.
 
     Args:
         keep: from what was seen of a layer before, and what is seen now, to what is kept; the latter if not given.
@@ -160,18 +160,18 @@ class Seen:
         self._parts: dict[str, dict[int, Tensor]] = {}
 
     def add(self, name: str, index: int, value: Tensor) -> None:
-        """Take what is seen of a layer, (networks, …), from the network with this index on."""
+        """Store values of a layer, (networks, …), starting at the network with this index."""
         parts = self._parts.setdefault(name, {})
         parts[index] = self._keep(parts[index], value) if index in parts else value
 
     def collect(self) -> dict[str, Tensor]:
-        """Give, and forget, what was seen of each layer, (networks, …), nearest the input first."""
+        """Return and clear the values of each layer, (networks, …), nearest the input first."""
         parts, self._parts = self._parts, {}
         return {name: torch.cat([found[index] for index in sorted(found)]) for name, found in sorted(parts.items())}
 
 
 def watch_inputs(pl_module: LightningModule, layers: Layers, seen: Seen) -> list[RemovableHandle]:
-    """See the input a of each layer at every forward pass, (networks, samples, units, …), without its graph.
+    """Observe the input a of each layer in every forward pass, (networks, samples, units, …), detached.
 
     Args:
         pl_module: a plain module or a stack.
@@ -185,7 +185,7 @@ def watch_inputs(pl_module: LightningModule, layers: Layers, seen: Seen) -> list
 
 
 def watch_gradients(pl_module: LightningModule, layers: Layers, batches: int, seen: Seen) -> list[RemovableHandle]:
-    """See delta_a in the backward pass, (networks, samples, units, …).
+    """Observe delta_a in the backward pass, (networks, samples, units, …).
 
     It is the gradient of one sample's loss with respect to the layer's input: that of the mean loss × batch size.
 
@@ -195,7 +195,7 @@ def watch_gradients(pl_module: LightningModule, layers: Layers, batches: int, se
         batches: batches whose gradients are accumulated in one step; Lightning divides each loss by it.
         seen: takes them, until the handles are removed.
     """
-    # The hooks of tensors must not reach the module: together with the graph they would be a circle for ever.
+    # Tensor hooks must not refer to the module: with the graph, they would form a reference cycle that is never freed.
     at_once = _at_once(pl_module)
 
     def watch(name: str, index: int, a: Tensor) -> None:
@@ -210,7 +210,7 @@ def watch_gradients(pl_module: LightningModule, layers: Layers, batches: int, se
 
 
 def _at_once(pl_module: LightningModule) -> bool:
-    """Whether each layer computes for several networks, on (networks, units, samples)."""
+    """Return whether each layer computes for several networks, on (networks, units, samples)."""
     return isinstance(pl_module, Stack) and pl_module.network.layerwise
 
 
@@ -234,12 +234,12 @@ def _before_each(
 
 
 def ends_step(trainer: Trainer, batch_idx: int) -> bool:
-    """Whether the optimiser steps after this batch: under accumulation, after the last of several."""
+    """Return whether the optimiser steps after this batch; with accumulation, after the last of several."""
     return trainer.is_last_batch or (batch_idx + 1) % trainer.accumulate_grad_batches == 0
 
 
 def observed_layers(pl_module: LightningModule) -> Layers:
-    """Return the non-linearities an instrument observes, looked for once: a network keeps its layers while it learns.
+    """Return the non-linearities that an instrument observes; cached, since a network keeps its layers.
 
     One module for each layer, or one for each network of a stack that calls them one after the other.
 

@@ -1,4 +1,4 @@
-"""What instruments hand to the trainer's loggers: numbers of one network or of several, histograms, pictures."""
+"""Sends numbers, histograms and pictures of one or several networks to the trainer's loggers."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor
 
 
 class NetworkLogger(Logger):
-    """A logger that takes the numbers of several networks at once."""
+    """A logger that accepts the numbers of several networks at once."""
 
     @abstractmethod
     def log_networks(self, names: Sequence[str], values: Tensor, *, epoch: int, step: int, final: bool) -> None:
-        """Take the numbers of a step.
+        """Log the numbers of a step.
 
         Args:
             names: of the numbers.
@@ -27,12 +27,12 @@ class NetworkLogger(Logger):
 
     @property
     def name(self) -> str:
-        """An empty one: it has no files of its own."""
+        """Empty: this logger has no files."""
         return ""
 
     @property
     def version(self) -> str:
-        """An empty one, which no progress bar shows."""
+        """Empty, so that no progress bar shows it."""
         return ""
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
@@ -56,7 +56,7 @@ class SeedLoggers(NetworkLogger):
         self.counts = counts
 
     def log_networks(self, names: Sequence[str], values: Tensor, *, epoch: int, step: int, final: bool) -> None:
-        """Hand each network's numbers to its own loggers."""
+        """Log the numbers of each network with its loggers."""
         for index, (own, numbers) in enumerate(zip(self.loggers, values.tolist(), strict=True)):
             if self.counts(index, epoch, final):
                 curves = _curves(names, numbers)
@@ -67,7 +67,7 @@ class SeedLoggers(NetworkLogger):
 def log_networks(
     loggers: Iterable[Logger], names: Sequence[str], values: Tensor, *, epoch: int, step: int, final: bool = False
 ) -> None:
-    """Hand numbers, (networks, numbers), to every logger; see `NetworkLogger.log_networks`."""
+    """Log numbers, (networks, numbers), with every logger; see `NetworkLogger.log_networks`."""
     for logger in loggers:
         if isinstance(logger, NetworkLogger):
             logger.log_networks(names, values, epoch=epoch, step=step, final=final)
@@ -76,14 +76,14 @@ def log_networks(
 
 
 def _curves(names: Sequence[str], numbers: Sequence[float]) -> dict[str, float]:
-    """Leave out what means nothing as a curve of its own: bins of a histogram, and one weight of many."""
+    """Drop numbers that are no useful curves: histogram bins, and single weights."""
     pairs = zip(names, numbers, strict=True)
     shown = [(n, number) for n, number in pairs if "/histogram/" not in n and not n.startswith("parameter/")]
     return {name: int(number) if name == "epoch" else number for name, number in shown}
 
 
 def by_network(loggers: Iterable[Logger]) -> list[Sequence[Logger]]:
-    """The loggers of each network: those of a stack's networks, or the only one's."""
+    """Return the loggers of each network of a stack, or of the only network."""
     plain: list[Logger] = []
     for logger in loggers:
         if isinstance(logger, SeedLoggers):
@@ -93,7 +93,7 @@ def by_network(loggers: Iterable[Logger]) -> list[Sequence[Logger]]:
 
 
 def log_histogram(loggers: Iterable[Logger], name: str, counts: Tensor, edges: Tensor, step: int) -> None:
-    """Send a histogram to every logger that can show one; one without entries, to none.
+    """Send a histogram that has entries to every logger that can show it.
 
     Args:
         loggers: of the network.
@@ -129,7 +129,7 @@ def log_histogram(loggers: Iterable[Logger], name: str, counts: Tensor, edges: T
 
 
 def log_image(loggers: Iterable[Logger], name: str, picture: Tensor, step: int) -> None:
-    """Send a picture, (1 or 3 channels, height, width) between 0 and 1, to every logger that can show one."""
+    """Send a picture, (1 or 3 channels, height, width) between 0 and 1, to every logger that can show it."""
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
             logger.experiment.add_image(name, picture, step)

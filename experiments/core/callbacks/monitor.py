@@ -1,4 +1,4 @@
-"""One logged number of each network, for callbacks that compare it."""
+"""The monitored metric of each network, for callbacks that compare it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from torch import Tensor
 
 from lightning_modules.stack import Stack
 
-# By which a number is multiplied so that less is better.
+# Factor of a metric for which less is better, by mode.
 SIGNS = {"min": 1.0, "max": -1.0}
 
 
 def monitored(trainer: Trainer, pl_module: LightningModule, name: str, callback: object) -> Tensor:
-    """Give what was logged last under a name, (networks,).
+    """Return the metric that was logged last, (networks,).
 
     Raises:
         ValueError: nothing was.

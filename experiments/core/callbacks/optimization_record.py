@@ -1,4 +1,4 @@
-"""What a training really did with its configuration: read from the optimiser, the loader and the trainer themselves."""
+"""Records the optimisation that was applied, from optimiser, loader and trainer."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from experiments.core.callbacks.gradient_clipping import GradientClipping
 from experiments.core.callbacks.instrument import callbacks_of
 from lightning_modules.stack import Stack
 
-# How torch computes a step, and not what it computes.
+# Arguments that change how torch computes a step, not its result.
 HOW = ("foreach", "fused", "capturable", "differentiable")
 
 
 class OptimizationRecord:
-    """Notes the learning rate of every optimiser step, and tells what was applied in a section for `result.json`.
+    """Records the learning rate of every optimiser step, and the section `applied` of `result.json`.
 
     The rates are read when the optimiser steps, whatever schedule or callback has set them; `first` and `last` are
     those of the first and the last step.
     """
 
     def __init__(self) -> None:
-        # Steps of the optimiser in this fit, and before it was resumed.
+        # Optimiser steps of this fit, including those before it was resumed.
         self.steps = 0
         self._first: float | None = None
         self.last: float | None = None
@@ -38,7 +38,7 @@ class OptimizationRecord:
         self._handle: RemovableHandle | None = None
 
     def start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Look at what training begins with; to be called once it is all set up, in `on_train_start`.
+        """Record the optimisers and start to count; call it in `on_train_start`.
 
         Args:
             trainer: of the fit.
@@ -65,12 +65,12 @@ class OptimizationRecord:
         }
 
     def stop(self) -> None:
-        """Look no longer; to be called when the run's training ends, in `on_train_end`."""
+        """Remove the hooks; call it in `on_train_end`."""
         if self._handle is not None:
             self._handle.remove()
 
     def section(self, network: int = 0, last: float | None = None) -> dict[str, Any]:
-        """What was applied, as plain values; empty before a training has begun.
+        """Return what was applied, as plain values; empty before the training.
 
         Args:
             network: of a stack.
@@ -89,7 +89,7 @@ class OptimizationRecord:
 
 
 def _steps(trainer: Trainer) -> int | None:
-    """The optimiser steps that a schedule is laid out for; None where nothing but a callback or the clock ends it."""
+    """Return the optimiser steps of the training; None if only a callback or a time limit ends it."""
     try:
         steps = trainer.estimated_stepping_batches
     except MisconfigurationException:  # a callback changes how many batches make a step
@@ -98,7 +98,7 @@ def _steps(trainer: Trainer) -> int | None:
 
 
 def _optimizer(optimizer: Optimizer) -> dict[str, Any]:
-    """The optimiser's class and arguments; of the rate, the largest of the schedule."""
+    """Return the optimiser's class and arguments, with the largest learning rate of the schedule."""
     group = optimizer.param_groups[0]
     arguments = {name: value for name, value in group.items() if name in optimizer.defaults and name not in HOW}
     arguments["lr"] = group.get("max_lr", group.get("initial_lr", group["lr"]))
@@ -107,7 +107,7 @@ def _optimizer(optimizer: Optimizer) -> dict[str, Any]:
 
 
 def _clipping(trainer: Trainer) -> dict[str, float] | None:
-    """What is bounded, the norm of the gradient or each of its values, and by how much; None without clipping."""
+    """Return what clipping bounds (the norm of the gradient or its values) and the bound; None without clipping."""
     for callback in callbacks_of(trainer, GradientClipping):
         return {"norm": callback.max_norm}
     if trainer.gradient_clip_val is None:
@@ -116,13 +116,13 @@ def _clipping(trainer: Trainer) -> dict[str, float] | None:
 
 
 def _batches(trainer: Trainer) -> dict[str, Any]:
-    """Size and number of an epoch's batches, how many make a step, and in which order their samples come."""
+    """Return size and number of the batches of an epoch, batches per step, and the order of the samples."""
     loader = trainer.train_dataloader
     data = (data_of_each(trainer) or [None])[0]
     return {
         "size": data.batch_size if isinstance(data, InMemoryDataModule) else getattr(loader, "batch_size", None),
         "per_epoch": trainer.num_training_batches,
         "per_step": trainer.accumulate_grad_batches,
-        # None: a loader of others, which does not say.
+        # None for a loader of another project.
         "shuffled": loader.order.shuffle if isinstance(loader, OrderedLoader) else None,
     }

@@ -1,4 +1,4 @@
-"""Every parameter of a network small enough to be drawn, as it changes."""
+"""Records every parameter of a small network."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MOST = 100
 
 
 def parameter_names(network: nn.Module) -> list[str]:
-    """Names under which a network's parameters are recorded, each tensor row by row.
+    """Return the names under which the parameters of a network are recorded, each tensor row by row.
 
     `parameter/output.weight/00` is the first number of the tensor `output.weight`.
     """
@@ -45,12 +45,12 @@ class Parameters(Instrument):
             raise ValueError(f"Parameters records networks of at most {MOST} parameters, not of {found}")
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Record what the step begins with."""
+        """Record the parameters before the step."""
         if self.is_due(trainer) and ends_step(trainer, batch_idx):
             self._record(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Record what training came to."""
+        """Record the final parameters."""
         self._record(trainer, pl_module)
         super().on_train_end(trainer, pl_module)
 

@@ -1,4 +1,4 @@
-"""The truth about a run: the one callback that the CLI always adds, and the only writer of a run's files."""
+"""Writes the files of a run; the CLI always adds this callback."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from experiments.core.callbacks.optimization_record import OptimizationRecord
 from experiments.core.files import environment, run_directory
 from lightning_modules.stack import Stack
 
-# What a run is judged by: one of these that is not finite makes it a diverged one.
+# A run is diverged if one of these is not finite.
 TRAINING = ("train/", "val/")
 JUDGED = (*TRAINING, "test/")
 
-# The same text, by libyaml where it is there.
+# Use libyaml if it is installed; it writes the same text.
 _Dumper: type[yaml.SafeDumper] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
@@ -44,15 +44,15 @@ Row = tuple[int, int, str, float]
 
 @dataclass
 class RunRecord:
-    """One run of a fit: where it is kept, what was asked for, and what it has measured so far."""
+    """One run of a fit: its directory, its config and its measures so far."""
 
     directory: Path
     # The fully resolved config, as plain mappings.
     config: dict[str, Any]
     measures: dict[str, float] = field(init=False, default_factory=dict)
-    # Bytes of `metrics.csv`.
+    # Size of `metrics.csv` in bytes.
     written: int = field(init=False)
-    # What instruments have logged in this epoch, and the last validation of it.
+    # Numbers of instruments in this epoch, and of its last validation.
     rows: list[Row] = field(init=False, default_factory=list)
     validation: dict[str, float] = field(init=False, default_factory=dict)
     # The learning rate of its last step.
@@ -64,12 +64,12 @@ class RunRecord:
 
     @property
     def config_hash(self) -> str:
-        """Fingerprint of what decides the run's result."""
+        """Hash of everything that determines the run's result."""
         return run_directory.config_hash(self.config)
 
     @property
     def headline(self) -> dict[str, float]:
-        """The measures of outcome, without the instruments': what a table of hyper-parameters shows."""
+        """The measures that a table of hyper-parameters shows: losses and metrics, without instruments."""
         return {n: v for n, v in self.measures.items() if n.startswith(JUDGED) and math.isfinite(v)}
 
     @property
@@ -79,7 +79,7 @@ class RunRecord:
         return self.sound and all(map(math.isfinite, judged))
 
     def write(self, rows: Sequence[Row]) -> None:
-        """Append rows to `metrics.csv`; of each number, the last and that of step 0 are measures of the run."""
+        """Append rows to `metrics.csv`; the last value and the value of step 0 become measures of the run."""
         if not rows:
             return
         path = self.directory / run_directory.METRICS
@@ -91,7 +91,7 @@ class RunRecord:
                 self.measures.setdefault(f"initial/{name}", value)
 
     def cut(self) -> None:
-        """Forget the rows that were written after the checkpoint that the run is resumed from."""
+        """Remove the rows that were written after the checkpoint from which the run resumes."""
         path = self.directory / run_directory.METRICS
         if self.written <= 0:
             path.unlink(missing_ok=True)
@@ -100,7 +100,7 @@ class RunRecord:
 
 
 class RowLogger(NetworkLogger):
-    """The recorder's ear among the trainer's loggers.
+    """Passes logged numbers on to the recorder.
 
     Args:
         recorder: gets what instruments and other callbacks log. What modules log it reads itself: the trainer hands
@@ -122,7 +122,7 @@ class RowLogger(NetworkLogger):
             self.recorder.hear(index, dict(zip(names, numbers, strict=True)), epoch, step, final)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Keep what a callback has logged; Lightning puts the epoch to what the module has."""
+        """Store numbers logged by a callback; Lightning adds the epoch to those of the module."""
         if "epoch" not in metrics and step is not None:
             self.recorder.hear_callback(metrics, step)
 
@@ -151,64 +151,64 @@ class Recorder(SaveConfigCallback):
         self.applied = OptimizationRecord()
         # Whether the fit is resumed from a checkpoint.
         self.resumed = False
-        # Names that callbacks log by themselves; Lightning shows their last values among the module's.
+        # Names logged by callbacks; Lightning mixes their last values with those of the module.
         self.by_callbacks: set[str] = set()
-        self._ended: Mapping[int, tuple[int, int]] = {}
+        self._finished_at: Mapping[int, tuple[int, int]] = {}
         self._trainer: Trainer | None = None
         self._started = time.perf_counter()
         self._sealed = False
-        # Of the runs, those whose test counts.
+        # Indices of the runs whose test counts.
         self.tested: set[int] = {0}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Listen; write `config.yaml` before the first step of a fit; other stages leave no files."""
+        """Add the row logger; write `config.yaml` before the first step of a fit. Other stages write no files."""
         self._trainer = trainer
-        self._ended = pl_module.finished_at if isinstance(pl_module, Stack) else {}
+        self._finished_at = pl_module.finished_at if isinstance(pl_module, Stack) else {}
         if not any(isinstance(logger, RowLogger) for logger in trainer.loggers):
             trainer.loggers = [*trainer.loggers, RowLogger(self)]
         if stage == "fit" and not self.already_saved:
             super().setup(trainer, pl_module, stage)
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Write the config so that `fit --config` on it repeats this run; rows of an unfinished one give way."""
+        """Write the config with which `fit --config` repeats this run; delete rows of an unfinished run."""
         for run in self.runs:
             if not self.resumed:
                 (run.directory / run_directory.METRICS).unlink(missing_ok=True)
             write_yaml(run.directory / run_directory.CONFIG, run.config)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look at what is applied."""
+        """Start to record what is applied."""
         self.applied.start(trainer, pl_module)
 
     def takes_part(self, index: int, epoch: int) -> bool:
-        """Whether a run was still trained in an epoch."""
-        return index not in self._ended or self._ended[index][0] > epoch
+        """Return whether a run was still trained in an epoch."""
+        return index not in self._finished_at or self._finished_at[index][0] > epoch
 
     def counts(self, index: int, epoch: int, final: bool) -> bool:
-        """Whether a number counts: of a run that is tested, as training left it, or while it was trained."""
+        """Return whether a number of a run counts: not after its training ended, except in its test."""
         if self._trainer is not None and self._trainer.state.fn == "test":
             return index in self.tested and not self._sealed
         return final or self.takes_part(index, epoch)
 
     def hear(self, index: int, numbers: Mapping[str, float], epoch: int, step: int, final: bool) -> None:
-        """Keep what an instrument has measured of a run; see `NetworkLogger.log_networks`."""
+        """Store the numbers of an instrument; see `NetworkLogger.log_networks`."""
         if not self.counts(index, epoch, final):
             return
         run = self.runs[index]
         if self._trainer is not None and self._trainer.state.fn == "test":
             run.measures.update(numbers)
             return
-        place = self._ended.get(index, (epoch, step)) if final else (epoch, step)
+        place = self._finished_at.get(index, (epoch, step)) if final else (epoch, step)
         run.rows += [(*place, name, value) for name, value in numbers.items()]
 
     def hear_callback(self, numbers: Mapping[str, float], step: int) -> None:
-        """Keep what a callback has logged of the only run."""
+        """Store the numbers that a callback has logged about the only run."""
         self.by_callbacks.update(numbers)
         epoch = self._trainer.current_epoch if self._trainer else 0
         self.runs[0].rows += [(epoch, step, name, float(value)) for name, value in numbers.items()]
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Remember what it gave; a check before the training counts for no epoch."""
+        """Store the validation metrics; the sanity check before the training belongs to no epoch."""
         for run, logged in zip(self.runs, self._logged(trainer, pl_module), strict=True):
             found = {} if trainer.sanity_checking else logged
             run.validation = {name: value for name, value in found.items() if name.startswith("val/")}
@@ -216,10 +216,10 @@ class Recorder(SaveConfigCallback):
             self._show(trainer, pl_module, lambda name: name.startswith("val/"), trainer.global_step - 1)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the rows of the epoch: the module's, which are complete now, and the callbacks'."""
+        """Write the rows of the epoch: the module's metrics, which are complete now, and the callbacks' numbers."""
         epoch, step = trainer.current_epoch, trainer.global_step
         for index, (run, logged) in enumerate(zip(self.runs, self._logged(trainer, pl_module), strict=True)):
-            # Where validation is not done every epoch, Lightning still shows the numbers of the last one.
+            # Without a validation in this epoch, Lightning still holds the metrics of the last one.
             shown = {name: value for name, value in logged.items() if not name.startswith("val/")}
             metrics, run.validation = {**run.validation, **shown}, {}
             rows, run.rows = run.rows, []
@@ -229,17 +229,17 @@ class Recorder(SaveConfigCallback):
         self._show(trainer, pl_module, lambda name: not name.startswith(("val/", "test/")), step - 1)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write what was measured after the last epoch; look at what was learnt."""
+        """Write the numbers measured after the last epoch; check that the weights are finite."""
         self.applied.stop()
         modules = pl_module.plain if isinstance(pl_module, Stack) else [pl_module]
         for run, module in zip(self.runs, modules, strict=True):
-            # A gradient that is not finite leaves such weights, also where no validation sees them.
+            # A gradient that is not finite leaves such weights, even if no validation follows.
             run.sound = all(bool(parameter.isfinite().all()) for parameter in module.parameters())
             rows, run.rows = run.rows, []
             run.write(rows)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keep the test metrics, which are numbers of the run and not of one of its epochs."""
+        """Store the test metrics, which belong to the run and not to an epoch."""
         if self._sealed:
             return
         for index, logged in enumerate(self._logged(trainer, pl_module)):
@@ -248,7 +248,7 @@ class Recorder(SaveConfigCallback):
         self._show(trainer, pl_module, lambda name: name.startswith("test/"), trainer.global_step, final=True)
 
     def _logged(self, trainer: Trainer, pl_module: LightningModule) -> list[dict[str, float]]:
-        """What the module of each run has logged last."""
+        """Return the metrics that the module of each run has logged last."""
         if isinstance(pl_module, Stack):
             names = list(pl_module.network_metrics)
             columns = [pl_module.network_metrics[name].tolist() for name in names]
@@ -264,7 +264,7 @@ class Recorder(SaveConfigCallback):
         *,
         final: bool = False,
     ) -> None:
-        """Hand what a stack has logged to the loggers of its seeds; the trainer does that for a plain module."""
+        """Send the metrics of a stack to the loggers of its seeds; for a plain module, the trainer does it."""
         loggers = [logger for logger in trainer.loggers if isinstance(logger, SeedLoggers)]
         logged = pl_module.network_metrics if isinstance(pl_module, Stack) else {}
         names = [name for name in logged if chosen(name)]
@@ -275,9 +275,9 @@ class Recorder(SaveConfigCallback):
         log_networks(loggers, [*names, "epoch"], values, epoch=trainer.current_epoch, step=step, final=final)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Leave a failed run with its status and error; an interrupted one can be resumed."""
+        """Write status and error of a failed run; an interrupted run can be resumed."""
         if isinstance(exception, Exception) and self.already_saved:
-            # A disk that is full takes no result either; the first error is the one to be told.
+            # A full disk has no room for the result either; report the first error.
             with contextlib.suppress(OSError):
                 self._seal("failed", trainer, error=f"{type(exception).__name__}: {exception}")
         if isinstance(exception, SIGTERMException) and self.already_saved:
@@ -285,18 +285,18 @@ class Recorder(SaveConfigCallback):
         _close_wandb(trainer)
 
     def diverged_at(self, trainer: Trainer, index: int = 0) -> int | None:
-        """The step at which a run stopped being a result one can test; None if it is sound."""
+        """Return the step at which a run diverged; None if it did not."""
         for callback in callbacks_of(trainer, Divergence):
             if callback.diverged_at(index) is not None:
                 return callback.diverged_at(index)
         return None if self.runs[index].finite else self._place(trainer, index)[1]
 
     def _place(self, trainer: Trainer, index: int) -> tuple[int, int]:
-        """Epochs and steps of a run."""
-        return self._ended.get(index, (trainer.current_epoch, trainer.global_step))
+        """Return epochs and steps of a run."""
+        return self._finished_at.get(index, (trainer.current_epoch, trainer.global_step))
 
     def finish(self, trainer: Trainer, modules: Sequence[LightningModule], data: Sequence[Any]) -> None:
-        """Write `result.json` of each run: from now on it counts as finished."""
+        """Write `result.json` of each run; the run is finished then."""
         for run, module, own, loggers in zip(self.runs, modules, data, by_network(trainer.loggers), strict=True):
             for logger in loggers:
                 if isinstance(logger, TensorBoardLogger):
@@ -308,7 +308,7 @@ class Recorder(SaveConfigCallback):
 
     def _seal(self, status: str, trainer: Trainer, data: Sequence[Any] = (), **more: Any) -> None:
         self._sealed = True
-        # A seed's share of the time of its stack.
+        # The time of a stack, divided by its seeds.
         seconds = round((time.perf_counter() - self._started) / len(self.runs), 3)
         recorded = environment.describe(str(trainer.strategy.root_device))
         for index, run in enumerate(self.runs):
@@ -342,13 +342,13 @@ def write_yaml(path: Path, content: dict[str, Any]) -> None:
 
 @functools.lru_cache(maxsize=256)
 def _yaml(mapping: str) -> str:
-    """Turn a mapping from JSON into YAML: in milliseconds, and the runs of a condition differ in the seed alone."""
+    """Convert a mapping, given as JSON, to YAML; cached, since the runs of a condition differ only in the seed."""
     text: str = yaml.dump(json.loads(mapping), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     return text
 
 
 def _close_wandb(trainer: Trainer) -> None:
-    """End the run of Weights & Biases: the next run of this process would go on writing into it."""
+    """Finish the run of Weights & Biases: the next run of this process would continue it."""
     if any(isinstance(logger, WandbLogger) for logger in trainer.loggers):
         import wandb
 
@@ -356,12 +356,12 @@ def _close_wandb(trainer: Trainer) -> None:
 
 
 def hyperparameters(module: LightningModule, data: Any) -> dict[str, Any]:
-    """Those of a module and of its data, as Lightning joins them for a logger."""
+    """Return the hyper-parameters of a module and of its data, as Lightning logs them."""
     return {**module.hparams_initial, **getattr(data, "hparams_initial", {})}
 
 
 def _describe(datamodule: Any) -> dict[str, Any]:
-    """What the statistics need to know about the data: content, sizes, whether seeds share test samples."""
+    """Return the facts about the data that the statistics need: digest, sizes, whether test samples overlap."""
     if not isinstance(datamodule, InMemoryDataModule):
         return {}
     return {

@@ -1,4 +1,4 @@
-"""Early stopping of one network, or of each of a stack by itself."""
+"""Early stopping of one network, or of each network of a stack."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from experiments.core.callbacks.monitor import SIGNS, monitored
 
 
 class StackableEarlyStopping(Callback):
-    """Ends the training when a number has not become better for some epochs, or is good enough.
+    """Stops the training when a metric has not improved for some epochs, or is good enough.
 
     Lightning's callback of this name, for the networks of a stack as well.
 
@@ -47,17 +47,17 @@ class StackableEarlyStopping(Callback):
         self.patience = patience
         self.min_delta = min_delta
         self.stopping_threshold = stopping_threshold
-        # (networks,) each.
+        # Shape (networks,) each.
         self.best = torch.empty(0)
         self.waited = torch.empty(0)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Forget an earlier fit."""
+        """Reset the state of an earlier fit."""
         if stage == "fit":
             self.best, self.waited = torch.empty(0), torch.empty(0)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Compare, and end what has waited long enough."""
+        """Compare the metric, and stop the networks whose patience is used up."""
         if self.monitor.startswith("val/") and (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1):
             return
         sign = SIGNS[self.mode]

@@ -1,4 +1,4 @@
-"""How long training takes to a loss: in steps and in samples, to the same relative precision at every batch size."""
+"""Measures steps and samples until a target loss, with the same relative precision at every batch size."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class TimeToTarget(Instrument):
         self.stop = stop
         self._used = 0
         self._last_look = -1
-        # (networks, 2): steps and samples at the first look at or below the target; -1 where there was none.
+        # (networks, 2): steps and samples at the first measurement at or below the target; -1 without one.
         self._arrival = torch.empty(0)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -64,21 +64,21 @@ class TimeToTarget(Instrument):
                 raise ValueError(f"TimeToTarget needs a training split in memory, not a {type(data).__name__}")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look at the initial loss."""
+        """Measure the initial loss."""
         self._used, self._last_look, self._arrival = 0, -1, torch.empty(0)
         self._look(trainer, pl_module)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count the samples, and look if enough steps have gone by."""
+        """Count the samples; measure the loss if it is due."""
         self._used += batch[0].shape[1 if isinstance(pl_module, Stack) else 0]
         due = math.ceil(self._last_look * (1 + self.resolution) - 1e-9)
         if ends_step(trainer, batch_idx) and trainer.global_step >= max(self._last_look + 1, due):
             self._look(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """End what has arrived."""
+        """Stop the networks that have reached the target."""
         super().on_train_epoch_end(trainer, pl_module)
         if self.stop:
             stop(trainer, pl_module, self._arrival[:, 0] >= 0)
@@ -103,7 +103,7 @@ class TimeToTarget(Instrument):
         self._arrival = torch.where(new.unsqueeze(1), torch.tensor([trainer.global_step, self._used]), self._arrival)
 
     def _losses(self, trainer: Trainer, pl_module: LightningModule) -> Tensor:
-        """The loss of every network, (networks,)."""
+        """Return the loss of every network, (networks,)."""
         assert isinstance(pl_module, LectureModule | Stack)  # `setup` lets no other pass
         parts = [[tensor[: self.samples] for tensor in data.train] for data in data_of_each(trainer)]
         training = pl_module.training

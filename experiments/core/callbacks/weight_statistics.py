@@ -1,4 +1,4 @@
-"""How large the weights are: before the first step and after the last."""
+"""Records the size of the weights before the first step and after the last."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from experiments.core.callbacks.instrument import Instrument
 from lightning_modules.penalties import penalized_weights
 from lightning_modules.stack import Stack
 
-# Weights below it count as gone: 1 % of a usual initial one, 1 / √100.
+# Weights below it count as zero: 1 % of a usual initial weight, 1 / √100.
 NEGLIGIBLE = 1e-3
 # log10 |w|; weights outside are counted in the end bins.
 HISTOGRAM_EDGES = torch.linspace(-7.0, 1.0, 33)
@@ -33,7 +33,7 @@ class WeightStatistics(Instrument):
         self._record(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Record what training made of them."""
+        """Record the final weights."""
         self._record(trainer, pl_module)
         super().on_train_end(trainer, pl_module)
 
@@ -51,7 +51,7 @@ def _statistics(module: nn.Module) -> dict[str, Tensor]:
 
 
 def magnitude_shares(weights: Tensor) -> Tensor:
-    """Share of `weights`, (n,), with log10 of their magnitude in each bin of HISTOGRAM_EDGES, (32,)."""
+    """Return the share of `weights`, (n,), in each bin of log10 of their magnitude, (32,)."""
     edges = HISTOGRAM_EDGES.to(weights.device)
     bins = torch.bucketize(weights.abs().log10(), edges[1:-1].to(weights.dtype), right=True)
     return torch.bincount(bins, minlength=len(edges) - 1) / weights.numel()

@@ -1,4 +1,4 @@
-"""Tasks executed on workers: each fit, or check, leaves its files in the directories of its tasks."""
+"""Executes tasks on workers; each task leaves its files in its directory."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from experiments.core.grid import catalogue
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a task ended."""
+    """The outcome of a task."""
 
     status: str
     seconds: float  # of a stack, its share
     error: str = ""
-    # Why it was not trained in one fit with other seeds, if it was to be.
+    # Why the task was trained alone although a stack was planned.
     alone: str = ""
 
 
 def run_groups(pool: Pool, pending: Sequence[Group], rank: int = 0) -> Iterator[tuple[Task, Outcome]]:
-    """Submit groups of tasks, the longest first; the iterator that is returned gives each task as it ends.
+    """Submit groups of tasks, the longest first, and return an iterator over the tasks as they finish.
 
     Args:
         pool: executes them.
@@ -55,7 +55,7 @@ def _results(
         wait(waiting, return_when=FIRST_COMPLETED)
         for future in [future for future in waiting if future.done()]:
             group, error = waiting.pop(future), future.exception()
-            # Only the death of a worker arrives as an exception: `execute` catches what a run raises.
+            # Only the death of a worker is an exception here: `execute` catches the errors of a run.
             lost = Outcome("failed", 0.0, f"worker ended, {ATTEMPTS} times: {error}")
             ended = [lost] * len(group) if error is not None else future.result()
             if isinstance(ended, str):
@@ -65,18 +65,18 @@ def _results(
 
 
 def execute(group: Group, alone: str = "", *, budget: float = math.inf) -> list[Outcome] | str:
-    """Run the tasks of a group in one fit: from nothing, or from where an earlier call was cut off.
+    """Run the tasks of a group in one fit; resume it if an earlier call was interrupted.
 
     Args:
         group: a task, or several seeds of a condition.
-        alone: why a task is run by itself that was to be one of several.
-        budget: bytes that a fit may take; seeds that need more together are trained in several.
+        alone: why this task runs alone although a stack was planned.
+        budget: bytes that a fit may use; a larger stack is split into several fits.
 
     Returns:
-        How each of them ended; or why they have to be run one by one, and none was.
+        The outcome of each task; or the reason why they must run one by one, if none was run.
     """
     started = time.perf_counter()
-    # A worker whose parent was killed may still be at it.
+    # A worker whose parent was killed may still be running this task.
     try:
         with locked(group[0].directory, wait=True):
             reason, error = _logged(group, lambda: _run(group, budget))
@@ -103,11 +103,11 @@ def _status(task: Task) -> str:
 
 
 def _logged(group: Group, work: Callable[[], str]) -> tuple[str, str]:
-    """Do some work in its directories; what it prints goes to `run.log` in each. Return what it says, and its error."""
-    begun = _is_begun(group)
+    """Call `work` with its output in the `run.log` of each task; return its value and its error message."""
+    begun = _can_resume(group)
     for task in group:
         task.directory.mkdir(parents=True, exist_ok=True)
-        # Of a run that goes on, all is kept but its end.
+        # A resumed run keeps all files except its result.
         run_directory.empty(task.directory, only=run_directory.RESULT if begun else "")
     path, said, message = group[0].directory / "run.log", "", ""
     with path.open("a", encoding="utf-8") as log, _printing_to(log):
@@ -122,8 +122,8 @@ def _logged(group: Group, work: Callable[[], str]) -> tuple[str, str]:
     return said, message
 
 
-def _is_begun(group: Group) -> bool:
-    """Whether an earlier call has left something to go on from."""
+def _can_resume(group: Group) -> bool:
+    """Return whether an earlier call left a checkpoint to resume from."""
     if not (group[0].directory / run_directory.RESUME).is_dir():
         return False
     from experiments.core.training.resume import find_resume

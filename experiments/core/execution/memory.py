@@ -1,4 +1,4 @@
-"""How much memory there is. Standard library only."""
+"""Measures the available memory. Standard library only."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import contextlib
 import os
 from pathlib import Path
 
-# What a container may use, and uses: control groups of version 2, and 1.
+# Limit and use of memory of a container: control groups of version 2, and 1.
 GROUPS = Path("/sys/fs/cgroup")
 LIMITS = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
 
 
 def available() -> int:
-    """Bytes that this machine, or the container that this process runs in, can still give."""
+    """Return the bytes that are available on this machine, or in the container of this process."""
     free = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     with contextlib.suppress(OSError):  # only Linux has it
         lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()

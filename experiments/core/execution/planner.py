@@ -1,4 +1,4 @@
-"""From a plan to tasks, and from finished tasks to runs."""
+"""Turns a plan into tasks, and finished tasks into runs."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from experiments.core.grid.runs import Found, Run
 if TYPE_CHECKING:
     from lightning import LightningModule
 
-# Files of a logger in a run's directory, below which a finished run without them is run again.
+# Files of each logger in a run's directory; a finished run without them is run again.
 LOGGER_FILES = {"tensorboard": "events.out.tfevents.*", "wandb": "wandb/*run-*", "csv": "csv/metrics.csv"}
 
 
 class Planner:
-    """Turns conditions into tasks. Importing torch to resolve a config is paid here, once."""
+    """Turns conditions into tasks. Its constructor imports torch, which resolving configs needs."""
 
     def __init__(self, plan: Plan) -> None:
         with interrupts_wait():
@@ -41,7 +41,7 @@ class Planner:
     def tasks(
         self, condition: Condition, seeds: Sequence[int], tuned: Mapping[str, float], directory: Path
     ) -> list[Task]:
-        """The runs of a condition, one for each seed."""
+        """Return the tasks of a condition, one a seed."""
         with catalogue.found_in(self.place_of(condition)):
             config = self.config(condition, tuned)
         return [
@@ -59,7 +59,7 @@ class Planner:
         ]
 
     def run_tasks(self, chosen: Mapping[Condition, float]) -> dict[Condition, list[Task]]:
-        """Every run of the grid by its condition, with the values that tuning chose."""
+        """Return the tasks of the grid by condition, with the values that tuning chose."""
         place, axis = self.plan.directory, self.plan.tuned_axis
         return {
             condition: self.tasks(condition, seeds, {axis: chosen.get(condition, 0.0)}, place / condition.name)
@@ -67,11 +67,11 @@ class Planner:
         }
 
     def all_tasks(self, chosen: Mapping[Condition, float]) -> list[Task]:
-        """Every run of the grid, with the values that tuning chose."""
+        """Return the tasks of the grid, with the values that tuning chose."""
         return [task for tasks in self.run_tasks(chosen).values() for task in tasks]
 
     def config(self, condition: Condition, tuned: Mapping[str, float]) -> dict[str, Any]:
-        """The resolved config of a condition.
+        """Return the resolved config of a condition.
 
         Raises:
             UserError: the files, the axes or the overrides are wrong.
@@ -88,7 +88,7 @@ class Planner:
         return config if is_resolved else self._parsing.resolve(config)
 
     def _base(self, condition: Condition) -> dict[str, Any]:
-        """What the files of a condition and a person's overrides say, resolved, and tried by building it."""
+        """Return the config of a condition's files and the user's overrides, resolved and built once as a test."""
         files = (*self.plan.grid.files(condition), *self._logger_file())
         config: dict[str, Any] = self._config.with_defaults(merged_files(files))
         for override in self.plan.overrides:
@@ -97,11 +97,11 @@ class Planner:
         return self._parsing.resolve(config, build=True)
 
     def place_of(self, condition: Condition) -> str:
-        """What is to blame for a wrong config: the condition, unless a person changes it."""
+        """Return the place that error messages name: the condition, unless the user overrides its config."""
         return "" if self.plan.overrides else f"experiments/{self.plan.grid.name}, condition '{condition.name}'"
 
     def build(self, condition: Condition, value: float) -> LightningModule:
-        """Build data module and network of a condition, which refuse values out of range; no data are read.
+        """Build data module and network of a condition, which refuse values out of range, without reading data.
 
         Args:
             condition: the condition.
@@ -110,7 +110,7 @@ class Planner:
         return self._parsing.build(self.config(condition, {self.plan.tuned_axis: value}), self.plan.first_seed)
 
     def load_data(self) -> None:
-        """Read every data set here, once: if one is missing, no worker needs to find out, and no two download it.
+        """Load every data set once in this process, so that workers neither miss it nor download it twice.
 
         Raises:
             UserError: one is neither on this machine nor to be had.
@@ -125,7 +125,7 @@ class Planner:
 
 
 def check_tasks(plan: Plan) -> list[Task]:
-    """The checks of an experiment: one task a check and seed."""
+    """Return the tasks of the checks of an experiment, one a check and seed."""
     tasks = []
     for name, seeds in plan.check_seeds.items():
         path = f"experiments.{plan.grid.name}.checks:{name}"
@@ -138,11 +138,11 @@ def check_tasks(plan: Plan) -> list[Task]:
 
 
 def find_finished(plan: Plan, chosen: Mapping[Condition, float]) -> Found:
-    """Read what is finished, and tell apart by its hash what does not fit the plan.
+    """Read the finished runs and checks; those whose hash does not match the plan are outdated.
 
     Args:
-        plan: what was run.
-        chosen: what tuning chose.
+        plan: of the experiment.
+        chosen: the values that tuning chose.
     """
     planner, runs, checks, outdated = Planner(plan), [], dict[str, list[Run]](), 0
     for condition, tasks in planner.run_tasks(chosen).items():
@@ -161,8 +161,8 @@ def find_finished(plan: Plan, chosen: Mapping[Condition, float]) -> Found:
 
 
 def run_of(condition: Condition, task: Task, result: Mapping[str, Any]) -> Run:
-    """A finished run of a condition."""
-    # The name of a config file is the condition's, and stands in no config.
+    """Return the finished run of a task."""
+    # The name of an overlay belongs to the condition; the resolved config does not contain it.
     named = {key: value for key, value in condition.items if key == "config"}
     return Run(condition, task.seed, task.directory, {**result.get("settings", {}), **named}, result)
 

@@ -1,4 +1,4 @@
-"""Submit the tasks of one experiment stage by stage, and show their progress."""
+"""Submits the tasks of an experiment in stages, and shows their progress."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from experiments.core.grid.plan import Plan
 
 
 class Schedule:
-    """The tasks of one experiment: the trials of its tuning, if it has any, then its runs and checks.
+    """Runs the tasks of one experiment: first the trials of its tuning, then runs and checks.
 
     The first stage is submitted at once.
 
@@ -53,7 +53,7 @@ class Schedule:
         self._submitted = self._submit(tasks, "tuning") if tasks else self._submit_runs()
 
     def finish(self) -> Counter[str]:
-        """Wait for each stage, and submit the next one; count how the tasks ended that were not there already."""
+        """Wait for each stage and submit the next one; return the counts of outcomes of the executed tasks."""
         ended = self._submitted()
         if self._trials:
             ended += self._submit_runs()()
@@ -92,7 +92,7 @@ class Schedule:
 def _follow(
     results: Iterator[tuple[Task, Outcome]], total: int, title: str, look: Callable[[Task], None]
 ) -> Counter[str]:
-    """Look at each task that has ended, and count how tasks end.
+    """Show each finished task, call `look` with it, and count the outcomes.
 
     On a terminal a bar shows it, elsewhere one line a task; failures always get a line.
     """

@@ -1,4 +1,4 @@
-"""A task: one run or one check of an experiment, and the groups of tasks that share a fit."""
+"""Tasks: the runs and checks of an experiment, and the groups that share a fit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from experiments.core.grid import catalogue
 
 @dataclass(frozen=True)
 class Task:
-    """One run or one check: everything a worker needs, and how to tell that it is done.
+    """One run or one check: everything a worker needs, and whether it is finished.
 
     A check names a function (`module:function`) instead of a config.
     """
@@ -28,19 +28,19 @@ class Task:
     directory: Path
     seed: int
     config_hash: str
-    # Resolved; but for the seed, which is the task's own.
+    # The resolved config of the condition; its seed is replaced by the task's.
     config: Mapping[str, Any] = field(default_factory=dict, hash=False)
     check: str = ""
-    # A file pattern that the logger leaves in a finished run.
+    # Pattern of the files that the logger writes in a finished run.
     logger_files: str = "result.json"
-    # Relative duration, for starting the longest first.
+    # Relative duration; longer tasks start first.
     cost: float = 0.0
-    # Whether it may be trained in one fit with other seeds of its condition.
+    # Whether the run may be stacked with other seeds of its condition.
     stack: bool = True
 
     @property
     def state(self) -> str:
-        """`finished`, `missing`, or `outdated`: made by another config, or by a run that failed."""
+        """`finished`, `missing`, or `outdated` (from another config, or failed)."""
         result = run_directory.read_result(self.directory)
         if result is None:
             return "missing"
@@ -52,7 +52,7 @@ class Task:
         return "finished" if any(self.directory.glob(self.logger_files)) else "missing"
 
 
-# Seeds of one condition that are trained in one fit: above ten, a seed's share of the time hardly falls.
+# Maximum seeds of a stack: above ten, the time per seed hardly falls.
 MAX_STACK = 10
 
 
@@ -60,7 +60,7 @@ Group = tuple[Task, ...]
 
 
 def groups(tasks: Sequence[Task]) -> list[Group]:
-    """Put the seeds of a condition together, ten at most; which ones depends on the tasks alone, done or not."""
+    """Group the seeds of a condition, ten at most; the groups do not depend on which tasks are finished."""
     found: dict[tuple[object, ...], list[Task]] = {}
     for task in tasks:
         together = task.stack and not task.check
@@ -70,7 +70,7 @@ def groups(tasks: Sequence[Task]) -> list[Group]:
 
 
 def pending(tasks: Sequence[Task]) -> list[Group]:
-    """The groups that have to be run: whole where one of its tasks is missing, unless its seeds are trained alone."""
+    """Return the groups to run: a whole group if one of its tasks is missing, unless its seeds were trained alone."""
     found: list[Group] = []
     for group in groups(tasks):
         missing = [task for task in group if task.state != "finished"]
@@ -89,7 +89,7 @@ def check_function(path: str) -> Callable[[int], dict[str, float]]:
     """
     module_name, _, name = path.partition(":")
     with interrupts_wait(), catalogue.blamed_on(f"{module_name.replace('.', '/')}.py"):
-        # A file that is missing holds nothing.
+        # A missing file is an empty module.
         there = importlib.util.find_spec(module_name) is not None
         module = importlib.import_module(module_name) if there else ModuleType(module_name)
     check_known("check", name, [word for word in vars(module) if callable(vars(module)[word])])
@@ -98,6 +98,6 @@ def check_function(path: str) -> Callable[[int], dict[str, float]]:
 
 
 def check_hash(path: str) -> str:
-    """Fingerprint of a check: the source of its module."""
+    """Return a hash of the source of a check's module."""
     module = sys.modules[check_function(path).__module__]
     return hashlib.sha256(inspect.getsource(module).encode()).hexdigest()[:16]

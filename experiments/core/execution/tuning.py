@@ -1,4 +1,4 @@
-"""Values chosen on validation data: equal trials for every condition, on seeds that no verdict uses."""
+"""Tunes values on validation data: equal trials for every condition, on seeds that no verdict uses."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ FILE = "tuning.csv"
 
 @dataclass(frozen=True)
 class Trial:
-    """One value tried for one condition: its runs, and their mean score once they are done."""
+    """One candidate value of one condition, with its runs."""
 
     condition: Condition
     value: float
     tasks: tuple[Task, ...]
 
     def score(self, plan: Plan, minimize: str) -> float:
-        """Mean over the tuning seeds of what is minimised; infinite if a run diverged or is missing."""
+        """Return the mean of the minimised measure over the tuning seeds; infinite if a run diverged or is missing."""
         metric = minimize.removeprefix("-")
         scores = []
         for task in self.tasks:
@@ -48,7 +48,7 @@ class Trial:
 
 
 def candidates(plan: Plan, condition: Condition) -> Sequence[float]:
-    """The values that are tried for a condition.
+    """Return the candidate values of a condition.
 
     Raises:
         UserError: the tuning has none for it.
@@ -62,14 +62,14 @@ def candidates(plan: Plan, condition: Condition) -> Sequence[float]:
 
 
 def untuned(plan: Plan) -> dict[Condition, float]:
-    """The middle candidate of each condition that asks for tuning: where nothing is concluded, it has to do."""
+    """Return the middle candidate of each tuned condition, which plans without verdicts use."""
     tuning = plan.grid.experiment.tuning
     asking = [c for c in plan.grid.conditions if tuning and c.overrides.get(tuning.axis) == TUNED]
     return {condition: sorted(found)[len(found) // 2] for condition in asking if (found := candidates(plan, condition))}
 
 
 def trials(plan: Plan, planner: Planner) -> list[Trial]:
-    """Every candidate of every condition that asks for tuning; none where nothing will be concluded."""
+    """Return every candidate of every tuned condition; none for plans without verdicts."""
     tuning = plan.grid.experiment.tuning
     if tuning is None or not plan.gives_verdicts:
         return []
@@ -119,7 +119,7 @@ def choose(plan: Plan, tried: Sequence[Trial]) -> dict[Condition, float]:
 
 
 def read_chosen(plan: Plan) -> dict[Condition, float]:
-    """Read back what `choose` chose."""
+    """Read the values that `choose` chose."""
     path = plan.directory / FILE
     tuning = plan.grid.experiment.tuning
     if tuning is None or not path.exists():

@@ -1,4 +1,4 @@
-"""A definition is validated whole before its first run: what is wrong with it shows before anything is trained."""
+"""Validates the definition of an experiment before anything is trained."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STAGES = ("train", "val", "test")
 
 
 def validate(plan: Plan, planner: Planner, find_figure: Callable[[str, str], object]) -> None:
-    """Find what is wrong with a definition before anything is run for it.
+    """Validate figures, configs and measures of a definition before its first run.
 
     Args:
         plan: what is going to be run.
@@ -47,7 +47,7 @@ def validate(plan: Plan, planner: Planner, find_figure: Callable[[str, str], obj
 
 
 def _validate_measures(plan: Plan, logged: Mapping[Condition, Sequence[str]]) -> None:
-    """Look up every measure that is asked for. What instruments record shows when their runs have ended."""
+    """Look up every measure of the definition, except those that only a run can record."""
     functions = functions_of(plan.grid.name)
     for place, measure, conditions in _asked_for(plan):
         found = [name for condition in conditions for name in logged[condition]]
@@ -59,7 +59,7 @@ def _validate_measures(plan: Plan, logged: Mapping[Condition, Sequence[str]]) ->
 
 
 class FirstRuns:
-    """Looks for every measure of a definition in the first runs that should have it, and not after all of them.
+    """Looks for the measures of a definition in the first runs that should record them.
 
     Args:
         plan: what is run.
@@ -69,13 +69,13 @@ class FirstRuns:
     def __init__(self, plan: Plan, pool: Pool) -> None:
         self._name, self._pool = plan.grid.name, pool
         self._conditions = {condition.name: condition for condition in plan.grid.conditions}
-        # Of each measure, the conditions of which no run has ended yet.
+        # For each measure, the conditions without a finished run.
         self._open: dict[str, set[Condition]] = {}
         for _, measure, conditions in _asked_for(plan):
             self._open.setdefault(measure, set()).update(conditions)
 
     def look(self, task: Task) -> None:
-        """Look for the measures in a run that has ended.
+        """Look for the measures in a finished run.
 
         Raises:
             UserError: a measure raises an error, or no condition that should have recorded it has.
@@ -96,7 +96,7 @@ class FirstRuns:
 
 
 def _asked_for(plan: Plan) -> Iterator[tuple[str, str, list[Condition]]]:
-    """Each measure of a run that the definition names: where, which, and of which conditions."""
+    """Yield each measure that the definition names: its place, its name and its conditions."""
     experiment, conditions = plan.grid.experiment, list(plan.grid.conditions)
     for claim in experiment.claims:
         if claim.measure and not claim.check:
@@ -109,7 +109,7 @@ def _asked_for(plan: Plan) -> Iterator[tuple[str, str, list[Condition]]]:
 
 
 def _logged(module: LightningModule) -> list[str]:
-    """The names under which a network of ours logs; of another's, nobody knows them."""
+    """Return the names of the metrics that a module of this project logs; empty for any other module."""
     from lightning_modules.base import LectureModule
 
     if not isinstance(module, LectureModule):

@@ -1,4 +1,4 @@
-"""Worker processes, one thread each, and one queue of calls in front of them."""
+"""A pool of worker processes with a priority queue of calls."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from pebble import ProcessExpired, ProcessPool
 
 T = TypeVar("T")
 
-# How many workers a call may end: the first may have been killed for another reason, the third was not.
+# Attempts of a call whose worker dies: a first death may have another cause, a third has not.
 ATTEMPTS = 3
 
-# How long a worker may take to start, in seconds, once the process that it is forked from has imported everything.
+# Seconds that a worker may take to start, after the fork server has imported everything.
 SECONDS_TO_START = 5.0
 
-# The rank of `Pool.map`, before every task: a finished experiment waits for it.
+# The rank of `Pool.map`, ahead of every task: a finished experiment waits for it.
 URGENT = -1
 
-# What every run needs and takes seconds to import; nothing of this project, whose place only the workers know.
+# Slow imports of every run; none of this project, which only the workers can find.
 SHARED_IMPORTS = (
     "lightning.pytorch.cli",
     "torch.utils.tensorboard",
@@ -47,7 +47,7 @@ SHARED_IMPORTS = (
 
 
 def _start_worker(directory: str, ready: Semaphore) -> None:
-    """Ignore Ctrl-C, since the parent stops its workers itself, and work in the directory where the parent was started.
+    """Ignore Ctrl-C, since the parent stops its workers, and change to the directory where the parent was started.
 
     A new process inherits the current directory of its parent, which changes while the parent parses a config file.
     """
@@ -63,11 +63,11 @@ def _start_worker(directory: str, ready: Semaphore) -> None:
 
 
 def _call(function: Callable[..., T], *args: Any) -> T:
-    """Call a function, and let go at once of what it has made."""
+    """Call a function, then free the memory that it used."""
     try:
         return function(*args)
     finally:
-        # A dead trainer is a circle, which is found late; and what it held would stay with this process, in pieces.
+        # A trainer is a reference cycle, which the collector finds late; and malloc keeps freed pages.
         gc.collect()
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
         if trim is not None:
@@ -76,7 +76,7 @@ def _call(function: Callable[..., T], *args: Any) -> T:
 
 @dataclass(order=True)
 class _Call:
-    """A function call in the queue: the lowest rank goes first, then the oldest call."""
+    """A call in the queue, ordered by rank, then by age."""
 
     rank: int
     number: int
@@ -100,11 +100,11 @@ class Pool:
         self.jobs = jobs
         self._workers: ProcessPool | None = None
         self._starting: threading.Thread | None = None
-        # The queue of pebble knows no ranks, so it holds no more calls than there are workers; the others wait here.
+        # The queue of pebble has no ranks, so it gets one call a worker; the others wait here.
         self._queue: list[_Call] = []
         self._numbers = itertools.count()
         self._busy = 0
-        # Guards the fields above: the threads of pebble change them, too.
+        # Guards the fields above, which threads of pebble change, too.
         self._lock = threading.RLock()
 
     def __enter__(self) -> Self:
@@ -128,10 +128,10 @@ class Pool:
     def start(self) -> None:
         """Start the workers in a thread, and return at once. Without it, the first call of `submit` does this."""
         if self._starting is None:
-            # On macOS a copy of a process that has loaded the system's libraries may crash.
+            # On macOS, a forked process may crash in system libraries.
             context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
             context.set_forkserver_preload(list(SHARED_IMPORTS))
-            # The first semaphore starts the resource tracker, and that unblocks Ctrl-C: not in the thread below.
+            # Create the first semaphore here: it starts the resource tracker, which unblocks Ctrl-C.
             ready = context.Semaphore(0)
             setup = [str(Path.cwd()), ready]
             workers = ProcessPool(self.jobs, context=context, initializer=_start_worker, initargs=setup)
@@ -139,7 +139,7 @@ class Pool:
             self._starting.start()
 
     def _start(self, workers: ProcessPool, ready: Semaphore) -> None:
-        # The workers inherit this, and torch reads it when it is imported.
+        # Workers inherit this variable; torch reads it at import.
         os.environ["OMP_NUM_THREADS"] = "1"
         if sys.platform == "linux":
             # Block Ctrl-C in the fork server while it imports, and in each worker until it ignores the signal.
@@ -150,7 +150,7 @@ class Pool:
         with self._lock:
             self._workers = workers
             self._feed()
-        # A worker that is stopped before it is ready prints a stack trace: it looks for semaphores that are gone.
+        # Wait: a worker that is stopped before it is ready prints a stack trace about missing semaphores.
         all(ready.acquire(timeout=SECONDS_TO_START) for _ in range(self.jobs))
 
     def submit(self, function: Callable[..., T], *args: Any, rank: int = 0) -> Future[T]:

@@ -1,4 +1,4 @@
-"""Inference on one claim: from its per-seed numbers to an interval at any confidence, and what it says.
+"""Inference on one claim: from its values per seed to an interval at any confidence, and its reading.
 
 Each inferential claim becomes a `Test`: an estimate, its interval at any confidence, and the threshold that this
 interval must not contain. `decide` compares two numbers.
@@ -24,26 +24,26 @@ Threshold = float | tuple[float, float]
 
 @dataclass(frozen=True, eq=False)
 class SeedValues:
-    """What the runs or checks of one claim came to, one number a seed, as the claim defines it."""
+    """The values per seed of one claim, as the claim defines them."""
 
-    # Shape (n,): value, difference or contrast; 0 or 1 of a proportion; max |error| / (1 + |truth|) of a check.
+    # Shape (n,): value, difference or contrast; 0 or 1 for a proportion; max |error| / (1 + |truth|) for a check.
     values: Floats
-    # Of a claim with `minus`, shape (n,) each: the measure in `where` and in `minus`. 0 or 1 of a proportion.
+    # For a claim with `minus`, shape (n,) each: the measure in `where` and in `minus`.
     arms: tuple[Floats, Floats] | None = None
-    # Of times to a target, shape (n,) an arm: 1 where the run arrived within its budget. A longer time of the first
-    # arm makes the value larger, one of the second makes it smaller.
+    # For times to a target, shape (n,) an arm: 1 where the run arrived within its budget. A longer time in the first
+    # arm increases the value, a longer time in the second decreases it.
     arrived: tuple[Floats, ...] = ()
     n_diverged: int = 0
     n_censored: int = 0
     # n_test / n_train where the test samples of different seeds overlap, else 0.
     overlap: float = 0.0
-    # The smallest step of the measure; without one, a sample without spread decides nothing.
+    # The smallest step of the measure; without it, values without spread decide nothing.
     resolution: float | None = None
-    # Of a check, over all seeds: random draws, and how many of them contradict the transcribed form (transcription)
+    # For a check, over all seeds: random draws, and how many of them contradict the transcribed form (transcription)
     # or show the symptom (pitfall).
     draws: int = 0
     counterexamples: int = 0
-    # Why nothing can be decided, where the runs already say so.
+    # Why nothing can be decided, if the runs already show it.
     undecidable: str = ""
 
 
@@ -62,7 +62,7 @@ class Test:
 
 
 def decide(low: float, high: float, direction: Direction, threshold: Threshold) -> str:
-    """Read the verdict off an interval: on which side of the threshold it lies; INCONCLUSIVE if it contains it."""
+    """Return the verdict of an interval: the side of the threshold, or INCONCLUSIVE if it contains the threshold."""
     if isinstance(threshold, tuple):
         if threshold[0] < low and high < threshold[1]:
             return CONFIRMED
@@ -73,7 +73,7 @@ def decide(low: float, high: float, direction: Direction, threshold: Threshold) 
 
 
 def effect_reading(low: float, high: float, direction: Direction, threshold: Threshold) -> str:
-    """Say in words what a verdict on an effect rules out or leaves open; empty for CONFIRMED and for a band."""
+    """Describe what a verdict on an effect rules out or leaves open; empty for CONFIRMED and for an equivalence."""
     verdict = decide(low, high, direction, threshold)
     if verdict == CONFIRMED or isinstance(threshold, tuple):
         return ""
@@ -89,7 +89,7 @@ def effect_reading(low: float, high: float, direction: Direction, threshold: Thr
 
 
 def with_divergence(claim: Claim, values: Floats, diverged: NDArray[np.bool_]) -> Floats:
-    """Give each diverged run of one condition the value its claim declares; none is dropped.
+    """Replace the values of diverged runs by the value that the claim declares; drop none.
 
     Without a declared value a proportion keeps the outcome its measure gives, 0 where it gives none; any other kind
     gets NaN, which makes the claim undecidable.
@@ -102,7 +102,7 @@ def with_divergence(claim: Claim, values: Floats, diverged: NDArray[np.bool_]) -
 
 
 def direction_and_threshold(claim: Claim) -> tuple[Direction, Threshold | None]:
-    """The side a claim is on, and the number or band it names."""
+    """Return the direction and the threshold of a claim."""
     if claim.above is not None:
         return "above", claim.above
     if claim.below is not None:
@@ -111,12 +111,12 @@ def direction_and_threshold(claim: Claim) -> tuple[Direction, Threshold | None]:
 
 
 def is_mostly_censored(claim: Claim, sample: SeedValues) -> bool:
-    """Whether more than half of an arm's times never arrived within their budget."""
+    """Return whether more than half of the runs of an arm did not arrive within their budget."""
     return claim.kind != "proportion" and any(arm.mean() < 0.5 for arm in sample.arrived)
 
 
 def why_undecidable(claim: Claim, sample: SeedValues) -> str:
-    """Why nothing can be decided from a sample; empty if something can."""
+    """Return why nothing can be decided from the values; empty if something can."""
     n = len(sample.values)
     if sample.undecidable:
         return sample.undecidable
@@ -135,13 +135,13 @@ def why_undecidable(claim: Claim, sample: SeedValues) -> str:
 
 
 def mean_interval(sample: SeedValues) -> Callable[[float], Floats]:
-    """Student's interval of the mean, by its confidence."""
+    """Return Student's interval of the mean as a function of the confidence."""
     resolution = sample.resolution or 0.0
     return partial(st.student_interval, sample.values, overlap=sample.overlap, resolution=resolution)
 
 
 def build_test(claim: Claim, sample: SeedValues) -> Test:
-    """Prepare the inference that a claim's kind asks for.
+    """Return the inference for the kind of a claim.
 
     Raises:
         ValueError: a proportion whose values are not 0 or 1.
@@ -153,7 +153,7 @@ def build_test(claim: Claim, sample: SeedValues) -> Test:
             arms = (sample.values,) if claim.minus is None else sample.arms or ()
             return _share_test(arms, direction, float(np.max(threshold)))
         if is_mostly_censored(claim, sample):
-            # A short time of the first arm is a large share of it. One arm alone: does the median run arrive?
+            # A shorter time of the first arm means a larger share. With one arm: does the median run arrive?
             flipped: Direction = "above" if direction == "below" else "below"
             return _share_test(sample.arrived, flipped, 0.0 if len(sample.arrived) == 2 else 0.5)
     except ValueError as error:

@@ -15,7 +15,7 @@ from experiments.core.verdicts.results import Map, Results, derive, table
 
 
 def judge_runs(plan: Plan, found: Found, tuned: Mapping[Condition, float], call: Map) -> Results:
-    """Write `results.csv` and `verdicts.json` from what the runs left.
+    """Write `results.csv` and `verdicts.json` from the finished runs.
 
     Args:
         plan: what was run.

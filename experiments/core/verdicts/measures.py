@@ -1,4 +1,4 @@
-"""Measures and contrasts every experiment can use; an experiment's own are in its `measures.py`."""
+"""Contrasts that every experiment can use; an experiment's own measures and contrasts are in its `measures.py`."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ if TYPE_CHECKING:
 
 
 def largest_deviation(points: Sequence[tuple[Run, float]]) -> float:
-    """Contrast: the value farthest from 0, with its sign."""
+    """Contrast: the value with the largest absolute value, with its sign."""
     return max((value for _, value in points), key=abs)
 
 
 def largest_difference(points: Sequence[tuple[Run, float]]) -> float:
-    """Contrast: the largest of what the later conditions have more than the first: all have less if it is negative."""
+    """Contrast: the largest difference of a later condition to the first; if negative, all have less than it."""
     return max(_differences(points))
 
 
 def smallest_difference(points: Sequence[tuple[Run, float]]) -> float:
-    """Contrast: the smallest of what the later conditions have more than the first: all have more if it is positive."""
+    """Contrast: the smallest difference of a later condition to the first; if positive, all have more than it."""
     return min(_differences(points))
 
 

@@ -1,4 +1,4 @@
-"""From runs to the numbers that claims are about: one number a seed."""
+"""Computes the values per seed of every claim from runs and checks."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from experiments.core.verdicts.statistics import Floats
 
 
 def check_contrasts(experiment: str, claims: Sequence[Claim]) -> None:
-    """Look up every contrast that claims name, before anything is run for them.
+    """Look up the contrasts of all claims before anything is trained.
 
     Raises:
-        UserError: one does not exist.
+        UserError: a contrast does not exist.
     """
     known = functions_of(experiment)
     for claim in claims:
@@ -30,7 +30,7 @@ def check_contrasts(experiment: str, claims: Sequence[Claim]) -> None:
 
 
 def collect(plan: Plan, runs: Sequence[Run], checks: Mapping[str, Sequence[Run]]) -> dict[str, SeedValues]:
-    """Return the sample of every claim that runs or checks decide, by the claim's id.
+    """Return the values per seed of every claim that runs or checks decide, by the claim's id.
 
     Args:
         plan: what was run.
@@ -104,12 +104,12 @@ def _per_seed(plan: Plan, claim: Claim, rows: Sequence[Sequence[Run]], columns: 
 
 
 def _on_test_sample(claim: Claim) -> bool:
-    # Recorded, or derived: `test_score` of an experiment's measures.
+    # `test/…` is recorded; a derived measure is called `test_…`.
     return claim.measure.startswith(("test/", "test_"))
 
 
 def _overlap(claim: Claim, rows: Sequence[Sequence[Run]]) -> float:
-    """n_test / n_train where the measure is taken on test samples that seeds share, else 0."""
+    """Return n_test / n_train if the measure uses test samples that seeds share, else 0."""
     data = rows[0][0].result.get("data") or {}
     if not _on_test_sample(claim) or not data or data["disjoint_test"]:
         return 0.0
@@ -117,7 +117,7 @@ def _overlap(claim: Claim, rows: Sequence[Sequence[Run]]) -> float:
 
 
 def _resolution(claim: Claim, rows: Sequence[Sequence[Run]]) -> float | None:
-    """The claim's own, or of an accuracy its smallest step, one test sample."""
+    """Return the resolution of a claim; for an accuracy the default is one test sample."""
     data = rows[0][0].result.get("data") or {}
     if claim.resolution is None and claim.measure == "test/accuracy" and data:
         return 1 / float(data["test"])

@@ -21,12 +21,12 @@ FILE = "reference.json"
 OTHER_SEEDS = "other_seeds.json"
 
 
-# Mean, half of its 95 % interval, seeds.
+# Mean, half of its 95 % interval, number of seeds.
 Shown = tuple[FiniteFloat | None, FiniteFloat | None, int]
 
 
 class OtherSeeds(TypedDict):
-    """What is read of `other_seeds.json`."""
+    """The fields of `other_seeds.json` that are read."""
 
     first_seed: int
     counts: dict[str, int]
@@ -35,14 +35,14 @@ class OtherSeeds(TypedDict):
 
 @dataclass(frozen=True)
 class Reference:
-    """The official results of one experiment, as its folder keeps them."""
+    """The official results of one experiment."""
 
     command: str
     environment: dict[str, Any]
     verdicts: Rows
-    # By the claim's id, one number a seed; none where it was not finite.
+    # The values per seed by claim; None for a value that was not finite.
     values: dict[str, list[FiniteFloat | None]]
-    # Of each condition, every measure that the experiment declares.
+    # The declared measures by condition.
     measures: dict[str, dict[str, Shown]]
 
     def __post_init__(self) -> None:
@@ -54,12 +54,12 @@ class Reference:
 
 
 def all_kept() -> dict[str, Reference]:
-    """The references there are, by the experiment's name."""
+    """Return the existing references by experiment."""
     return {name: read(name) for name in catalogue.names() if exists(name)}
 
 
 def all_other_seeds() -> dict[str, OtherSeeds]:
-    """What was kept about another seed set, by the experiment's name.
+    """Return the comparisons with another seed set by experiment.
 
     Raises:
         UserError: a file does not hold that.
@@ -80,12 +80,12 @@ def _read(path: Path, schema: type[T], kind: str, again: str) -> T:
 
 
 def exists(name: str) -> bool:
-    """Whether an experiment has a reference."""
+    """Return whether an experiment has a reference."""
     return (catalogue.ROOT / name / FILE).is_file()
 
 
 def read(name: str) -> Reference:
-    """The reference of an experiment.
+    """Return the reference of an experiment.
 
     Raises:
         UserError: it has none that can be read.

@@ -1,4 +1,4 @@
-"""What the runs of an experiment say: one row a run, every measure a column."""
+"""The results of an experiment: one row a run, one column a measure."""
 
 from __future__ import annotations
 
@@ -26,39 +26,39 @@ Map = Callable[[Callable[..., Any], Sequence[tuple[Any, ...]]], list[Any]]
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that figures, dashboards and the report are made of."""
+    """The results of an experiment, from which figures, dashboards and reports are made."""
 
     plan: Plan
     runs: tuple[Run, ...]
-    # results.csv: one row a run.
+    # The content of results.csv: one row a run.
     frame: pd.DataFrame
     verdicts: tuple[Verdict, ...]
-    # What each verdict rests on, by the claim's id: one number a seed.
+    # The values per seed by claim.
     samples: Mapping[str, SeedValues]
-    # What tuning chose, by condition.
+    # The values that tuning chose, by condition.
     tuned: Mapping[Condition, float]
-    # The finished checks, by the name of their function: one a seed.
+    # The finished checks by function name, one a seed.
     checks: Mapping[str, Sequence[Run]]
 
     @property
     def environment(self) -> dict[str, Any]:
-        """The ledger of the first run, or of the first check where nothing was trained."""
+        """The environment of the first run, or of the first check if nothing was trained."""
         made = [*self.runs, *(check for found in self.checks.values() for check in found)]
         return dict(made[0].result["environment"])
 
     def of(self, overrides: Overrides) -> list[Run]:
-        """The finished runs of one condition, in the order of their seeds."""
+        """Return the finished runs of one condition, ordered by seed."""
         condition = self.plan.grid.condition(overrides)
         return [run for run in self.runs if run.condition == condition]
 
 
 def functions_of(experiment: str) -> dict[str, Callable[..., Any]]:
-    """Measures and contrasts that an experiment can name: its own, and those that all share."""
+    """Return the measures and contrasts that an experiment can name: its own and the shared ones."""
     return {**public_functions(core_measures), **public_functions(catalogue.part(experiment, "measures"))}
 
 
 def public_functions(module: ModuleType) -> dict[str, Callable[..., Any]]:
-    """Functions that a module defines itself, without its imports and helpers."""
+    """Return the public functions that a module defines."""
     return {
         name: function
         for name, function in inspect.getmembers(module, inspect.isfunction)
@@ -67,7 +67,7 @@ def public_functions(module: ModuleType) -> dict[str, Callable[..., Any]]:
 
 
 def value_of(experiment: str, name: str, run: Run) -> float:
-    """One measure of one run; nan where the run does not have it."""
+    """Return a measure of a run; nan if the run does not have it."""
     if name in run.derived:
         return run.derived[name]
     measure = functions_of(experiment).get(name)
@@ -78,7 +78,7 @@ def value_of(experiment: str, name: str, run: Run) -> float:
 
 
 def derive(experiment: str, names: Sequence[str], runs: Sequence[Run]) -> list[dict[str, float]]:
-    """Compute the measures among `names` that the runs have not recorded, of each run."""
+    """Compute the derived measures among `names` for each run."""
     known = functions_of(experiment)
     wanted = [name for name in names if name in known]
     return [{name: value_of(experiment, name, run) for name in wanted} for run in runs]
@@ -92,7 +92,7 @@ def table(
     *,
     complete: bool = True,
 ) -> pd.DataFrame:
-    """One row a run: condition, its overrides, seed, status, stack, derived measures, recorded measures.
+    """Return one row a run: condition, overrides, seed, status, stack, derived measures, recorded measures.
 
     Below them, one row a check and seed: `check=<its function>` as condition, and the numbers it came to.
 

@@ -1,4 +1,4 @@
-"""Intervals, tests and plans on plain arrays: pure functions. What scipy has is scipy's; the rest is by hand.
+"""Intervals, tests and sample sizes on plain arrays: pure functions, by scipy where scipy has them.
 
 An interval is a float array of shape (..., 2), low and high. `alpha` is 1 - confidence, always two-sided.
 """
@@ -16,12 +16,12 @@ Floats = NDArray[np.float64]
 
 ALPHA = 0.05
 POWER = 0.80
-# Nobody plans more seeds than this: a plan beyond it is answered with None.
+# The largest sample size that is planned; beyond it, the answer is None.
 MOST_SEEDS = 1000
 
 
 def is_constant(values: Floats) -> NDArray[np.bool_]:
-    """Say which samples, shape (..., n), have no spread beyond rounding; a t statistic of these is noise."""
+    """Return which samples, shape (..., n), have no spread beyond rounding; their t statistic is noise."""
     limits = np.finfo(np.float64)
     # The square root of the smallest number: below it, squares underflow to a variance of 0.
     rounding = 8 * limits.eps * np.abs(values).max(axis=-1) + np.sqrt(limits.tiny)
@@ -159,7 +159,7 @@ def smallest_confirming_n(threshold: float, confidence: float, *, paired: bool =
 
 
 def confirmable(n: int, threshold: float, confidence: float, *, paired: bool = False) -> bool:
-    """Say whether n successes of n would confirm a proportion above the threshold."""
+    """Return whether n successes of n would confirm a proportion above the threshold."""
     return n >= smallest_confirming_n(threshold, confidence, paired=paired)
 
 
@@ -173,7 +173,7 @@ def welch_interval(first: Floats, second: Floats, confidence: float, *, resoluti
 
 
 def bootstrap_interval(values: Floats, confidence: float = 0.95, resamples: int = 2000) -> Floats:
-    """Return the bootstrap interval of the mean, shape (2,): shown beside Student's, never decides.
+    """Return the bootstrap interval of the mean, shape (2,); it is shown beside Student's and decides nothing.
 
     Bias-corrected and accelerated; percentile where that is not defined. Always the same resamples.
     """

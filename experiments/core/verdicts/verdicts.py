@@ -1,4 +1,4 @@
-"""From per-seed numbers to verdicts: the drawn interval is the verdict.
+"""Judges claims from their values per seed: the drawn interval is the verdict.
 
 The claims of an experiment are judged together: Holm gives every primary one its confidence.
 """
@@ -55,9 +55,9 @@ WORDS = (CONFIRMED, REFUTED, INCONCLUSIVE, NONE, PASS, FAIL, NOTE)
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """One row of `verdicts.json`; numbers are in the measure's own unit, not oriented."""
+    """One row of `verdicts.json`; numbers are in the unit of the measure."""
 
-    # Of what is read back: every number is one.
+    # Reading back requires finite numbers.
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(allow_inf_nan=False)
 
     id: str
@@ -97,7 +97,7 @@ class Verdict:
     control: bool
     note: str
     undecidable: str = ""
-    # Where more than half of an arm never arrived, the verdict is on the share that did, and the value is a bound.
+    # If more than half of an arm never arrived, the verdict is on the share that did, and the effect is a bound.
     judged_on: str = "value"
     bound: str = ""
     draws: Whole
@@ -105,7 +105,7 @@ class Verdict:
 
 
 def _shown_by(row: Verdict) -> Verdict:
-    """Refuse a verdict that no page has a word for, or whose number has nothing that it could be shown against."""
+    """Require known words, and a threshold for every effect that has a verdict."""
     if row.verdict not in WORDS:
         raise ValueError(f"{row.id} has a verdict that is none")
     compared = row.threshold is not None and row.direction in ("above", "below", "within")
@@ -114,12 +114,12 @@ def _shown_by(row: Verdict) -> Verdict:
     return row
 
 
-# What a file of verdicts holds.
+# The content of `verdicts.json`.
 Rows = tuple[Annotated[Verdict, AfterValidator(_shown_by)], ...]
 
 
 def check_claims(claims: Sequence[Claim]) -> None:
-    """Refuse claims that no run could decide as they are written.
+    """Refuse claims that no number of seeds could decide.
 
     Raises:
         DefinitionError: a claim whose slide is neither given nor known from its line of the lecture, an effect without
@@ -164,7 +164,7 @@ def judge(
     scope: str,
     verdicts: bool = True,
 ) -> list[Verdict]:
-    """Judge all claims of an experiment together: its inferential primary ones are a family.
+    """Judge all claims of an experiment together: the primary inferential claims are one family.
 
     Args:
         experiment_name: also the family's name.
@@ -203,12 +203,12 @@ def judge(
 
 
 def write_verdicts(path: Path, verdicts: Sequence[Verdict]) -> None:
-    """Write `verdicts.json`, one object a claim, strict JSON."""
+    """Write `verdicts.json`, one object a claim, as strict JSON."""
     write_json(path, [asdict(verdict) for verdict in verdicts])
 
 
 def read_verdicts(path: Path) -> list[Verdict]:
-    """Read a `verdicts.json` that may be of another version, or written by somebody else.
+    """Read a `verdicts.json`, which another version or somebody else may have written.
 
     Raises:
         UserError: there is none that can be read.
@@ -221,7 +221,7 @@ def read_verdicts(path: Path) -> list[Verdict]:
 
 
 def _describe(experiment_name: str, claim: Claim, sample: SeedValues, official: Official, scope: str) -> Verdict:
-    """Fill a row with all that needs no inference; its verdict is NONE."""
+    """Return a row with all fields that need no inference; its verdict is NONE."""
     direction, threshold = direction_and_threshold(claim)
     n = len(sample.values)
     if not isinstance(official, bool):
@@ -276,7 +276,7 @@ def _inferred(
 def _shown(
     row: Verdict, values: Floats, arms: tuple[Floats, Floats] | None, interval: Callable[[float], Floats]
 ) -> Verdict:
-    """Add what stands beside a verdict and never decides: plain interval, bootstrap, correlation of the arms."""
+    """Add fields that decide nothing: plain interval, bootstrap, correlation of the arms."""
     (low, high), boot = interval(1 - st.ALPHA), st.bootstrap_interval(values, 1 - st.ALPHA)
     correlated = arms is not None and row.n > 2 and not st.is_constant(np.stack(arms)).any()
     return replace(
@@ -291,7 +291,7 @@ def _shown(
 
 
 def _bound(sample: SeedValues) -> str:
-    """Say on which side of the mean of the censored values the true mean lies."""
+    """Return on which side of the mean of the censored values the true mean is."""
     late = [bool((arm == 0).any()) for arm in sample.arrived]
     if all(late) and len(late) == 2:
         return "unbounded"
@@ -299,7 +299,7 @@ def _bound(sample: SeedValues) -> str:
 
 
 def _checked(row: Verdict, sample: SeedValues) -> Verdict:
-    """Judge a check: the largest error of any seed against the tolerance; NaN is an error."""
+    """Judge a check: compare the largest error of all seeds with the tolerance; NaN fails."""
     assert isinstance(row.threshold, float | int)  # definitions.py gives every check a tolerance
     if row.undecidable:
         return row

@@ -1,9 +1,7 @@
-"""Do the results come out again? The same seeds to the byte or within half a threshold; other seeds by their verdicts.
+"""Compares results with the reference: the same seeds to the byte or within half a threshold, other seeds by verdicts.
 
-On a processor that rounds otherwise a long training is soon another one: there, a claim whose values are further off is
-compared as on other seeds.
-
-The answers are in `verify.json`, beside the run that was compared with the reference.
+On a processor that rounds differently, long trainings drift apart: there, a claim whose values differ by more is
+compared as with other seeds. The answers are in `verify.json`, in the directory of the runs.
 """
 
 from __future__ import annotations
@@ -26,13 +24,13 @@ if TYPE_CHECKING:
 IDENTICAL, SAME, DIFFERENT, SHOWN = "identical", "same", "different", "shown"
 STABLE, FLIP, SHIFTED, CONTRADICTION = "stable", "flip", "shifted", "contradiction"
 GOOD = (IDENTICAL, SAME, SHOWN, STABLE, FLIP)
-# Where the arithmetic is another, an effect may move as long as no verdict is contradicted.
+# With another arithmetic, an effect may shift as long as no verdict is contradicted.
 GOOD_ELSEWHERE = (*GOOD, SHIFTED)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """How one claim came out again."""
+    """The comparison of one claim with the reference."""
 
     id: str
     answer: str
@@ -40,7 +38,7 @@ class Answer:
     verdict: str
     reference_effect: float | None
     effect: float | None
-    # Same seeds: the largest change of a seed's value. Other seeds: p of the difference of the effects (Welch, Holm).
+    # Same seeds: the largest change of a value. Other seeds: p of the difference of the effects (Welch, Holm).
     change: float | None = None
     p: float | None = None
 
@@ -52,7 +50,7 @@ def same_seeds(
     *,
     same_arithmetic: bool,
 ) -> list[Answer]:
-    """Compare results of the reference's own seeds, value by value.
+    """Compare results of the reference's seeds, value by value.
 
     `identical` if every value is equal; `same` if none is off by more than half of the claim's threshold, or, of a
     check, if the verdict is the same; a number without threshold is only `shown`. Else `different`, or, of an
@@ -89,7 +87,7 @@ def _threshold(verdict: Verdict) -> float:
 
 
 def other_seeds(kept: Reference, verdicts: Sequence[Verdict], samples: Mapping[str, SeedValues]) -> list[Answer]:
-    """Compare results of another seed set: never merged into the official one, nor preferred to it.
+    """Compare results of another seed set, which never replaces the official one.
 
     A contradiction is CONFIRMED against REFUTED, or PASS against another; `shifted` if the Welch interval of the
     difference between the two effects does not contain 0 (Holm over the claims); a `flip` goes to or from INCONCLUSIVE.
@@ -118,7 +116,7 @@ def _kind(old: Verdict, new: Verdict, p: float | None) -> str:
 
 
 def _welch_p(first: Floats, second: Floats) -> float:
-    """Smallest alpha whose Welch interval of the difference excludes 0; 1 where there is nothing to compare."""
+    """Return the smallest alpha whose Welch interval of the difference excludes 0; 1 if nothing can be compared."""
     if min(len(first), len(second)) < 2 or not (np.isfinite(first).all() and np.isfinite(second).all()):
         return 1.0
     if st.is_constant(first) and st.is_constant(second):
@@ -127,11 +125,11 @@ def _welch_p(first: Floats, second: Floats) -> float:
 
 
 def summarize(answers: Sequence[Answer], good: Collection[str] = GOOD) -> dict[str, Any]:
-    """Whether all is well, and how many answers there are of each kind.
+    """Return whether all answers are good, and the number of answers of each kind.
 
     Args:
         answers: one a claim.
-        good: those with which all is well.
+        good: the answers that are no failure.
     """
     counts = {word: sum(a.answer == word for a in answers) for word in dict.fromkeys(a.answer for a in answers)}
     return {"good": all(a.answer in good for a in answers), "counts": counts}
