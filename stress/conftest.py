@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import base_yaml, command, here, trained
-from tests.core.conftest import tiny
+from tests.core.conftest import no_workers, tiny
 
-__all__ = ["base_yaml", "command", "here", "tiny", "trained"]
+__all__ = ["base_yaml", "command", "here", "no_workers", "tiny", "trained"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

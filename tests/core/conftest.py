@@ -125,6 +125,12 @@ class InThisProcess(Pool):
         return future
 
 
+@pytest.fixture(autouse=True)
+def no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands call their tasks in this process: starting workers takes ten seconds of CPU time."""
+    monkeypatch.setattr(for_each, "Pool", InThisProcess)
+
+
 @pytest.fixture
 def tiny(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, command: Any) -> Iterator[Tiny]:
     """The tiny experiment in the place of all others; run in this process, without figures and report."""
@@ -134,7 +140,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.setattr(catalogue, "ROOT", root)
     monkeypatch.setattr(experiments, "__path__", [*experiments.__path__, str(root)])
-    monkeypatch.setattr(for_each, "Pool", InThisProcess)
     monkeypatch.setattr(runner, "show", judge_only)
     experiment = Tiny(root / "tiny", command)
     for name, text in FILES.items():

@@ -10,7 +10,6 @@ import pytest
 
 from datamodules import sources
 from datamodules.images import FashionMNIST
-from experiments.core.commands import for_each
 from experiments.core.definitions import Axes, Claim, Experiment, Tuning, axes
 from experiments.core.grid import catalogue
 from experiments.core.training.classes import defaults_of
@@ -393,7 +392,6 @@ def test_data_that_are_absent_without_a_network(refused, base_yaml, monkeypatch)
     assert "FashionMNIST is not in nowhere" in line
     assert "install Debian's package dataset-fashion-mnist" in line
     define(monkeypatch)  # two conditions instead of forty
-    monkeypatch.setattr(for_each.Pool, "start", lambda _: None)
     line = refused("run", "vanishing", "--scale=smoke", "--data=fashion_mnist", "--data.root=elsewhere")
     assert "FashionMNIST is not in elsewhere" in line
 

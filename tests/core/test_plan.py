@@ -63,7 +63,13 @@ def test_only_what_differs_stands_in_the_name_of_the_directory(tiny, choice, pla
     assert tiny.plan(**choice, runs=Path("elsewhere")).directory == Path("elsewhere") / place
 
 
-@pytest.mark.parametrize("name", catalogue.names())
+QUICK = ("architectures", "augmentation", "vanishing")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in catalogue.names()],
+)
 def test_every_condition_of_every_experiment_can_be_asked_for_at_full_scale(name):
     plan = make_plan(name, Options(scale="full"))
     assert plan.grid.data == "fashion_mnist" or "fashion_mnist" not in plan.grid.experiment.data
