@@ -405,7 +405,7 @@ def test_runs_that_cannot_be_written(refused, here, base_yaml):
 
 
 COMMANDS = {
-    "frobnicate": "unknown command 'frobnicate'; valid: claims, data, fit, glossary, list, predict, reference,",
+    "frobnicate": "unknown command 'frobnicate'; valid",
     "fitt --config x": "unknown command 'fitt'; did you mean 'fit'?",
     "--hlp": "unknown option '--hlp'; did you mean '--help'?",
     "list --foo": "unknown option '--foo'",
