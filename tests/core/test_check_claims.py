@@ -12,8 +12,8 @@ import pytest
 
 from experiments.core.definitions import Claim, DefinitionError
 from experiments.core.grid import catalogue
-from experiments.core.verdicts import verdicts
 from experiments.core.verdicts.statistics import student_interval
+from experiments.core.verdicts.verdict import read_verdicts
 
 DEFINITION = """
     '''Nothing is trained here.'''
@@ -149,5 +149,5 @@ def test_tuning_can_maximise_a_derived_measure(tiny):
 
 def test_verdicts_of_checks_survive_their_file(without_grid):
     without_grid.run()
-    found = verdicts.read_verdicts(Path("runs/tiny/verdicts.json"))
+    found = read_verdicts(Path("runs/tiny/verdicts.json"))
     assert [verdict.id for verdict in found] == [claim.id for claim in catalogue.load("tiny").claims]

@@ -21,7 +21,8 @@ from experiments.core.grid import catalogue
 from experiments.core.report import drawing, figures, intervals, wording
 from experiments.core.verdicts.inference import SeedValues
 from experiments.core.verdicts.results import Results
-from experiments.core.verdicts.verdicts import judge, read_verdicts
+from experiments.core.verdicts.verdict import read_verdicts
+from experiments.core.verdicts.verdicts import judge
 
 pytest_plugins = ["results_fixtures"]
 

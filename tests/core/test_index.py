@@ -13,7 +13,7 @@ from experiments.core.grid import catalogue
 from experiments.core.grid.lecture import LINES
 from experiments.core.report import index
 from experiments.core.verdicts.results import Results
-from experiments.core.verdicts.verdicts import write_verdicts
+from experiments.core.verdicts.verdict import write_verdicts
 
 pytest_plugins = ["results_fixtures"]
 

@@ -15,7 +15,7 @@ from synthetic_results import DIVERGED
 from experiments.core.report import page, terminal, wording
 from experiments.core.report.drawing import Drawing, Words
 from experiments.core.verdicts.results import Results
-from experiments.core.verdicts.verdicts import Verdict
+from experiments.core.verdicts.verdict import Verdict
 
 pytest_plugins = ["results_fixtures"]
 

@@ -19,7 +19,7 @@ from experiments.core.grid import catalogue
 from experiments.core.report import index, page, pages
 from experiments.core.report.drawing import Drawing, Words
 from experiments.core.verdicts.results import Results
-from experiments.core.verdicts.verdicts import Verdict, read_verdicts, write_verdicts
+from experiments.core.verdicts.verdict import Verdict, read_verdicts, write_verdicts
 
 pytest_plugins = ["results_fixtures"]
 

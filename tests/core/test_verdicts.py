@@ -12,7 +12,8 @@ from experiments.core.definitions import Claim, DefinitionError
 from experiments.core.files.errors import UserError
 from experiments.core.verdicts import statistics as st
 from experiments.core.verdicts.inference import SeedValues, decide, effect_reading, with_divergence
-from experiments.core.verdicts.verdicts import Verdict, check_claims, judge, read_verdicts, write_verdicts
+from experiments.core.verdicts.verdict import Verdict, read_verdicts, write_verdicts
+from experiments.core.verdicts.verdicts import check_claims, judge
 
 
 def claim(id="L01-a", kind="effect", **fields):

@@ -19,7 +19,8 @@ from experiments.core.files import environment, run_directory
 from experiments.core.verdicts import reference, verification
 from experiments.core.verdicts.inference import SeedValues
 from experiments.core.verdicts.reference import Reference
-from experiments.core.verdicts.verdicts import judge, read_verdicts
+from experiments.core.verdicts.verdict import read_verdicts
+from experiments.core.verdicts.verdicts import judge
 
 WORDS = {"statement": "s", "statement_fr": "s", "slide": "s"}
 EFFECT = Claim("L01-a", kind="effect", measure="m", where={}, above=1.0, n=10, **WORDS)

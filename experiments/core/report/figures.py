@@ -24,7 +24,7 @@ from experiments.core.report import plots
 from experiments.core.report.drawing import Drawing, Words
 from experiments.core.report.wording import effect_words, interval_of, interval_words, threshold_words
 from experiments.core.verdicts.results import Map, Results, public_functions
-from experiments.core.verdicts.verdicts import Verdict
+from experiments.core.verdicts.verdict import Verdict
 
 Figure = Callable[[Results], Drawing]
 LEARNING = "val/accuracy"

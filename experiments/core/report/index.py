@@ -19,7 +19,7 @@ from experiments.core.grid.lecture import LINES
 from experiments.core.report import drawing as d
 from experiments.core.report import wording
 from experiments.core.report.page import REPORT, templates
-from experiments.core.verdicts.verdicts import Verdict, read_verdicts
+from experiments.core.verdicts.verdict import Verdict, read_verdicts
 
 INDEX = "index.html"
 FOREST = "forest.svg"

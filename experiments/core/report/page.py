@@ -21,7 +21,7 @@ from experiments.core.grid.runs import Run
 from experiments.core.report import wording
 from experiments.core.report.drawing import Drawing
 from experiments.core.verdicts.results import Results, functions_of
-from experiments.core.verdicts.verdicts import Verdict
+from experiments.core.verdicts.verdict import Verdict
 
 REPORT = "report.html"
 

@@ -23,7 +23,7 @@ from experiments.core.report.intervals import mean_and_interval, values_of
 from experiments.core.training.classes import default_of, find_class
 from experiments.core.verdicts.reference import FILE, OTHER_SEEDS, Reference, Shown, all_kept, all_other_seeds
 from experiments.core.verdicts.results import Results
-from experiments.core.verdicts.verdicts import Verdict
+from experiments.core.verdicts.verdict import Verdict
 from experiments.core.verdicts.verification import Answer, summarize
 
 Kept = Mapping[str, Sequence[Verdict]]

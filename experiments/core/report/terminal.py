@@ -12,7 +12,7 @@ from experiments.core.definitions import CHECKED, CONFIRMED, FAIL, INCONCLUSIVE,
 from experiments.core.files.errors import printable
 from experiments.core.report import wording
 from experiments.core.verdicts.results import Results
-from experiments.core.verdicts.verdicts import Verdict
+from experiments.core.verdicts.verdict import Verdict
 from experiments.core.verdicts.verification import IDENTICAL, SAME, SHOWN, STABLE, Answer, summarize
 
 COLORS = {CONFIRMED: "green", PASS: "green", REFUTED: "red", FAIL: "red", INCONCLUSIVE: "yellow"}

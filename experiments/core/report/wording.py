@@ -16,7 +16,7 @@ from experiments.core.definitions import (
     PASS,
     REFUTED,
 )
-from experiments.core.verdicts.verdicts import Verdict
+from experiments.core.verdicts.verdict import Verdict
 
 # A verdict differs in shape and word as well as in colour.
 SYMBOLS = {CONFIRMED: "●", REFUTED: "✖", INCONCLUSIVE: "◇", NONE: "○", PASS: "✔", FAIL: "✖", NOTE: "✎"}

@@ -12,6 +12,7 @@ from experiments.core.grid.plan import Plan
 from experiments.core.grid.runs import Found, Run
 from experiments.core.verdicts import per_seed, verdicts
 from experiments.core.verdicts.results import Map, Results, derive, table
+from experiments.core.verdicts.verdict import write_verdicts
 
 
 def judge_runs(plan: Plan, found: Found, tuned: Mapping[Condition, float], call: Map) -> Results:
@@ -45,7 +46,7 @@ def judge_runs(plan: Plan, found: Found, tuned: Mapping[Condition, float], call:
         scope=f"{plan.grid.data}, {plan.grid.scale}",
         verdicts=plan.gives_verdicts,
     )
-    verdicts.write_verdicts(plan.directory / run_directory.VERDICTS, judged)
+    write_verdicts(plan.directory / run_directory.VERDICTS, judged)
     return Results(plan, tuple(runs), frame, tuple(judged), collected, tuned, checks)
 
 

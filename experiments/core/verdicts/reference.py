@@ -13,7 +13,7 @@ from experiments.core.definitions import INFERENTIAL
 from experiments.core.files.errors import UserError
 from experiments.core.files.json import read_json
 from experiments.core.grid import catalogue
-from experiments.core.verdicts.verdicts import Rows
+from experiments.core.verdicts.verdict import Rows
 
 T = TypeVar("T")
 

@@ -18,7 +18,7 @@ from experiments.core.grid.plan import Plan
 from experiments.core.grid.runs import Run
 from experiments.core.verdicts import measures as core_measures
 from experiments.core.verdicts.inference import SeedValues
-from experiments.core.verdicts.verdicts import Verdict
+from experiments.core.verdicts.verdict import Verdict
 
 # Calls a function once for each tuple of arguments, and returns the values in their order.
 Map = Callable[[Callable[..., Any], Sequence[tuple[Any, ...]]], list[Any]]

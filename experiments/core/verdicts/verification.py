@@ -16,7 +16,7 @@ from experiments.core.definitions import CONFIRMED, INFERENTIAL, REFUTED
 from experiments.core.verdicts import statistics as st
 from experiments.core.verdicts.inference import SeedValues
 from experiments.core.verdicts.statistics import Floats
-from experiments.core.verdicts.verdicts import Verdict
+from experiments.core.verdicts.verdict import Verdict
 
 if TYPE_CHECKING:
     from experiments.core.verdicts.reference import Reference
