@@ -78,7 +78,9 @@ USED = {
 }
 
 
-@pytest.mark.parametrize("name", USED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name.endswith("Profiler") else name for name in USED]
+)
 def test_what_is_supported_trains_as_without_and_its_config_repeats_it(command, fit, result, here, name):
     first = fit(*USED[name], "--trainer.default_root_dir=first")
     assert first.code == 0, first.err
@@ -225,7 +227,10 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("words", REFUSED)
+@pytest.mark.parametrize(
+    "words",
+    [pytest.param(words, marks=pytest.mark.slow) if "BatchSizeFinder" in words[0] else words for words in REFUSED],
+)
 def test_what_would_not_be_done_is_refused(refused_fit, words):
     assert REFUSED[words] in refused_fit(*words)
 

@@ -70,7 +70,17 @@ def test_every_overlay_trains(command, result, fashion_mnist, subtests, folder):
     check_that_they_train(command, result, subtests, [path for path in OTHERS if path.parent.name == folder])
 
 
-@pytest.mark.parametrize("folder", sorted({path.parent.name for path in BASES}))
+# The others are slow; their conditions train with their topics.
+QUICK = ("architectures", "gradient_descent", "nonlinearity", "vanishing")
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [
+        folder if folder in QUICK else pytest.param(folder, marks=pytest.mark.slow)
+        for folder in sorted({path.parent.name for path in BASES})
+    ],
+)
 def test_every_config_trains(command, result, fashion_mnist, subtests, folder):
     paths = [path for path in [*BASES, *WHOLE] if path.parent.name == folder]
     # Whole configs of other topics are conditions of their grids.

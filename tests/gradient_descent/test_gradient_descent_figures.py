@@ -136,6 +136,7 @@ def test_loss_against_step_and_its_theory(drawn, frame):
     assert sorted(line(figure, "measured")[0]) == pytest.approx(sorted(rows["measured"] / rows["predicted"]))
 
 
+@pytest.mark.slow
 def test_the_film_is_short_and_ends_with_the_last_step(shared):
     steps = figures.film_steps(40)
     assert steps[:3] == [0, 1, 2]

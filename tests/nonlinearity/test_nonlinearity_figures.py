@@ -85,6 +85,7 @@ def test_points_are_the_test_sample_of_the_first_seed(results, drawn):
         assert shown == pytest.approx(x[y == label].numpy())
 
 
+@pytest.mark.slow
 def test_the_film_has_a_picture_for_every_recorded_step(shared, results):
     regions = figures.regions_of(results.of({})[0])
     assert regions.steps == [0, 8]

@@ -63,6 +63,7 @@ def test_the_pictures_are_the_recorded_pixels(results: Results, drawn: Mapping[s
     assert shown.get_clim() == (pytest.approx(min(target)), pytest.approx(max(target)))  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_the_film_has_a_frame_for_every_picture(shared: Shared) -> None:
     with Image.open(shared.save("one_cycle", "noise_to_image") / "noise_to_image.gif") as film:
         assert film.n_frames == 2  # before the first step, and after the last of 25
