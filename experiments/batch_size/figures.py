@@ -19,7 +19,7 @@ PANELS = {
     "samples_to_target": ("samples used", d.VERMILLION),
     "seconds": ("seconds (shown, not judged)", d.GREY),
 }
-# More would hide each other.
+# More lines would overlap.
 SHOWN_SEEDS = 3
 THEORY = "V/B · (N − B)/(N − 1)"
 

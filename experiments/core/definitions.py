@@ -1,4 +1,4 @@
-"""The words experiments are written in: experiment, axes, condition, claim. Standard library only.
+"""Defines experiments: axes, tuning, claims and their constructors. Standard library only.
 
 `experiments/<name>/experiment.py` builds one `Experiment` from these. Everything here is data that can be read,
 listed and checked without importing torch; what it means to run it lives in the other modules of `core`.
@@ -34,21 +34,21 @@ TUNED = "tuned"
 
 CONFIRMED, REFUTED, INCONCLUSIVE = "CONFIRMED", "REFUTED", "INCONCLUSIVE"
 PASS, FAIL = "PASS", "FAIL"
-# Of a transcription or a pitfall: it counts neither for nor against the lecture.
+# The verdict of a transcription or a pitfall: it counts neither for nor against the lecture.
 NOTE = "NOTE"
-# The kind has no verdict, the scale gives none, or there are too few seeds or draws for one.
+# No verdict: because of the kind or the scale, or with too few seeds or draws.
 NONE = "NONE"
 
-# The note of a control that has no other.
+# The default note of a control.
 CONTROL = "Expected to be refuted: it shows that this experiment can refute."
 
 
 class DefinitionError(ValueError):
-    """An experiment is written wrongly; the message names the claim or axis and the nearest valid thing."""
+    """The definition of an experiment is not valid; the message names the claim or axis and the nearest valid word."""
 
 
 class _Strict:
-    """What a definition holds is of the types that its fields name: the plan of a run looks at every one."""
+    """Makes pydantic validate the types of all fields strictly when an experiment is planned."""
 
     __pydantic_config__: ClassVar = {"strict": True, "revalidate_instances": "always", "allow_inf_nan": False}
 
@@ -78,17 +78,17 @@ def axes(**values: Value | Sequence[Value]) -> Axes:
 
 @dataclass(frozen=True)
 class Tuning(_Strict):
-    """How conditions with the value `"tuned"` get their value: equal trials for every one of them."""
+    """Chooses the value of conditions with the value `"tuned"`, with equal trials for all of them."""
 
     axis: str
-    # For each value of the key `by`, the candidates of the conditions that have it.
+    # The candidates by value of the key `by`.
     candidates: Mapping[Value, Sequence[float]]
-    # A key of the config, or `config` for the overlay's name; without one, `candidates[""]` are those of all.
+    # A key of the config, or `config` for the name of the overlay; if empty, `candidates[""]` is for all conditions.
     by: str = ""
     # Disjoint from the evaluation seeds, which start at 1000.
     seeds: Sequence[int] = (900, 901, 902)
-    # A recorded or derived measure, averaged over the tuning seeds; with a minus before it, it is maximised. A run that
-    # diverges counts as infinite.
+    # A recorded or derived measure, averaged over the tuning seeds; a leading minus maximises it. A diverged run counts
+    # as infinite.
     minimize: str = "val/loss"
 
     def __post_init__(self) -> None:
@@ -100,7 +100,7 @@ class Tuning(_Strict):
 
 @dataclass(frozen=True)
 class Claim(_Strict):
-    """A sentence that can be false, and all that decides it. Frozen before the run that decides it.
+    """A sentence that can be false, and everything that decides it; frozen before its run.
 
     The number a claim is about is, per seed: `measure` of the condition `where`; or the difference of the measure
     between `where` and `minus`; or `contrast` of the measure over `conditions`. A claim that needs no training names a
@@ -121,33 +121,33 @@ class Claim(_Strict):
     conditions: Sequence[Overrides] = ()
     check: str = ""
     # Exactly one, in the unit of the measure. `within` is the half-width of an equivalence, `above`/`below` the
-    # smallest effect of interest of an effect and the p0 of a proportion, `tolerance` that of a check. Of a
-    # non-inferiority ("not worse by more than") the margin is on the wrong side of 0: `above=-0.02`, or `below=0.02`
-    # where less is better.
+    # smallest effect of interest of an effect and the p0 of a proportion, `tolerance` that of a check. The margin of a
+    # non-inferiority ("not worse by more than") is on the wrong side of 0: `above=-0.02`, or `below=0.02` if less is
+    # better.
     above: float | None = None
     below: float | None = None
     within: float | None = None
     tolerance: float | None = None
-    # Seeds; 0 stands for the usual number, 30 for a proportion and 10 otherwise.
+    # Number of seeds; 0 means the default: 30 for a proportion, 10 otherwise.
     n: int = 0
-    # The measure's value for a run that diverged; without one such a run makes the claim undecidable, and it says so.
+    # The value of the measure for a diverged run; without it, a diverged run makes the claim undecidable.
     if_diverged: float | None = None
-    # Of a time to a target: the name of a measure that is 1 where the run arrived within its budget, else 0. A time
-    # that never came counts as the budget, and if most of an arm never arrives the share that does is judged.
+    # For a time to a target: the name of a measure that is 1 if the run arrived within its budget, else 0. A run that
+    # did not arrive counts with its budget; if most runs of an arm did not, the shares that arrived are judged.
     arrived: str = ""
-    # The smallest step of the measure, which stands for the spread of a sample that has none: 1 of a count.
+    # The smallest step of the measure (1 for a count), used as the spread of values that are all equal.
     resolution: float | None = None
     # The figure that shows the claim.
     figure: str = ""
-    # Title of the slide; empty, it is that of the claim's line of the lecture.
+    # Title of the slide; if empty, the slide of the claim's line of the lecture.
     slide: str = ""
     source: Source = "lecture"
     primary: bool = True
-    # A claim that is expected to be false: it shows that this experiment can refute.
+    # Whether the claim is expected to be refuted, which shows that the experiment can refute.
     control: bool = False
-    # What a reader should know to read the number: the reading chosen, its scope.
+    # How to read the number: interpretation and scope.
     note: str = ""
-    # Of a claim that was refuted, written afterwards: the condition under which it holds.
+    # For a refuted claim, written afterwards: the condition under which it holds.
     holds: str = ""
 
     def __post_init__(self) -> None:
@@ -202,14 +202,14 @@ class Claim(_Strict):
 
     @property
     def used_conditions(self) -> list[Overrides]:
-        """The sets of overrides whose runs decide the claim, in the order of its definition."""
+        """The overrides of the conditions that decide the claim, in the order of its definition."""
         where = [] if self.where is None else [self.where]
-        # What `minus` does not mention is as in `where`.
+        # `minus` inherits from `where`.
         minus = [] if self.minus is None else [{**(self.where or {}), **self.minus}]
         return [*where, *minus, *self.conditions]
 
 
-# The constructors of claims. Their parameters are fields of `Claim`: `locals()` passes on all of them.
+# Constructors of claims. Their parameters are fields of `Claim`; `locals()` passes all of them on.
 
 
 def effect(
@@ -271,7 +271,7 @@ def exact(
     id: str, statement: str, statement_fr: str, *, check: str, tolerance: float, n: int = 0,
     figure: str = "", slide: str = "", source: Source = "lecture", note: str = "",
 ) -> Claim:  # fmt: skip
-    """Claim that a check finds an identity to hold, up to a tolerance."""
+    """Claim that an identity holds within a tolerance, as a check computes it."""
     return Claim(kind="exact", **locals())
 
 
@@ -296,7 +296,7 @@ def census(
     n: int = 0, resolution: float | None = None,
     figure: str = "", slide: str = "", source: Source = "lecture", primary: bool = False, note: str = "",
 ) -> Claim:  # fmt: skip
-    """Show what a check counts: all there are, so that there is no interval and no verdict."""
+    """Show a complete count by a check, without an interval and without a verdict."""
     return Claim(kind="census", **locals())
 
 
@@ -327,20 +327,20 @@ class Experiment(_Strict):
     title_fr: str
     claims: Sequence[Claim]
     figures: Sequence[str]
-    # Without a grid nothing is trained: the claims are decided by checks, and there is no base.yaml.
+    # Without a grid, nothing is trained: checks decide the claims, and there is no base.yaml.
     grid: Sequence[Axes] = ()
-    # Data sets `--data` chooses among; the first is base.yaml's own.
+    # The data sets that `--data` accepts; the first is in base.yaml.
     data: Sequence[str] = ("generated",)
-    # Of a scale that takes another by default than the first: `full`, where that one is small.
+    # The default data set of a scale, if it is not the first.
     scale_data: Mapping[str, str] = field(default_factory=dict)
-    # Blocks that one scale adds to the grid.
+    # Further blocks of the grid, by scale.
     scale_grid: Mapping[str, Sequence[Axes]] = field(default_factory=dict)
     tuning: Tuning | None = None
-    # Derived measures that become columns of results.csv besides those that claims name.
+    # Derived measures that become columns of results.csv, besides those of the claims.
     measures: Sequence[str] = ()
-    # Paired seeds, from 1000 on: of each condition that no claim asks more for.
+    # Number of paired seeds, from 1000 on; a claim may need more.
     seeds: int = 10
-    # Whether the seeds of a condition may be trained in one fit; not where runs are compared bit by bit.
+    # Whether the seeds of a condition may be stacked; false if runs are compared bit by bit.
     stack: bool = True
 
     def __post_init__(self) -> None:

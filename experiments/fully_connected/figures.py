@@ -21,7 +21,7 @@ CLASSIFIERS = {
 }
 LAYERS = {"linear": "linear", "batch_norm": "BatchNorm", "layer_norm": "LayerNorm", "dropout": "dropout"}
 COLORS = {"fully connected": d.BLUE, "convolutional": d.VERMILLION}
-# Of each kind of data: the networks, by the overrides that make a condition.
+# The networks for each kind of data, as overrides.
 NETWORKS: dict[str, dict[str, Overrides]] = {
     "images": {"fully connected": {}, "convolutional": {"config": "convolutional"}},
     "text": {
@@ -29,7 +29,7 @@ NETWORKS: dict[str, dict[str, Overrides]] = {
         "convolutional": {"config": "text_convolutional"},
     },
 }
-# What is done to the samples: overrides of the condition, and the column that holds its accuracy.
+# Changes of the samples: overrides of the condition, and the column with its accuracy.
 CHANGES: dict[str, tuple[Overrides, str]] = {
     "as they are": ({}, "test/accuracy"),
     "shifted by 2": ({}, "test/accuracy/shifted=2"),

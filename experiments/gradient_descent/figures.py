@@ -22,7 +22,7 @@ from experiments.gradient_descent.quadratic import Floats, Quadratic, path_of, p
 SHOWN_STEPS = (0, 1, 2, 4, 20)
 # Steps that the film shows one by one.
 SLOW = 12
-# Of the excess loss, from the edge of the picture inwards.
+# Levels of the excess loss, from the edge of the picture inwards.
 LEVELS = (0.02, 0.1, 0.3, 0.7, 1.5, 3.0, 5.0)
 
 
@@ -174,7 +174,7 @@ def film_steps(last: int) -> list[int]:
 def _place(axes: Axes, optimizer: Optimizer, path: Floats, height: int) -> Runner:
     (trail,) = axes.plot([], [], "-", color=optimizer.color, linewidth=2, gid=f"path/{optimizer.name}")
     (head,) = axes.plot([], [], "o", color=optimizer.color, markersize=10, gid=f"head/{optimizer.name}")
-    # In the corner that no path visits: names that ran along would hide the valley.
+    # In the corner without paths: names beside the paths would hide the valley.
     at = (0.04, 0.96 - 0.075 * height)
     name = axes.text(*at, f"● {optimizer.name}", va="top", color=optimizer.color, transform=axes.transAxes)
     name.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1})

@@ -20,7 +20,7 @@ from experiments.hyperparameters.measures import Architecture, Point
 NAMES = {"none": "no normalisation", "batch": "BatchNorm", "layer": "LayerNorm"}
 SHORT = {"none": "none", "batch": "BN", "layer": "LN"}
 COLORS = {"none": d.VERMILLION, "batch": d.BLUE, "layer": d.GREEN}
-# Whose learning rate all share on the left of the picture: the plainest architecture's.
+# On the left of the picture, all use the learning rate of the plainest architecture.
 BASELINE: Architecture = ("none", 1)
 
 

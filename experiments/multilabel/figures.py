@@ -12,7 +12,7 @@ LOSSES: plots.Styled = {
     "sigmoid, squared error": ({"loss": "label_mse"}, d.GREEN),
     "softmax, cross-entropy": ({"loss": "label_softmax"}, d.VERMILLION),
 }
-# Of each score: the column of the loss's own rule, and that of the threshold chosen on validation samples.
+# For each score, its column with the loss's own rule, and with the threshold chosen on validation samples.
 SCORES = {
     "exact match": ("test/exact_match", "test/exact_match/tuned"),
     "micro-F1": ("test/micro_f1", "test/micro_f1/tuned"),
@@ -53,7 +53,7 @@ def by_number_of_labels(results: Results) -> Drawing:
     for name, (overrides, color) in LOSSES.items():
         shares = [plots.column(results, overrides, f"test/exact_match/labels={number}") for number in numbers]
         plots.draw_line(axes, numbers, shares, name, color)
-    # At the right end all lines are at 0: names stand where there is room.
+    # At the right end all lines are at 0, so names are placed where there is room.
     plots.write_names(axes, {name: color for name, (_, color) in LOSSES.items()}, 0.55, 0.92, 0.09)
     axes.set(xlabel="labels that the sample has", ylabel="share with all labels right", ylim=(-0.02, 1))
     axes.set_xticks(list(numbers))

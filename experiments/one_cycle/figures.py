@@ -111,7 +111,7 @@ def schedules(results: Results) -> Drawing:
     figure = d.new_figure()
     left, right = figure.subplots(1, 2, width_ratios=[1.25, 1])
     steps = range(STEPS)
-    # Where each name stands: at this step, to the right of its line or to the left.
+    # The position of each name: a step, and right or left of the line.
     places = {"one_cycle": (150, "left"), "constant": (700, "left"), "cosine": (420, "left"), "linear": (300, "right")}
     for name, color in COLORS.items():
         factors = np.array(learning_rates(name, 0.0, STEPS))
@@ -201,7 +201,7 @@ def _by_budget(results: Results, schedule: str) -> dict[int, tuple[plots.Column,
         overrides: Overrides = {**({"config": budget} if budget else {}), "schedule": schedule, "lr": "tuned"}
         runs = results.of(overrides)
         if runs:
-            # Where all budgets are the same few steps, as at smoke scale, the last one stands for all.
+            # At smoke scale all budgets are equal; show the last.
             decades = plots.column(results, overrides, "final_decades")
             found[int(runs[0].result["steps"])] = (decades, float(runs[0].settings["lr"]))
     return dict(sorted(found.items()))

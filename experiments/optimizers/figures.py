@@ -17,7 +17,7 @@ SGD: Overrides = {"lr": "tuned"}
 DECAYED: Overrides = {"lr": "tuned", "config": "decayed"}
 
 
-# Plain descent's own momentum, what divides by a mean of squared gradients, and what was made of Adam.
+# Momentum methods, methods that divide by a mean of squared gradients, and variants of Adam.
 VARIANTS: plots.Styled = {
     "momentum": ({"momentum": 0.9}, d.BLUE),
     "Nesterov": ({"momentum": 0.9, "nesterov": True}, d.BLUE),

@@ -19,7 +19,7 @@ NOISES = {"true labels": 0.0, "20 % label noise": 0.2}
 LAYERS = {1: "1 layer", 4: "4 layers", 8: "8 layers", 16: "16 layers"}
 QUANTITIES = {"loss": "cross-entropy", "accuracy": "accuracy"}
 STAGES = (("final_test", "last weights", d.VERMILLION), ("test", "early stopped", d.BLUE))
-# A deep network's loss leaves the picture of the others.
+# The loss of a deep network exceeds the range of the others.
 LARGEST_LOSS = 3.0
 
 

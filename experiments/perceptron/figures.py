@@ -41,7 +41,7 @@ def boolean_functions(results: Results) -> Drawing:
         for value, fill in ((1, "full"), (-1, "none")):
             x, y = points[values == value].T
             axes.plot(x, y, "o", color=d.BLACK, fillstyle=fill, markersize=13, gid=f"points/{number}/{value}")
-        # A cross and not only a colour.
+        # Marked by a cross as well as by colour.
         axes.set_title(name if learned else f"✖ {name}", color=d.BLACK if learned else d.VERMILLION, fontsize=15)
         axes.set(xlim=(-1.7, 1.7), ylim=(-1.7, 1.7), xticks=(-1, 1), yticks=(-1, 1), aspect="equal")
         axes.grid(visible=False)

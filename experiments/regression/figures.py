@@ -24,7 +24,7 @@ CONDITIONS: dict[str, tuple[Overrides, str]] = {
     "linear, raw, lr 1e−5": ({"standardize": False, "lr": 1e-5}, d.ORANGE),
     "5 tanh, standardised": ({"config": "two_layer"}, d.GREEN),
 }
-# Worse predictions than these are drawn at the edge, with their number beside them.
+# Larger errors are drawn at the edge, with their value beside them.
 LEAST_R2 = -0.25
 LOSSES = (0.1, 1e5)
 
@@ -37,7 +37,7 @@ def efficiency(results: Results) -> Drawing:
     axes.set_yscale("log", base=2)
     ends = []
     for law, (name, color) in LAWS.items():
-        # The mean of log ratios: those of heavy tails have no mean of their own.
+        # The mean of the logarithms: ratios with heavy tails have no mean.
         ratios = [plots.check_column(results, "mean_against_median", f"{law}/ratio/{n}") for n in SIZES]
         measured = plots.draw_points(axes, SIZES, ratios, name, color, scale=plots.LOG)
         ends += d.last_end(measured, name, color)

@@ -71,7 +71,7 @@ def show(plan: Plan, chosen: Mapping[Condition, float], pool: Pool, redraw: bool
     results = judge(plan, chosen, pool)
     path = plan.directory / page.REPORT
     if redraw or before != _judged(plan) or not path.is_file():
-        # If anything goes wrong from here on, no page of earlier results stands for these.
+        # After an error below, no report of earlier results is left.
         path.unlink(missing_ok=True)
         drawn = figures.draw(results, pool.map)
         dashboards.publish(results, drawn)

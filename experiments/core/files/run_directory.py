@@ -111,7 +111,7 @@ def check_writable(directory: Path) -> None:
     try:
         directory.stat()
     except (FileNotFoundError, NotADirectoryError, PermissionError):
-        pass  # told apart below
+        pass  # handled below
     except (OSError, ValueError) as error:  # a name that is too long, a circle of links; a NUL
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UserError(f"results cannot be written to {str(directory)[:80]!r}: {reason}") from None

@@ -14,7 +14,7 @@ from experiments.core.files.errors import UserError, read_text, require_file
 # A config of this project has two hundred lines; a file beyond these bounds is a mistake or an attack.
 LARGEST_FILE = 1_000_000  # bytes
 DEEPEST = 40  # mappings and lists within each other
-LARGEST_CONTENT = 100_000  # keys and values, every alias counted as what it stands for
+LARGEST_CONTENT = 100_000  # keys and values, with aliases expanded
 
 
 class TooLargeError(UserError):
@@ -83,7 +83,7 @@ def parse_yaml(text: str) -> Any:
 
 def _check_bounds(text: str) -> None:
     """Count the objects that a text would build, from its events, which take no memory."""
-    sizes: dict[str, int] = {}  # of what an anchor stands for
+    sizes: dict[str, int] = {}  # size of the content of each anchor
     open_parts: list[tuple[str | None, int]] = []  # anchor, and the size before it
     total = 0
     event: Any

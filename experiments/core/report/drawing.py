@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from experiments.core.report.intervals import MeanInterval
 
-# Okabe & Ito's palette: told apart with every kind of colour vision.
+# Okabe & Ito's palette, which suits every kind of colour vision.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 GREY = "#6b6b6b"
