@@ -35,7 +35,7 @@ from faults_mirror import serve
 
 from experiments.core.commands import run as runner
 from experiments.core.execution import execute, workers
-from experiments.core.execution.tasks import Task
+from experiments.core.execution.tasks import Task, pending
 from experiments.core.grid import catalogue
 
 REAL_SHOW = runner.show
@@ -299,12 +299,12 @@ def test_a_worker_that_is_killed_again_and_again_costs_its_own_task(here: Path, 
     tasks = [Task(str(seed), here / str(seed), seed, "hash", check="faults_worker:check") for seed in (1, 2)]
     (here / "fault").touch()
     with workers.Pool(jobs=1) as pool:
-        ended = {task.seed: outcome for task, outcome in execute.run_groups(pool, tasks.pending(tasks))}
+        ended = {task.seed: outcome for task, outcome in execute.run_groups(pool, pending(tasks))}
         assert [ended[seed].status for seed in (1, 2)] == ["failed", "ok"]
         assert ended[1].error.startswith("worker ended")
         before = finished(here)
         assert [path.parent.name for path in before] == ["2"]
         assert torn(here) == []
         (here / "fault").unlink()
-        assert [outcome.status for _, outcome in execute.run_groups(pool, tasks.pending(tasks))] == ["ok"]
+        assert [outcome.status for _, outcome in execute.run_groups(pool, pending(tasks))] == ["ok"]
     assert before.items() < finished(here).items()

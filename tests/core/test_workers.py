@@ -58,12 +58,13 @@ def test_a_call_is_made_again_if_its_worker_ends_and_never_if_it_raises(here: Pa
 
 
 def test_workers_begin_where_their_parent_was_when_it_asked_for_them(here: Path, monkeypatch: pytest.MonkeyPatch):
-    # A parser is in the folder of the file that it reads: workers that start meanwhile would find no other file.
-    with Pool(jobs=1) as pool:
-        pool.start()
-        (here / "elsewhere").mkdir()
-        monkeypatch.chdir(here / "elsewhere")
-        assert pool.map(os.getcwd, [()]) == [str(here)]
+    # The process that workers are forked from stays where it was started.
+    (here / "elsewhere").mkdir()
+    for folder in (here / "elsewhere", here):
+        monkeypatch.chdir(folder)
+        with Pool(jobs=1) as pool:
+            pool.start()
+            assert pool.map(os.getcwd, [()]) == [str(folder)]
 
 
 def test_calls_that_nobody_waits_for_go_with_the_pool(here: Path):
