@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import weakref
 from pathlib import Path
 from typing import ClassVar
@@ -58,13 +59,18 @@ def test_a_call_is_made_again_if_its_worker_ends_and_never_if_it_raises(here: Pa
 
 
 def test_workers_begin_where_their_parent_was_when_it_asked_for_them(here: Path, monkeypatch: pytest.MonkeyPatch):
-    # The process that workers are forked from stays where it was started.
+    # The parser changes to the folder of the file that it reads, here before the workers start.
     (here / "elsewhere").mkdir()
-    for folder in (here / "elsewhere", here):
-        monkeypatch.chdir(folder)
-        with Pool(jobs=1) as pool:
-            pool.start()
-            assert pool.map(os.getcwd, [()]) == [str(folder)]
+    start = threading.Thread.start
+
+    def start_elsewhere(thread: threading.Thread) -> None:
+        os.chdir(here / "elsewhere")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_elsewhere)
+    with Pool(jobs=1) as pool:
+        pool.start()
+        assert pool.map(os.getcwd, [()]) == [str(here)]
 
 
 def test_calls_that_nobody_waits_for_go_with_the_pool(here: Path):
